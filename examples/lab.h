@@ -1,0 +1,2611 @@
+/* lab.h - what the experiments of genreg.h share: command line, data, result rows, resume, statistics, tables, SVG plots.
+   Licence: that of genreg.h (MIT).
+
+   An experiment is a list of configurations, each run with every seed. One configuration with one seed is a *cell*; a
+   finished cell is one line of OUT/NAME.jsonl. A whole experiment:
+
+      #define GENREG_IMPLEMENTATION
+      #include "../genreg.h"
+      #include "lab.h"
+
+      static void run(lab_cell *cell)                         // one cell: settings in, figures out
+      {
+          int sizes[] = { 784, lab_get_int(cell, "width"), 10 };
+          genreg_model *net = genreg_mlp(cell->ctx, sizes, 3);
+          genreg_train_options o = genreg_train_defaults();
+          genreg_init(net, GENREG_INIT_PYTORCH, cell->seed);
+          o.epochs = lab_get_int(cell, "epochs");
+          o.seed = cell->seed;
+          if (!lab_train(cell, net, cell->train, &o, NULL, NULL)) return;
+          lab_figure(cell, "test", genreg_evaluate(net, cell->test).accuracy);
+      }
+
+      int main(int argc, char **argv)
+      {
+          static const lab_flag flags[] = { { "widths", LAB_INTS, "8,64,512", NULL, NULL, 1, 1e6, NULL, "hidden units" } };
+          static const char *const figures[] = { "test" };
+          static const lab_experiment about = { "width", "Test accuracy over width.", "mnist|fashion|slice", flags, 1, figures, 1, run };
+          lab *l = lab_open(&about, argc, argv);
+          int n, i, configs[LAB_LISTED];
+          const double *widths = lab_list(l, "widths", &n);
+          for (i = 0; i < n; i++) {
+              configs[i] = lab_config(l);
+              lab_set(l, configs[i], "width", widths[i]);
+              lab_set(l, configs[i], "epochs", lab_number(l, "epochs"));
+          }
+          if (lab_run(l)) {
+              lab_plot *p = lab_plot_new("Test accuracy over width");
+              lab_panel(p, "", "width", "test accuracy, %", LAB_LOG_X);
+              lab_curve(p, l, "test", widths, configs, n, "test", 100);
+              lab_plot_save(p, l, "Mean over seeds and its 95 % interval.");
+          }
+          return lab_close(l);
+      }
+
+   RULES
+      Key        A row belongs to a cell if experiment, genreg's version and precision, data checksum and all settings are the
+                 same. So run() reads nothing but its cell's settings, and what could change a figure is a setting. The
+                 instruction set stands in the row and is no part of the key: it moves figures by rounding only, and rows of
+                 unlike machines may be joined. Rows with another key stay in the file and are left out of every mean.
+      Kill       A row is written in one piece once its cell is finished; half a row at the end of a file is cut off. Cells in
+                 hand save their training every --checkpoint seconds and at Ctrl-C, with the figures they have so far. A run
+                 that was killed and started again ends with the rows of one that was not, but for the seconds.
+      Processes  Several on one --out share the cells out by locks on byte ranges of OUT/NAME.lock (fcntl, LockFileEx), which the
+                 system drops when a process dies. Where there are neither, run one process at a time.
+      Errors     One line on stderr. Exit status 2: a wrong flag; 1: anything else; 130 or 143: stopped by Ctrl-C or SIGTERM.
+*/
+#ifndef LAB_H
+#define LAB_H
+
+#include "../genreg.h"
+
+#include <ctype.h>
+#include <errno.h>
+#include <float.h>
+#include <locale.h>
+#include <math.h>
+#include <signal.h>
+#include <stdarg.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#ifdef _OPENMP
+#include <omp.h>
+#endif
+
+#if defined(_WIN32)
+#ifndef NOMINMAX
+#define NOMINMAX
+#endif
+#include <windows.h>
+#include <io.h>
+#elif defined(__unix__) || defined(__APPLE__)
+#define LAB_POSIX
+#include <fcntl.h>
+#include <sys/select.h>
+#include <sys/stat.h>
+#include <sys/time.h>
+#include <unistd.h>
+#if defined(__STRICT_ANSI__) && !defined(__cplusplus)
+int truncate(const char *path, off_t length); /* -std=c99 hides it in <unistd.h> */
+#endif
+#else
+#include <time.h>
+#endif
+
+#define LAB_FN static inline /* inline, so that what an experiment does not use is no warning */
+
+#ifdef __GNUC__
+#define LAB_PRINTF(text, first) __attribute__((format(printf, text, first)))
+#else
+#define LAB_PRINTF(text, first)
+#endif
+
+/* ------------------------------------------------------------------------------------------------ the experiment */
+
+typedef struct lab lab;
+
+/* Kinds of flags. A list is separated by commas, names nothing twice and has at most LAB_LISTED numbers. */
+enum { LAB_LISTED = 256 };
+typedef enum lab_kind { LAB_SWITCH, LAB_INT, LAB_NUMBER, LAB_TEXT, LAB_WORD, LAB_INTS, LAB_NUMBERS } lab_kind;
+
+/* A flag --name. The three values are those of --preset quick, reduced and paper, as one would type them; NULL is "as in the
+   preset before" and "" is unset. A flag named train, epochs or seeds gives the common flag of that name its values. */
+typedef struct lab_flag {
+    const char *name;
+    lab_kind kind;
+    const char *quick, *reduced, *paper;
+    double min, max;   /* what numbers may be */
+    const char *words; /* LAB_WORD: what it may be, "paper|linear|fixed" */
+    const char *help;
+} lab_flag;
+
+/* A cell in the hands of an experiment's run function. */
+typedef struct lab_cell {
+    lab *in;
+    genreg_ctx *ctx;                    /* of this cell alone */
+    const genreg_dataset *train, *test; /* shared by all cells: read only */
+    uint64_t seed;
+    struct lab__cell *own;              /* private */
+} lab_cell;
+
+typedef struct lab_experiment {
+    const char *name;           /* of its files */
+    const char *about;          /* for --help */
+    const char *datasets;       /* what it can train on, the best first: "mnist|fashion|slice" */
+    const lab_flag *flags;
+    int flag_count;
+    const char *const *figures; /* every figure that it may write; null until it does */
+    int figure_count;
+    void (*run)(lab_cell *cell);
+} lab_experiment;
+
+/* Reads the command line and loads the data. Does not return from --help, a wrong flag or missing data. */
+LAB_FN lab *lab_open(const lab_experiment *e, int argc, char **argv);
+
+/* The value of a flag: a number (NaN if unset), a whole number (0 if unset), a text or word ("" if unset), a list, the seeds. */
+LAB_FN double lab_number(lab *l, const char *flag);
+LAB_FN int lab_int(lab *l, const char *flag);
+LAB_FN const char *lab_text(lab *l, const char *flag);
+LAB_FN const double *lab_list(lab *l, const char *flag, int *n);
+LAB_FN const double *lab_seeds(lab *l, int *n);
+
+/* What the cells train on. */
+LAB_FN const genreg_dataset *lab_training_set(const lab *l);
+
+/* A new configuration, one cell for each seed, and its settings. Configurations are numbered from 0 in the order they are made. dataset, train and test (images) and seed are set already. */
+LAB_FN int lab_config(lab *l);
+LAB_FN void lab_set(lab *l, int config, const char *name, double value);
+LAB_FN void lab_set_text(lab *l, int config, const char *name, const char *value);
+
+/* Says in the progress line what a configuration is ("batch 32") and how long it takes beside others (default 1). */
+LAB_FN void lab_label(lab *l, int config, double cost, const char *format, ...) LAB_PRINTF(4, 5);
+
+/* Trains every cell that has no row yet (none with --report). Returns 1 if there is something to report; 0 after an error, Ctrl-C
+   or for want of rows, and then it has said so. */
+LAB_FN int lab_run(lab *l);
+
+/* Frees all; returns the exit status. */
+LAB_FN int lab_close(lab *l);
+
+/* Prints one line on stderr ("batch_size: ...") and exits. */
+LAB_FN void lab_fail(const lab *l, int status, const char *format, ...) LAB_PRINTF(3, 4);
+
+/* ------------------------------------------------------------------------------------------------ inside a cell */
+
+/* A setting of the cell. */
+LAB_FN double lab_get(const lab_cell *cell, const char *name);
+LAB_FN int lab_get_int(const lab_cell *cell, const char *name);
+LAB_FN const char *lab_get_text(const lab_cell *cell, const char *name);
+
+/* Writes a figure: NaN and Inf become null. lab_found reads one back, NaN if null; it survives a kill with the training. */
+LAB_FN void lab_figure(lab_cell *cell, const char *name, double value);
+LAB_FN void lab_figure_list(lab_cell *cell, const char *name, const double *values, int n);
+LAB_FN double lab_found(const lab_cell *cell, const char *name);
+
+/* Called after each epoch (and at the end, if that is amid one): the place to measure along the way. What it remembers must be
+   figures. */
+typedef void (*lab_watch)(lab_cell *cell, genreg_model *net, const genreg_progress *p);
+
+/* Trains as genreg_train does, with progress, checkpoints and the threads that other cells leave idle. Returns 1 at the end, with
+   the last epoch's figures in *last unless NULL; 0 if the cell diverged or was stopped: then leave run at once. A cell may
+   train several times. */
+LAB_FN int lab_train(lab_cell *cell, genreg_model *net, const genreg_dataset *d, const genreg_train_options *o, lab_watch watch,
+                     genreg_progress *last);
+
+/* Writes the model if --save was given; where there are several cells, their names go into the file's. */
+LAB_FN void lab_save(lab_cell *cell, genreg_model *net);
+
+/* ------------------------------------------------------------------------------------------------ statistics
+
+   NaN means "not there" everywhere and is left out. Intervals are 95 % by Student's t; NaN where there are too few values. */
+
+typedef struct lab_stats {
+    int n;
+    double mean, sd;  /* sd with n-1; NaN for one value */
+    double low, high; /* of the mean, or of what the function estimates */
+} lab_stats;
+
+LAB_FN lab_stats lab_stats_of(const double *x, int n);
+
+/* The geometric mean of a[i]/b[i] over pairs, its interval computed on logarithms; sd is that of the logarithms. */
+LAB_FN lab_stats lab_ratio_of(const double *a, const double *b, int n);
+
+/* The slope of the least-squares line through (x, y); sd is its standard error. */
+LAB_FN lab_stats lab_slope_of(const double *x, const double *y, int n);
+
+/* t with P(|T| <= t) = confidence, for a whole number of degrees of freedom from 1. */
+LAB_FN double lab_t_quantile(int freedom, double confidence);
+
+/* One figure of one configuration, in the order of the seeds (room for all of them), times scale; and its statistics. */
+LAB_FN int lab_values(lab *l, int config, const char *figure, double scale, double *out);
+LAB_FN lab_stats lab_over_seeds(lab *l, int config, const char *figure, double scale);
+
+/* One figure of two configurations, paired by seed: ratio a/b (as lab_ratio_of) or difference a - b. */
+LAB_FN lab_stats lab_ratio(lab *l, int a, int b, const char *figure);
+LAB_FN lab_stats lab_difference(lab *l, int a, int b, const char *figure);
+
+/* ------------------------------------------------------------------------------------------------ tables
+
+   lab_table t = lab_table_new("batch|test %|paper");
+   lab_entry(&t, "%d", 32);  lab_entry_stats(&t, s, 2);  lab_entry(&t, "85.52");
+   lab_table_print(&t);                                                             prints and frees */
+
+typedef struct lab_table {
+    char **entries;
+    int columns, count, capacity;
+} lab_table;
+
+LAB_FN lab_table lab_table_new(const char *columns);
+LAB_FN void lab_entry(lab_table *t, const char *format, ...) LAB_PRINTF(2, 3);
+LAB_FN void lab_entry_stats(lab_table *t, lab_stats s, int decimals); /* mean ± sd [low, high] */
+LAB_FN void lab_table_print(lab_table *t);
+
+/* ------------------------------------------------------------------------------------------------ plots */
+
+typedef struct lab_plot lab_plot;
+
+enum { LAB_LOG_X = 1, LAB_LOG_Y = 2, LAB_POWERS_OF_TWO = 4 /* ticks of a logarithmic x axis */ };
+
+/* A figure of one or more panels, side by side; a curve goes to the latest panel. Texts are plain, UTF-8. */
+LAB_FN lab_plot *lab_plot_new(const char *title);
+LAB_FN void lab_panel(lab_plot *p, const char *title, const char *x, const char *y, int flags);
+
+/* Means over seeds with their intervals as bars, and every seed as a faint point. */
+LAB_FN void lab_curve(lab_plot *p, lab *l, const char *name, const double *x, const int *configs, int n, const char *figure, double scale);
+
+/* Plain points joined by a line; low and high, the ends of the bars, may be NULL. With dots 1 the points stay unjoined and faint and
+   take the colour of the curve before them. */
+LAB_FN void lab_line(lab_plot *p, const char *name, const double *x, const double *y, const double *low, const double *high, int n, int dots);
+
+/* Writes OUT/NAME.svg and frees the plot. Data, seeds and version are added to the caption. */
+LAB_FN void lab_plot_save(lab_plot *p, lab *l, const char *caption);
+
+/* The figure as text, for other uses; free() it. */
+LAB_FN char *lab_plot_svg(const lab_plot *p, const char *caption);
+
+/* ================================================================================================================
+                                    Stop here if you only want to use it.
+   ================================================================================================================ */
+
+// >>memory and text
+// A buffer that grows, and a printf that knows no locale.
+
+typedef struct lab__buffer {
+    char *s; /* always ends in 0 */
+    size_t n, capacity;
+} lab__buffer;
+
+LAB_FN void *lab__grow(void *old, size_t count, size_t size)
+{
+    void *p = count > (size_t)-1 / 2 / size ? NULL : realloc(old, count ? count * size : 1);
+    if (!p) {
+        fprintf(stderr, "lab: the system has no more memory\n");
+        exit(1);
+    }
+    return p;
+}
+
+LAB_FN void *lab__new(size_t count, size_t size)
+{
+    void *p = lab__grow(NULL, count, size);
+    if (count) memset(p, 0, count * size);
+    return p;
+}
+
+LAB_FN char *lab__copy(const char *s)
+{
+    size_t n = strlen(s) + 1;
+    return (char *)memcpy(lab__grow(NULL, n, 1), s, n);
+}
+
+LAB_FN void lab__put(lab__buffer *b, const char *s, size_t n)
+{
+    if (b->n + n + 1 > b->capacity) {
+        b->capacity = 2 * (b->n + n + 1);
+        b->s = (char *)lab__grow(b->s, b->capacity, 1);
+    }
+    if (n) memcpy(b->s + b->n, s, n);
+    b->n += n;
+    b->s[b->n] = 0;
+}
+
+/* Puts a point where a locale has put its decimal sign. */
+LAB_FN void lab__point(char *s)
+{
+    char *from, *to = s;
+    int done = 0;
+    for (from = s; *from; from++) {
+        if (isdigit((unsigned char)*from) || strchr("+-eEinfaINFA ", *from)) *to++ = *from;
+        else if (!done++) *to++ = '.';
+    }
+    *to = 0;
+}
+
+/* printf for %d %ld %s %c %x %f %e %g with flags, width and precision, the same in every locale. */
+LAB_FN void lab__vprint(lab__buffer *b, const char *format, va_list args)
+{
+    char piece[400], spec[24];
+    lab__put(b, "", 0);
+    while (*format) {
+        size_t plain = strcspn(format, "%"), n = 1;
+        int stars[2] = { 0, 0 }, star_count = 0, is_long = 0;
+        lab__put(b, format, plain);
+        format += plain;
+        if (!*format) break;
+        spec[0] = *format++;
+        while (*format && strchr("0123456789+- .*l#", *format) && n + 14 < sizeof spec) {
+            if (*format == '*' && star_count < 2) {
+                stars[star_count] = va_arg(args, int);
+                n += (size_t)snprintf(spec + n, 12, "%d", stars[star_count++]);
+                format++;
+                continue;
+            }
+            is_long |= *format == 'l';
+            spec[n++] = *format++;
+        }
+        spec[n++] = *format;
+        spec[n] = 0;
+        piece[0] = 0;
+        switch (*format) {
+        case '%': lab__put(b, "%", 1); break;
+        case 'd':
+        case 'x':
+        case 'c':
+            if (is_long) snprintf(piece, sizeof piece, spec, va_arg(args, long));
+            else snprintf(piece, sizeof piece, spec, va_arg(args, int));
+            break;
+        case 'f':
+        case 'e':
+        case 'g':
+            snprintf(piece, sizeof piece, spec, va_arg(args, double));
+            lab__point(piece);
+            break;
+        case 's': {
+            const char *s = va_arg(args, const char *);
+            if (n == 2) lab__put(b, s, strlen(s));
+            else snprintf(piece, sizeof piece, spec, s);
+            break;
+        }
+        default: return; /* not a format that this knows */
+        }
+        lab__put(b, piece, strlen(piece));
+        format++;
+    }
+}
+
+LAB_FN void lab__print(lab__buffer *b, const char *format, ...) LAB_PRINTF(2, 3);
+LAB_FN void lab__print(lab__buffer *b, const char *format, ...)
+{
+    va_list args;
+    va_start(args, format);
+    lab__vprint(b, format, args);
+    va_end(args);
+}
+
+/* The shortest text that reads back as exactly this number; null for NaN and Inf. */
+LAB_FN void lab__print_number(lab__buffer *b, double x)
+{
+    char text[40] = "null";
+    int digits;
+    for (digits = 15; isfinite(x) && digits <= 17; digits++) {
+        double back;
+        snprintf(text, sizeof text, "%.*g", digits, x);
+        back = strtod(text, NULL);
+        if (back >= x && back <= x) break;
+    }
+    if (isfinite(x)) lab__point(text);
+    lab__put(b, text, strlen(text));
+}
+
+/* Reads a number in the C locale's form from the n characters at s, all of them. Returns 0 if they are none. */
+LAB_FN int lab__read_number(const char *s, size_t n, double *x)
+{
+    const char *point = localeconv()->decimal_point;
+    char text[400], *end;
+    size_t i, k = 0;
+    if (!n || n > 300 || isspace((unsigned char)s[0])) return 0;
+    for (i = 0; i < n; i++) {
+        if (s[i] == '.') {
+            size_t p = strlen(point);
+            if (k + p + n - i >= sizeof text) return 0;
+            memcpy(text + k, point, p);
+            k += p;
+        } else if (isdigit((unsigned char)s[i]) || strchr("+-eE", s[i])) text[k++] = s[i];
+        else return 0;
+        if (!s[i]) return 0;
+    }
+    text[k] = 0;
+    *x = strtod(text, &end);
+    return end == text + k && isfinite(*x);
+}
+
+// >>records
+// Named values in order, and their JSON: one object on one line. A value is a number (null is NaN), a text or a list of numbers.
+
+typedef struct lab__field {
+    char *name, *text; /* text NULL: numbers */
+    double *numbers;
+    int count, is_list;
+} lab__field;
+
+typedef struct lab__record {
+    lab__field *fields;
+    int count, capacity;
+} lab__record;
+
+LAB_FN lab__field *lab__find(const lab__record *r, const char *name)
+{
+    int i;
+    for (i = 0; i < r->count; i++)
+        if (!strcmp(r->fields[i].name, name)) return &r->fields[i];
+    return NULL;
+}
+
+/* The field of that name, made if need be, emptied. */
+LAB_FN lab__field *lab__field_for(lab__record *r, const char *name)
+{
+    lab__field *f = lab__find(r, name);
+    if (!f) {
+        if (r->count == r->capacity) {
+            r->capacity = 2 * r->capacity + 8;
+            r->fields = (lab__field *)lab__grow(r->fields, (size_t)r->capacity, sizeof *r->fields);
+        }
+        f = &r->fields[r->count++];
+        memset(f, 0, sizeof *f);
+        f->name = lab__copy(name);
+    }
+    free(f->text);
+    free(f->numbers);
+    f->text = NULL;
+    f->numbers = NULL;
+    f->count = f->is_list = 0;
+    return f;
+}
+
+LAB_FN void lab__record_list(lab__record *r, const char *name, const double *x, int n, int is_list)
+{
+    lab__field *f = lab__field_for(r, name);
+    f->numbers = (double *)lab__new((size_t)n, sizeof *x);
+    if (n) memcpy(f->numbers, x, (size_t)n * sizeof *x);
+    f->count = n;
+    f->is_list = is_list;
+}
+
+LAB_FN void lab__record_number(lab__record *r, const char *name, double x) { lab__record_list(r, name, &x, 1, 0); }
+LAB_FN void lab__record_text(lab__record *r, const char *name, const char *s)
+{
+    char *copy = lab__copy(s);
+    lab__field_for(r, name)->text = copy;
+}
+
+LAB_FN double lab__record_get(const lab__record *r, const char *name)
+{
+    const lab__field *f = lab__find(r, name);
+    return f && !f->text && f->count ? f->numbers[0] : (double)NAN;
+}
+
+LAB_FN const char *lab__record_get_text(const lab__record *r, const char *name)
+{
+    const lab__field *f = lab__find(r, name);
+    return f && f->text ? f->text : "";
+}
+
+LAB_FN void lab__record_free(lab__record *r)
+{
+    int i;
+    for (i = 0; i < r->count; i++) {
+        free(r->fields[i].name);
+        free(r->fields[i].text);
+        free(r->fields[i].numbers);
+    }
+    free(r->fields);
+    memset(r, 0, sizeof *r);
+}
+
+LAB_FN void lab__record_copy(lab__record *to, const lab__record *from)
+{
+    int i;
+    for (i = 0; i < from->count; i++) {
+        const lab__field *f = &from->fields[i];
+        if (f->text) lab__record_text(to, f->name, f->text);
+        else lab__record_list(to, f->name, f->numbers, f->count, f->is_list);
+    }
+}
+
+LAB_FN void lab__json_text(lab__buffer *b, const char *s)
+{
+    lab__put(b, "\"", 1);
+    for (; *s; s++) {
+        unsigned char ch = (unsigned char)*s;
+        if (ch == '"' || ch == '\\') lab__print(b, "\\%c", ch);
+        else if (ch < 32 || ch == 127) lab__print(b, "\\u%04x", ch);
+        else lab__put(b, s, 1);
+    }
+    lab__put(b, "\"", 1);
+}
+
+/* The fields separated by commas, without the braces. */
+LAB_FN void lab__json_fields(lab__buffer *b, const lab__record *r)
+{
+    int i, j;
+    for (i = 0; i < r->count; i++) {
+        const lab__field *f = &r->fields[i];
+        if (i) lab__put(b, ",", 1);
+        lab__json_text(b, f->name);
+        lab__put(b, ":", 1);
+        if (f->text) {
+            lab__json_text(b, f->text);
+            continue;
+        }
+        if (f->is_list) lab__put(b, "[", 1);
+        for (j = 0; j < f->count; j++) {
+            if (j) lab__put(b, ",", 1);
+            lab__print_number(b, f->numbers[j]);
+        }
+        if (f->is_list) lab__put(b, "]", 1);
+    }
+}
+
+/* A row: its own fields and two objects, "settings" and "figures". */
+typedef struct lab__row {
+    lab__record head, settings, figures;
+} lab__row;
+
+LAB_FN void lab__row_free(lab__row *row)
+{
+    lab__record_free(&row->head);
+    lab__record_free(&row->settings);
+    lab__record_free(&row->figures);
+}
+
+LAB_FN void lab__json_row(lab__buffer *b, const lab__row *row)
+{
+    lab__put(b, "{", 1);
+    lab__json_fields(b, &row->head);
+    lab__put(b, ",\"settings\":{", 13);
+    lab__json_fields(b, &row->settings);
+    lab__put(b, "},\"figures\":{", 13);
+    lab__json_fields(b, &row->figures);
+    lab__put(b, "}}\n", 3);
+}
+
+/* The reader takes what the writer writes, in any order and spacing, and refuses everything else. */
+typedef struct lab__reader {
+    const char *p, *end;
+} lab__reader;
+
+LAB_FN void lab__skip_blanks(lab__reader *r)
+{
+    while (r->p < r->end && (*r->p == ' ' || *r->p == '\t' || *r->p == '\r')) r->p++;
+}
+
+/* Skips blanks; takes the character if it is next. */
+LAB_FN int lab__take(lab__reader *r, char ch)
+{
+    lab__skip_blanks(r);
+    if (r->p >= r->end || *r->p != ch) return 0;
+    r->p++;
+    return 1;
+}
+
+/* Four hexadecimal digits, or -1. */
+LAB_FN long lab__read_hex4(lab__reader *r)
+{
+    long x = 0;
+    int i;
+    if (r->end - r->p < 4) return -1;
+    for (i = 0; i < 4; i++) {
+        const char *digits = "0123456789abcdef";
+        const char *at = *r->p ? strchr(digits, tolower((unsigned char)*r->p)) : NULL;
+        if (!at) return -1;
+        x = 16 * x + (long)(at - digits);
+        r->p++;
+    }
+    return x;
+}
+
+LAB_FN void lab__put_utf8(lab__buffer *b, long code)
+{
+    static const int lead[] = { 0, 0xc0, 0xe0, 0xf0 };
+    char s[4];
+    int more = code < 0x80 ? 0 : code < 0x800 ? 1 : code < 0x10000 ? 2 : 3, i;
+    for (i = more; i > 0; i--, code >>= 6) s[i] = (char)(0x80 | (code & 0x3f));
+    s[0] = (char)(lead[more] | code);
+    lab__put(b, s, (size_t)more + 1);
+}
+
+/* A string's text, to be freed; NULL if there is none or it is not JSON. */
+LAB_FN char *lab__read_text(lab__reader *r)
+{
+    lab__buffer b = { NULL, 0, 0 };
+    if (!lab__take(r, '"')) return NULL;
+    lab__put(&b, "", 0);
+    while (r->p < r->end) {
+        char ch = *r->p++;
+        if (ch == '"') return b.s;
+        if ((unsigned char)ch < 32) break;
+        if (ch != '\\') {
+            lab__put(&b, &ch, 1);
+            continue;
+        }
+        ch = r->p < r->end ? *r->p++ : (char)0;
+        if (ch == 'u') {
+            long code = lab__read_hex4(r), low;
+            if (code >= 0xd800 && code < 0xdc00 && r->end - r->p > 2 && r->p[0] == '\\' && r->p[1] == 'u') {
+                r->p += 2;
+                low = lab__read_hex4(r);
+                code = low >= 0xdc00 && low < 0xe000 ? 0x10000 + ((code - 0xd800) << 10) + (low - 0xdc00) : -1;
+            }
+            if (code <= 0 || (code >= 0xd800 && code < 0xe000)) break;
+            lab__put_utf8(&b, code);
+        } else {
+            const char *from = "\"\\/bfnrt", *to = "\"\\/\b\f\n\r\t", *at = ch ? strchr(from, ch) : NULL;
+            if (!at) break;
+            lab__put(&b, &to[at - from], 1);
+        }
+    }
+    free(b.s);
+    return NULL;
+}
+
+/* A number by JSON's grammar, or null. */
+LAB_FN int lab__read_json_number(lab__reader *r, double *x)
+{
+    const char *start, *p, *point;
+    lab__skip_blanks(r);
+    start = p = r->p;
+    if (r->end - p >= 4 && !memcmp(p, "null", 4)) {
+        r->p += 4;
+        *x = (double)NAN;
+        return 1;
+    }
+    if (p < r->end && *p == '-') p++;
+    if (p >= r->end || !isdigit((unsigned char)*p)) return 0;
+    if (*p == '0' && p + 1 < r->end && isdigit((unsigned char)p[1])) return 0;
+    while (p < r->end && (isdigit((unsigned char)*p) || (*p && strchr("+-.eE", *p)))) p++;
+    r->p = p;
+    point = (const char *)memchr(start, '.', (size_t)(p - start));
+    if (point && (point + 1 == p || !isdigit((unsigned char)point[1]))) return 0;
+    return lab__read_number(start, (size_t)(p - start), x);
+}
+
+LAB_FN int lab__read_value(lab__reader *r, lab__record *record, const char *name)
+{
+    double x, *list = NULL;
+    int n = 0, capacity = 0, good;
+    if (lab__take(r, '"')) {
+        char *text;
+        r->p--;
+        text = lab__read_text(r);
+        if (text) lab__record_text(record, name, text);
+        good = text != NULL;
+        free(text);
+        return good;
+    }
+    if (!lab__take(r, '[')) {
+        good = lab__read_json_number(r, &x);
+        if (good) lab__record_number(record, name, x);
+        return good;
+    }
+    good = lab__take(r, ']');
+    while (!good && lab__read_json_number(r, &x)) {
+        if (n == capacity) {
+            capacity = 2 * capacity + 8;
+            list = (double *)lab__grow(list, (size_t)capacity, sizeof *list);
+        }
+        list[n++] = x;
+        good = lab__take(r, ']');
+        if (!good && !lab__take(r, ',')) break;
+    }
+    if (good) lab__record_list(record, name, list, n, 1);
+    free(list);
+    return good;
+}
+
+/* The members of an object up to its closing brace. Objects inside are taken where `row` is given, and only the two of a row. */
+LAB_FN int lab__read_object(lab__reader *r, lab__record *record, lab__row *row)
+{
+    int seen_settings = 0, seen_figures = 0;
+    if (!lab__take(r, '{')) return 0;
+    if (lab__take(r, '}')) return 1;
+    do {
+        char *name = lab__read_text(r);
+        int good = name && !lab__find(record, name) && lab__take(r, ':');
+        if (good && row && lab__take(r, '{')) {
+            int settings = !strcmp(name, "settings") && !seen_settings, figures = !strcmp(name, "figures") && !seen_figures;
+            r->p--;
+            good = (settings || figures) && lab__read_object(r, settings ? &row->settings : &row->figures, NULL);
+            seen_settings |= settings;
+            seen_figures |= figures;
+        } else if (good) good = lab__read_value(r, record, name);
+        free(name);
+        if (!good) return 0;
+    } while (lab__take(r, ','));
+    return lab__take(r, '}');
+}
+
+/* One line without its newline. On 0 the row is empty. */
+LAB_FN int lab__read_row(const char *line, size_t n, lab__row *row)
+{
+    lab__reader r;
+    r.p = line;
+    r.end = line + n;
+    memset(row, 0, sizeof *row);
+    if (lab__read_object(&r, &row->head, row)) {
+        lab__skip_blanks(&r);
+        if (r.p == r.end) return 1;
+    }
+    lab__row_free(row);
+    return 0;
+}
+
+LAB_FN int lab__by_name(const void *a, const void *b) { return strcmp(((const lab__field *)a)->name, ((const lab__field *)b)->name); }
+
+/* What tells a row from others, in one text: the parts of the head that count, then the settings by name. To be freed. */
+LAB_FN char *lab__key(const lab__row *row)
+{
+    static const char *const parts[] = { "experiment", "version", "real", "data" };
+    lab__buffer b = { NULL, 0, 0 };
+    lab__record sorted = row->settings;
+    int i;
+    sorted.fields = (lab__field *)lab__new((size_t)sorted.count, sizeof *sorted.fields);
+    if (sorted.count) memcpy(sorted.fields, row->settings.fields, (size_t)sorted.count * sizeof *sorted.fields);
+    qsort(sorted.fields, (size_t)sorted.count, sizeof *sorted.fields, lab__by_name);
+    for (i = 0; i < 4; i++) lab__print(&b, "%s ", lab__record_get_text(&row->head, parts[i]));
+    lab__json_fields(&b, &sorted);
+    free(sorted.fields);
+    return b.s;
+}
+
+/* FNV-1a. */
+LAB_FN uint64_t lab__hash(uint64_t h, const void *data, size_t n)
+{
+    const unsigned char *p = (const unsigned char *)data;
+    if (!h) h = 14695981039346656037u;
+    while (n--) h = (h ^ *p++) * 1099511628211u;
+    return h;
+}
+
+// >>statistics
+
+/* P(|T| <= t) for a whole number of degrees of freedom, by the finite sums of Abramowitz and Stegun, 26.7.3 and 26.7.4. */
+LAB_FN double lab__t_inside(int freedom, double t)
+{
+    double theta = atan(t / sqrt((double)freedom)), s = sin(theta), c = cos(theta), term, sum = 0;
+    int k;
+    if (freedom % 2) {
+        term = c;
+        for (k = 3; k <= freedom; k += 2) {
+            sum += term;
+            term *= c * c * (k - 1) / k;
+        }
+        return (theta + s * sum) * 2 / 3.14159265358979323846;
+    }
+    term = 1;
+    for (k = 2; k <= freedom; k += 2) {
+        sum += term;
+        term *= c * c * (k - 1) / k;
+    }
+    return s * sum;
+}
+
+LAB_FN double lab_t_quantile(int freedom, double confidence)
+{
+    double low = 0, high = 1;
+    int i;
+    if (freedom < 1 || !(confidence > 0 && confidence < 1)) return (double)NAN;
+    while (lab__t_inside(freedom, high) < confidence && high < 1e12) high *= 2;
+    for (i = 0; i < 100; i++) {
+        double middle = (low + high) / 2;
+        if (lab__t_inside(freedom, middle) < confidence) low = middle;
+        else high = middle;
+    }
+    return (low + high) / 2;
+}
+
+LAB_FN lab_stats lab_stats_of(const double *x, int n)
+{
+    lab_stats s;
+    double squares = 0;
+    int i;
+    memset(&s, 0, sizeof s);
+    for (i = 0; i < n; i++)
+        if (isfinite(x[i])) {
+            s.mean += x[i];
+            s.n++;
+        }
+    s.mean = s.n ? s.mean / s.n : (double)NAN;
+    for (i = 0; i < n; i++)
+        if (isfinite(x[i])) squares += (x[i] - s.mean) * (x[i] - s.mean);
+    s.sd = s.n > 1 ? sqrt(squares / (s.n - 1)) : (double)NAN;
+    s.low = s.mean - lab_t_quantile(s.n - 1, 0.95) * s.sd / sqrt((double)s.n);
+    s.high = 2 * s.mean - s.low;
+    return s;
+}
+
+LAB_FN lab_stats lab_ratio_of(const double *a, const double *b, int n)
+{
+    double *logs = (double *)lab__new((size_t)(n > 0 ? n : 0), sizeof *logs);
+    lab_stats s;
+    int i;
+    for (i = 0; i < n; i++) logs[i] = a[i] > 0 && b[i] > 0 ? log(a[i] / b[i]) : (double)NAN;
+    s = lab_stats_of(logs, n);
+    free(logs);
+    s.mean = exp(s.mean);
+    s.low = exp(s.low);
+    s.high = exp(s.high);
+    return s;
+}
+
+LAB_FN lab_stats lab_slope_of(const double *x, const double *y, int n)
+{
+    lab_stats s;
+    double mx = 0, my = 0, sxx = 0, sxy = 0, rest = 0, half;
+    int i;
+    memset(&s, 0, sizeof s);
+    for (i = 0; i < n; i++)
+        if (isfinite(x[i]) && isfinite(y[i])) {
+            mx += x[i];
+            my += y[i];
+            s.n++;
+        }
+    mx /= s.n;
+    my /= s.n;
+    for (i = 0; i < n; i++)
+        if (isfinite(x[i]) && isfinite(y[i])) {
+            sxx += (x[i] - mx) * (x[i] - mx);
+            sxy += (x[i] - mx) * (y[i] - my);
+        }
+    s.mean = sxx > 0 ? sxy / sxx : (double)NAN;
+    for (i = 0; i < n; i++)
+        if (isfinite(x[i]) && isfinite(y[i])) {
+            double e = y[i] - my - s.mean * (x[i] - mx);
+            rest += e * e;
+        }
+    s.sd = s.n > 2 ? sqrt(rest / (s.n - 2) / sxx) : (double)NAN;
+    half = lab_t_quantile(s.n - 2, 0.95) * s.sd;
+    s.low = s.mean - half;
+    s.high = s.mean + half;
+    return s;
+}
+
+// >>system
+// Time, terminals, folders, files and locks: the only place with #ifdefs.
+
+LAB_FN double lab__now(void)
+{
+#if defined(LAB_POSIX)
+    struct timeval t;
+    gettimeofday(&t, NULL);
+    return (double)t.tv_sec + 1e-6 * (double)t.tv_usec;
+#elif defined(_WIN32)
+    return 1e-3 * (double)GetTickCount();
+#else
+    return (double)time(NULL);
+#endif
+}
+
+LAB_FN void lab__sleep(double seconds)
+{
+#if defined(LAB_POSIX)
+    struct timeval t;
+    t.tv_sec = 0;
+    t.tv_usec = (int)(seconds * 1e6);
+    select(0, NULL, NULL, NULL, &t);
+#elif defined(_WIN32)
+    Sleep((DWORD)(seconds * 1000));
+#else
+    double end = lab__now() + seconds;
+    while (lab__now() < end) continue;
+#endif
+}
+
+/* Whether stdout is a terminal. */
+LAB_FN int lab__terminal(void)
+{
+#if defined(LAB_POSIX)
+    return isatty(1);
+#elif defined(_WIN32)
+    return _isatty(1);
+#else
+    return 0;
+#endif
+}
+
+/* Makes a folder and those above it; whether that worked shows when a file in it is opened. */
+LAB_FN void lab__make_folder(const char *path)
+{
+    char *part = lab__copy(path);
+    size_t i;
+    for (i = 1; i <= strlen(path); i++)
+        if (path[i] == '/' || path[i] == '\\' || !path[i]) {
+            part[i] = 0;
+#if defined(LAB_POSIX)
+            mkdir(part, 0777);
+#elif defined(_WIN32)
+            CreateDirectoryA(part, NULL);
+#endif
+            part[i] = path[i];
+        }
+    free(part);
+}
+
+LAB_FN int lab__rename(const char *from, const char *to)
+{
+#if defined(_WIN32)
+    return MoveFileExA(from, to, MOVEFILE_REPLACE_EXISTING) != 0;
+#else
+    return rename(from, to) == 0;
+#endif
+}
+
+/* Cuts a file; returns 0 where it cannot be done. */
+LAB_FN int lab__truncate(const char *path, long size)
+{
+#if defined(LAB_POSIX)
+    return truncate(path, (off_t)size) == 0;
+#elif defined(_WIN32)
+    FILE *f = fopen(path, "r+b");
+    int good = f && _chsize(_fileno(f), size) == 0;
+    if (f) fclose(f);
+    return good;
+#else
+    (void)path;
+    (void)size;
+    return 0;
+#endif
+}
+
+LAB_FN int lab__exists(const char *path)
+{
+    FILE *f = fopen(path, "rb");
+    if (f) fclose(f);
+    return f != NULL;
+}
+
+/* The bytes of a file from an offset on, to be freed, with their number; NULL if it cannot be read. */
+LAB_FN char *lab__read_file(const char *path, long from, size_t *n)
+{
+    FILE *f = fopen(path, "rb");
+    char *s = NULL;
+    long size = -1;
+    *n = 0;
+    if (f && !fseek(f, 0, SEEK_END)) size = ftell(f);
+    if (size >= 0 && size < 0x7fffffff && !fseek(f, from < size ? from : size, SEEK_SET)) {
+        s = (char *)lab__new((size_t)(from < size ? size - from : 0) + 1, 1);
+        *n = fread(s, 1, (size_t)(from < size ? size - from : 0), f);
+    }
+    if (f) fclose(f);
+    return s;
+}
+
+/* Writes a file under another name, then renames it: there is never half of one. 0, with errno, if that fails. */
+LAB_FN int lab__write_file(const char *path, const char *text, size_t n)
+{
+    lab__buffer part = { NULL, 0, 0 };
+    FILE *f;
+    int good, why;
+    lab__print(&part, "%s.tmp", path);
+    f = fopen(part.s, "wb");
+    good = f && fwrite(text, 1, n, f) == n;
+    why = errno;
+    if (f && fclose(f) && good) {
+        good = 0;
+        why = errno;
+    }
+    if (good && !lab__rename(part.s, path)) {
+        good = 0;
+        why = errno;
+    }
+    if (!good && f) remove(part.s);
+    free(part.s);
+    errno = why;
+    return good;
+}
+
+/* Adds a line to a file of rows, in one piece: a failed write leaves the file as it was. What a killed process left of a row at the
+   end is cut off first; a whole row that only lacks its newline gets it. An empty line only mends. 0, with errno, on failure. */
+LAB_FN int lab__append(const char *path, const char *line, size_t n)
+{
+    FILE *f = fopen(path, "ab+");
+    char *buffer = (char *)lab__grow(NULL, n + 64, 1);
+    long size = 0;
+    int good = f != NULL, why = errno, last = '\n';
+    if (f) setvbuf(f, buffer, _IOFBF, n + 64);
+    if (f && !fseek(f, 0, SEEK_END)) size = ftell(f);
+    if (size > 0 && !fseek(f, size - 1, SEEK_SET)) last = fgetc(f);
+    if (size > 0 && last != '\n') {
+        size_t all;
+        char *text = lab__read_file(path, 0, &all), *tail;
+        lab__row row;
+        for (tail = text + (text ? all : 0); text && tail > text && tail[-1] != '\n'; tail--) continue;
+        if (text && !lab__read_row(tail, (size_t)(text + all - tail), &row) && lab__truncate(path, (long)(tail - text))) {
+            size = (long)(tail - text);
+            last = '\n';
+        } else if (text) lab__row_free(&row);
+        free(text);
+    }
+    if (f) fseek(f, 0, SEEK_END); /* between reading and writing the standard wants a seek */
+    if (good && last != '\n') good = fputc('\n', f) != EOF;
+    if (good && n) good = fwrite(line, 1, n, f) == n;
+    if (good) good = fflush(f) == 0;
+    if (!good && f) why = errno;
+    if (f && fclose(f) && good) {
+        good = 0;
+        why = errno;
+    }
+    if (!good && f) lab__truncate(path, size);
+    free(buffer);
+    errno = why;
+    return good;
+}
+
+/* A lock file and ranges of one byte in it, one for each cell and byte 0 for the rows. The system drops them when the process ends.
+   Threads of one process do not exclude each other here. */
+#if defined(_WIN32)
+typedef HANDLE lab__lockfile;
+#else
+typedef int lab__lockfile;
+#endif
+
+LAB_FN int lab__lock_open(lab__lockfile *file, const char *path)
+{
+#if defined(LAB_POSIX)
+    *file = open(path, O_RDWR | O_CREAT, 0666);
+    return *file >= 0;
+#elif defined(_WIN32)
+    *file = CreateFileA(path, GENERIC_READ | GENERIC_WRITE, FILE_SHARE_READ | FILE_SHARE_WRITE, NULL, OPEN_ALWAYS, FILE_ATTRIBUTE_NORMAL, NULL);
+    return *file != INVALID_HANDLE_VALUE;
+#else
+    (void)path;
+    *file = 0;
+    return 1;
+#endif
+}
+
+LAB_FN void lab__lock_close(lab__lockfile file)
+{
+#if defined(LAB_POSIX)
+    close(file);
+#elif defined(_WIN32)
+    CloseHandle(file);
+#else
+    (void)file;
+#endif
+}
+
+/* Takes a byte, waiting for it if asked to. Returns 0 if another process has it. A file system without locks gives every lock. */
+LAB_FN int lab__lock(lab__lockfile file, long byte, int wait)
+{
+#if defined(LAB_POSIX)
+    struct flock k;
+    int failed;
+    memset(&k, 0, sizeof k);
+    k.l_type = F_WRLCK;
+    k.l_whence = SEEK_SET;
+    k.l_start = (off_t)byte;
+    k.l_len = 1;
+    do failed = fcntl(file, wait ? F_SETLKW : F_SETLK, &k);
+    while (failed && wait && errno == EINTR);
+    return !(failed && (errno == EACCES || errno == EAGAIN));
+#elif defined(_WIN32)
+    OVERLAPPED o;
+    memset(&o, 0, sizeof o);
+    o.Offset = (DWORD)byte;
+    return LockFileEx(file, LOCKFILE_EXCLUSIVE_LOCK | (wait ? 0u : (DWORD)LOCKFILE_FAIL_IMMEDIATELY), 0, 1, 0, &o) != 0;
+#else
+    (void)file;
+    (void)byte;
+    (void)wait;
+    return 1;
+#endif
+}
+
+LAB_FN void lab__unlock(lab__lockfile file, long byte)
+{
+#if defined(LAB_POSIX)
+    struct flock k;
+    memset(&k, 0, sizeof k);
+    k.l_type = F_UNLCK;
+    k.l_whence = SEEK_SET;
+    k.l_start = (off_t)byte;
+    k.l_len = 1;
+    fcntl(file, F_SETLK, &k);
+#elif defined(_WIN32)
+    OVERLAPPED o;
+    memset(&o, 0, sizeof o);
+    o.Offset = (DWORD)byte;
+    UnlockFileEx(file, 0, 1, 0, &o);
+#else
+    (void)file;
+    (void)byte;
+#endif
+}
+
+// >>lab
+// The state of a run, and its parts by name.
+
+typedef struct lab__value {
+    lab_flag flag;
+    int given;          /* on the command line */
+    const char *text;   /* as typed or by preset; "" unset */
+    double *list;       /* its numbers */
+    int count;
+} lab__value;
+
+typedef enum lab__state { LAB__WAITING, LAB__RUNNING, LAB__DONE } lab__state;
+
+typedef struct lab__cell {
+    lab_cell view;         /* what run() sees */
+    int config, mine;      /* mine: in this shard */
+    lab__state state;
+    lab__row row;          /* head and settings from the start, figures as they come */
+    char *key, *label;
+    uint64_t hash;
+    double cost, fraction; /* fraction: how much of it is done */
+    double images, started; /* for the progress line: images seen, since when */
+    genreg_progress progress;
+    int epochs, measuring, stopped;
+    int phase, slot;       /* trainings begun; which of two checkpoint files is next */
+    double seconds;        /* spent on it in runs before this one */
+    int worker, threads;
+} lab__cell;
+
+struct lab {
+    const lab_experiment *experiment;
+    lab__value *values;
+    int value_count;
+    genreg_ctx *ctx; /* the data lives here */
+    genreg_dataset train, test;
+    char dataset_title[64], checksum[20];
+    double *seeds;
+    int seed_count;
+    int shard, shards;
+    lab__cell *cells; /* config by config, the seeds of each together */
+    int config_count, config_capacity;
+    char *rows_path;
+    lab__lockfile locks;
+    int locks_open;
+    long rows_read;  /* bytes of the rows' file that have been read */
+    int rows_foreign, rows_damaged;
+    int status, terminal, noted;
+    int *busy;       /* one for each worker: has a cell */
+    int workers, threads;
+    char *failure;   /* first error of a worker */
+    double started, shown;
+#ifdef _OPENMP
+    omp_lock_t door; /* held to touch anything above once the workers run */
+#endif
+};
+
+LAB_FN void lab__enter(lab *l)
+{
+#ifdef _OPENMP
+    omp_set_lock(&l->door);
+#else
+    (void)l;
+#endif
+}
+
+LAB_FN void lab__leave(lab *l)
+{
+#ifdef _OPENMP
+    omp_unset_lock(&l->door);
+#else
+    (void)l;
+#endif
+}
+
+/* Takes the progress line off the terminal. */
+LAB_FN void lab__clear_line(const lab *l)
+{
+    if (l->terminal && l->shown > 0) printf("\r%79s\r", "");
+}
+
+LAB_FN void lab_fail(const lab *l, int status, const char *format, ...)
+{
+    lab__buffer b = { NULL, 0, 0 };
+    va_list args;
+    if (l) lab__clear_line(l);
+    fflush(stdout);
+    lab__print(&b, "%s: ", l ? l->experiment->name : "lab");
+    va_start(args, format);
+    lab__vprint(&b, format, args);
+    va_end(args);
+    fprintf(stderr, "%s\n", b.s);
+    free(b.s);
+    exit(status);
+}
+
+/* OUT/NAME followed by the rest, to be freed. */
+LAB_FN char *lab__path(lab *l, const char *rest)
+{
+    lab__buffer b = { NULL, 0, 0 };
+    lab__print(&b, "%s/%s%s", lab_text(l, "out"), l->experiment->name, rest);
+    return b.s;
+}
+
+LAB_FN lab__cell *lab__cell_at(lab *l, int config, int seed) { return &l->cells[config * l->seed_count + seed]; }
+
+// >>flags
+
+LAB_FN lab__value *lab__value_of(lab *l, const char *name)
+{
+    int i;
+    for (i = 0; i < l->value_count; i++)
+        if (!strcmp(l->values[i].flag.name, name)) return &l->values[i];
+    return NULL;
+}
+
+LAB_FN const lab__value *lab__flag(lab *l, const char *name)
+{
+    const lab__value *v = lab__value_of(l, name);
+    if (!v) lab_fail(l, 1, "the experiment asks for a flag that it does not have: --%s", name);
+    return v;
+}
+
+LAB_FN double lab_number(lab *l, const char *flag)
+{
+    const lab__value *v = lab__flag(l, flag);
+    return v->count ? v->list[0] : (double)NAN;
+}
+
+LAB_FN int lab_int(lab *l, const char *flag)
+{
+    const lab__value *v = lab__flag(l, flag);
+    return v->count ? (int)v->list[0] : 0;
+}
+
+LAB_FN const char *lab_text(lab *l, const char *flag) { return lab__flag(l, flag)->text; }
+
+LAB_FN const double *lab_list(lab *l, const char *flag, int *n)
+{
+    const lab__value *v = lab__flag(l, flag);
+    *n = v->count;
+    return v->list;
+}
+
+LAB_FN const double *lab_seeds(lab *l, int *n)
+{
+    *n = l->seed_count;
+    return l->seeds;
+}
+
+/* Whether word is one of "a|b|c". */
+LAB_FN int lab__among(const char *words, const char *word)
+{
+    size_t n = strlen(word);
+    while (words) {
+        if (!strncmp(words, word, n) && (words[n] == '|' || !words[n])) return n > 0;
+        words = strchr(words, '|');
+        if (words) words++;
+    }
+    return 0;
+}
+
+/* Reads a flag's text by its kind; fails with exit status 2. */
+LAB_FN void lab__parse(lab *l, lab__value *v, const char *text)
+{
+    const lab_flag *f = &v->flag;
+    int whole = f->kind == LAB_INT || f->kind == LAB_INTS, list = f->kind == LAB_INTS || f->kind == LAB_NUMBERS, i;
+    const char *p = text;
+    v->text = text;
+    v->count = 0;
+    if (!*text && !v->given) return;
+    if (f->kind == LAB_SWITCH) return;
+    if (!*text) lab_fail(l, 2, "--%s needs a value; see --help", f->name);
+    if (f->kind == LAB_WORD && !lab__among(f->words, text)) lab_fail(l, 2, "--%s %s: must be one of %s", f->name, text, f->words);
+    if (f->kind == LAB_TEXT || f->kind == LAB_WORD) return;
+    for (;;) {
+        size_t n = list ? strcspn(p, ",") : strlen(p);
+        double x;
+        if (!lab__read_number(p, n, &x) || (whole && (x < floor(x) || x > floor(x))))
+            lab_fail(l, 2, "--%s %s: must be %s%s", f->name, text, whole ? "a whole number" : "a number", list ? " or several, as in 1,2,4" : "");
+        if (x < f->min || x > f->max) lab_fail(l, 2, "--%s %s: must be from %.12g to %.12g", f->name, text, f->min, f->max);
+        for (i = 0; i < v->count; i++)
+            if (!(v->list[i] < x || v->list[i] > x)) lab_fail(l, 2, "--%s %s: names %.12g twice", f->name, text, x);
+        if (v->count == LAB_LISTED) lab_fail(l, 2, "--%s: takes at most %d numbers", f->name, LAB_LISTED);
+        v->list = (double *)lab__grow(v->list, (size_t)v->count + 1, sizeof *v->list);
+        v->list[v->count++] = x;
+        if (!p[n]) return;
+        p += n + 1;
+    }
+}
+
+LAB_FN void lab__help(lab *l)
+{
+    static const char *const argument[] = { "", " N", " X", " TEXT", " WORD", " LIST", " LIST" };
+    int i;
+    printf("%s: %s\n\nFlags, and their values in the presets quick, reduced and paper:\n", l->experiment->name, l->experiment->about);
+    for (i = 0; i < l->value_count; i++) {
+        const lab_flag *f = &l->values[i].flag;
+        const char *reduced = f->reduced ? f->reduced : f->quick, *paper = f->paper ? f->paper : reduced;
+        lab__buffer b = { NULL, 0, 0 };
+        lab__print(&b, "  --%s%s", f->name, argument[f->kind]);
+        lab__print(&b, "%*s", b.n < 22 ? (int)(22 - b.n) : 1, "");
+        lab__print(&b, "%s", f->help);
+        if (f->words) lab__print(&b, " (%s)", f->words);
+        if (strcmp(f->quick, reduced) || strcmp(reduced, paper))
+            lab__print(&b, " [%s; %s; %s]", *f->quick ? f->quick : "-", *reduced ? reduced : "-", *paper ? paper : "-");
+        else if (*f->quick) lab__print(&b, " [%s]", f->quick);
+        printf("%s\n", b.s);
+        free(b.s);
+    }
+    exit(0);
+}
+
+LAB_FN void lab__command_line(lab *l, int argc, char **argv)
+{
+    static const lab_flag common[] = {
+        { "preset", LAB_WORD, "quick", NULL, NULL, 0, 0, "quick|reduced|paper", "how much to do; any other flag overrides it" },
+        { "dataset", LAB_WORD, "", NULL, NULL, 0, 0, "mnist|cifar10|fashion|slice", "what to train on; else the best that is there" },
+        { "data", LAB_TEXT, "data", NULL, NULL, 0, 0, NULL, "folder of the data sets" },
+        { "train", LAB_INT, "", NULL, NULL, 1, 1e9, NULL, "take the first N training images; else all" },
+        { "epochs", LAB_INT, "10", NULL, NULL, 1, 1e6, NULL, "epochs of training" },
+        { "seeds", LAB_INT, "3", NULL, NULL, 1, 10000, NULL, "run with the seeds 1 to N" },
+        { "seed", LAB_INTS, "", NULL, NULL, 0, 9007199254740992.0, NULL, "run with these seeds instead" },
+        { "jobs", LAB_INT, "", NULL, NULL, 1, 4096, NULL, "cells that run side by side; else one a core" },
+        { "threads", LAB_INT, "", NULL, NULL, 1, 4096, NULL, "threads of all cells together; else one a core" },
+        { "out", LAB_TEXT, "results", NULL, NULL, 0, 0, NULL, "folder for rows, plots and checkpoints" },
+        { "shard", LAB_TEXT, "", NULL, NULL, 0, 0, NULL, "K/N: only every N-th cell, from the K-th on; join rows with cat" },
+        { "save", LAB_TEXT, "", NULL, NULL, 0, 0, NULL, "write the trained model to this file" },
+        { "checkpoint", LAB_NUMBER, "30", NULL, NULL, 0, 1e9, NULL, "save running cells every X seconds" },
+        { "fresh", LAB_SWITCH, "", NULL, NULL, 0, 0, NULL, "put old rows aside and begin anew" },
+        { "report", LAB_SWITCH, "", NULL, NULL, 0, 0, NULL, "draw table and plot from the rows, train nothing" },
+        { "help", LAB_SWITCH, "", NULL, NULL, 0, 0, NULL, "this list" },
+    };
+    const int common_count = (int)(sizeof common / sizeof common[0]);
+    const lab_experiment *e = l->experiment;
+    char **typed;
+    int i, preset;
+    l->values = (lab__value *)lab__new((size_t)(common_count + e->flag_count), sizeof *l->values);
+    for (i = 0; i < common_count; i++) l->values[l->value_count++].flag = common[i];
+    for (i = 0; i < e->flag_count; i++) {
+        lab__value *v = lab__value_of(l, e->flags[i].name);
+        if (!v) v = &l->values[l->value_count++];
+        v->flag = e->flags[i];
+    }
+    typed = (char **)lab__new((size_t)l->value_count, sizeof *typed);
+    for (i = 1; i < argc; i++) {
+        char *name = argv[i], *value = NULL, *equals = strchr(argv[i], '=');
+        lab__value *v;
+        if (!strcmp(name, "-h")) lab__help(l);
+        if (strncmp(name, "--", 2)) lab_fail(l, 2, "\"%s\" is no flag; see --help", name);
+        if (equals) {
+            *equals = 0;
+            value = equals + 1;
+        }
+        v = lab__value_of(l, name + 2);
+        if (!v) lab_fail(l, 2, "there is no flag %s; see --help", name);
+        if (v->flag.kind == LAB_SWITCH && equals) lab_fail(l, 2, "%s takes no value", name);
+        if (v->flag.kind != LAB_SWITCH && !value) {
+            if (i + 1 == argc) lab_fail(l, 2, "%s needs a value; see --help", name);
+            value = argv[++i];
+        }
+        v->given = 1;
+        typed[v - l->values] = value;
+        if (!strcmp(name, "--help")) lab__help(l);
+    }
+    lab__parse(l, &l->values[0], typed[0] ? typed[0] : "quick");
+    preset = l->values[0].text[0] == 'q' ? 0 : l->values[0].text[0] == 'r' ? 1 : 2;
+    for (i = 1; i < l->value_count; i++) {
+        const lab_flag *f = &l->values[i].flag;
+        const char *set = f->quick;
+        if (preset > 0 && f->reduced) set = f->reduced;
+        if (preset > 1 && f->paper) set = f->paper;
+        lab__parse(l, &l->values[i], typed[i] ? typed[i] : set);
+    }
+    free(typed);
+    if (lab__flag(l, "seed")->given && lab__flag(l, "seeds")->given) lab_fail(l, 2, "--seeds and --seed exclude each other");
+    if (lab__flag(l, "fresh")->given && lab__flag(l, "report")->given) lab_fail(l, 2, "--fresh and --report exclude each other");
+    l->seed_count = lab__flag(l, "seed")->count ? lab__flag(l, "seed")->count : lab_int(l, "seeds");
+    l->seeds = (double *)lab__new((size_t)l->seed_count, sizeof *l->seeds);
+    for (i = 0; i < l->seed_count; i++) l->seeds[i] = lab__flag(l, "seed")->count ? lab__flag(l, "seed")->list[i] : i + 1;
+    l->shard = l->shards = 1;
+    if (*lab_text(l, "shard")) {
+        const char *s = lab_text(l, "shard"), *slash = strchr(s, '/');
+        double k = 0, n = 0;
+        if (!slash || !lab__read_number(s, (size_t)(slash - s), &k) || !lab__read_number(slash + 1, strlen(slash + 1), &n) || k < 1 || k > n ||
+            n > 1e6 || k > floor(k) || n > floor(n))
+            lab_fail(l, 2, "--shard %s: must be K/N with K from 1 to N, as in 2/8", s);
+        l->shard = (int)k;
+        l->shards = (int)n;
+    }
+}
+
+// >>datasets
+
+/* Whether a folder has the set; path is where, to be freed. The bundled slice is looked for beside this file, beside the program and
+   in the working folder. */
+LAB_FN char *lab__find_set(lab *l, const char *set, const char *program)
+{
+    static const char *const probe[] = { "train-images-idx3-ubyte", "data_batch_1.bin" };
+    const char *folders[5], *here = __FILE__;
+    char *found = NULL;
+    int i, n = 0, slice = !strcmp(set, "slice"), cifar = !strcmp(set, "cifar10");
+    lab__buffer beside = { NULL, 0, 0 }, near_program = { NULL, 0, 0 }, in_data = { NULL, 0, 0 };
+    size_t a = strlen(here), b = strlen(program);
+    while (a && here[a - 1] != '/' && here[a - 1] != '\\') a--;
+    while (b && program[b - 1] != '/' && program[b - 1] != '\\') b--;
+    lab__print(&beside, "%.*s%s", (int)a, here, "data");
+    lab__print(&near_program, "%.*s%s", (int)b, program, "examples/data");
+    lab__print(&in_data, "%s/%s", lab_text(l, "data"), cifar ? "cifar-10-batches-bin" : set);
+    if (!slice) folders[n++] = in_data.s;
+    else {
+        folders[n++] = beside.s;
+        folders[n++] = "examples/data";
+        folders[n++] = "data";
+        folders[n++] = near_program.s;
+    }
+    for (i = 0; i < n && !found; i++) {
+        lab__buffer file = { NULL, 0, 0 };
+        lab__print(&file, "%s/%s", folders[i], probe[cifar]);
+        if (lab__exists(file.s)) found = lab__copy(folders[i]);
+        free(file.s);
+    }
+    free(beside.s);
+    free(near_program.s);
+    free(in_data.s);
+    return found;
+}
+
+LAB_FN void lab__load(lab *l, const char *program)
+{
+    const char *sets = l->experiment->datasets, *set = lab_text(l, "dataset"), *fetch = "get it with ./data_fetch.sh, or name its folder with --data";
+    char *folder = NULL, word[16];
+    uint64_t sum;
+    int n = lab_int(l, "train"), asked = *set != 0, good;
+    if (asked && !lab__among(sets, set)) lab_fail(l, 2, "--dataset %s: this experiment takes %s", set, sets);
+    if (asked) folder = lab__find_set(l, set, program);
+    while (!asked && !folder && *sets) { /* the first of the list that is there */
+        size_t k = strcspn(sets, "|");
+        snprintf(word, sizeof word, "%.*s", (int)k, sets);
+        folder = lab__find_set(l, word, program);
+        set = word;
+        sets += k + (sets[k] == '|');
+    }
+    if (!folder && asked && strcmp(set, "slice")) lab_fail(l, 1, "there is no %s in %s: %s", set, lab_text(l, "data"), fetch);
+    if (!folder) lab_fail(l, 1, "no data: neither %s nor the bundled examples/data is here; %s", lab_text(l, "data"), fetch);
+    l->ctx = genreg_create(NULL);
+    if (!strcmp(set, "mnist")) good = genreg_load_mnist(l->ctx, folder, &l->train, &l->test);
+    else good = genreg_load_fashion(l->ctx, folder, &l->train, &l->test);
+    if (good && n) l->train = genreg_first(l->ctx, &l->train, n);
+    if (genreg_error(l->ctx)) lab_fail(l, 1, "%s; %s", genreg_error_message(l->ctx), fetch);
+    sum = lab__hash(lab__hash(0, &l->train.checksum, 8), &l->test.checksum, 8);
+    snprintf(l->checksum, sizeof l->checksum, "%08lx%08lx", (unsigned long)(sum >> 32), (unsigned long)(sum & 0xffffffffu));
+    snprintf(l->train.name, sizeof l->train.name, "%s", set);
+    snprintf(l->dataset_title, sizeof l->dataset_title, "%s",
+             !strcmp(set, "mnist") ? "MNIST" : !strcmp(set, "slice") ? "a slice of Fashion-MNIST" : "Fashion-MNIST");
+    printf("data: %s, %d training and %d test images (%s)\n", l->dataset_title, l->train.n, l->test.n, folder);
+    free(folder);
+}
+
+// >>cells
+
+LAB_FN lab *lab_open(const lab_experiment *e, int argc, char **argv)
+{
+    lab *l = (lab *)lab__new(1, sizeof *l);
+    l->experiment = e;
+    lab__command_line(l, argc, argv);
+    lab__load(l, argc > 0 ? argv[0] : "");
+    l->rows_path = lab__path(l, ".jsonl");
+    l->terminal = lab__terminal();
+#ifdef _OPENMP
+    omp_init_lock(&l->door);
+    l->threads = lab_int(l, "threads") ? lab_int(l, "threads") : omp_get_max_threads();
+#else
+    l->threads = 1;
+#endif
+    return l;
+}
+
+LAB_FN const genreg_dataset *lab_training_set(const lab *l) { return &l->train; }
+
+LAB_FN int lab_config(lab *l)
+{
+    int s, k;
+    if (l->config_count == l->config_capacity) {
+        l->config_capacity = 2 * l->config_capacity + 16;
+        l->cells = (lab__cell *)lab__grow(l->cells, (size_t)l->config_capacity * (size_t)l->seed_count, sizeof *l->cells);
+    }
+    for (s = 0; s < l->seed_count; s++) {
+        lab__cell *cell = lab__cell_at(l, l->config_count, s);
+        memset(cell, 0, sizeof *cell);
+        cell->config = l->config_count;
+        cell->cost = 1;
+        cell->view.in = l;
+        cell->view.train = &l->train;
+        cell->view.test = &l->test;
+        cell->view.seed = (uint64_t)l->seeds[s];
+        lab__record_text(&cell->row.head, "experiment", l->experiment->name);
+        lab__record_text(&cell->row.head, "version", GENREG_VERSION);
+        lab__record_text(&cell->row.head, "real", sizeof(genreg_real) == sizeof(double) ? "double" : "float");
+        lab__record_text(&cell->row.head, "isa", genreg_isa_name(l->ctx));
+        lab__record_text(&cell->row.head, "data", l->checksum);
+        lab__record_text(&cell->row.settings, "dataset", l->train.name);
+        lab__record_number(&cell->row.settings, "train", l->train.n);
+        lab__record_number(&cell->row.settings, "test", l->test.n);
+        lab__record_number(&cell->row.settings, "seed", l->seeds[s]);
+        for (k = 0; k < l->experiment->figure_count; k++) lab__record_number(&cell->row.figures, l->experiment->figures[k], (double)NAN);
+    }
+    return l->config_count++;
+}
+
+LAB_FN void lab_set(lab *l, int config, const char *name, double value)
+{
+    int s;
+    for (s = 0; s < l->seed_count; s++) lab__record_number(&lab__cell_at(l, config, s)->row.settings, name, value);
+}
+
+LAB_FN void lab_set_text(lab *l, int config, const char *name, const char *value)
+{
+    int s;
+    for (s = 0; s < l->seed_count; s++) lab__record_text(&lab__cell_at(l, config, s)->row.settings, name, value);
+}
+
+LAB_FN void lab_label(lab *l, int config, double cost, const char *format, ...)
+{
+    int s;
+    for (s = 0; s < l->seed_count; s++) {
+        lab__cell *cell = lab__cell_at(l, config, s);
+        lab__buffer b = { NULL, 0, 0 };
+        va_list args;
+        va_start(args, format);
+        lab__vprint(&b, format, args);
+        va_end(args);
+        free(cell->label);
+        cell->label = b.s;
+        cell->cost = cost;
+    }
+}
+
+LAB_FN double lab_get(const lab_cell *cell, const char *name)
+{
+    if (!lab__find(&cell->own->row.settings, name)) lab_fail(cell->in, 1, "the experiment asks for a setting that it did not make: %s", name);
+    return lab__record_get(&cell->own->row.settings, name);
+}
+
+LAB_FN int lab_get_int(const lab_cell *cell, const char *name) { return (int)lab_get(cell, name); }
+
+LAB_FN const char *lab_get_text(const lab_cell *cell, const char *name)
+{
+    (void)lab_get(cell, name);
+    return lab__record_get_text(&cell->own->row.settings, name);
+}
+
+LAB_FN void lab_figure_list(lab_cell *cell, const char *name, const double *values, int n)
+{
+    if (!lab__find(&cell->own->row.figures, name)) lab_fail(cell->in, 1, "the experiment writes a figure that is not on its list: %s", name);
+    lab__record_list(&cell->own->row.figures, name, values, n, 1);
+}
+
+LAB_FN void lab_figure(lab_cell *cell, const char *name, double value)
+{
+    lab_figure_list(cell, name, &value, 1);
+    lab__find(&cell->own->row.figures, name)->is_list = 0;
+}
+
+LAB_FN double lab_found(const lab_cell *cell, const char *name) { return lab__record_get(&cell->own->row.figures, name); }
+
+/* Sets every figure back to null. */
+LAB_FN void lab__clear_figures(lab__cell *cell)
+{
+    int i;
+    for (i = 0; i < cell->row.figures.count; i++) lab__record_number(&cell->row.figures, cell->row.figures.fields[i].name, (double)NAN);
+}
+
+LAB_FN int lab_values(lab *l, int config, const char *figure, double scale, double *out)
+{
+    int s;
+    for (s = 0; s < l->seed_count; s++) {
+        const lab__cell *cell = lab__cell_at(l, config, s);
+        out[s] = cell->state == LAB__DONE ? scale * lab__record_get(&cell->row.figures, figure) : (double)NAN;
+    }
+    return l->seed_count;
+}
+
+LAB_FN lab_stats lab_over_seeds(lab *l, int config, const char *figure, double scale)
+{
+    double *x = (double *)lab__new((size_t)l->seed_count, sizeof *x);
+    lab_stats s = lab_stats_of(x, lab_values(l, config, figure, scale, x));
+    free(x);
+    return s;
+}
+
+LAB_FN lab_stats lab__paired(lab *l, int a, int b, const char *figure, int ratio)
+{
+    int n = l->seed_count, i;
+    double *x = (double *)lab__new((size_t)n * 2, sizeof *x), *y = x + n;
+    lab_stats s;
+    lab_values(l, a, figure, 1, x);
+    lab_values(l, b, figure, 1, y);
+    for (i = 0; !ratio && i < n; i++) x[i] -= y[i];
+    s = ratio ? lab_ratio_of(x, y, n) : lab_stats_of(x, n);
+    free(x);
+    return s;
+}
+
+LAB_FN lab_stats lab_ratio(lab *l, int a, int b, const char *figure) { return lab__paired(l, a, b, figure, 1); }
+LAB_FN lab_stats lab_difference(lab *l, int a, int b, const char *figure) { return lab__paired(l, a, b, figure, 0); }
+
+// >>rows
+// The file of rows. Once the workers run, its functions are called with the door held.
+
+/* Gives a row to the cell that it belongs to; the first of several counts. */
+LAB_FN void lab__adopt(lab *l, lab__row *row)
+{
+    char *key = lab__key(row);
+    const char *status = lab__record_get_text(&row->head, "status");
+    int i, mine = 0;
+    for (i = 0; i < l->config_count * l->seed_count && !mine; i++) {
+        lab__cell *cell = &l->cells[i];
+        mine = !strcmp(cell->key, key) && (!strcmp(status, "ok") || !strcmp(status, "diverged"));
+        if (!mine || cell->state == LAB__DONE) continue;
+        lab__record_copy(&cell->row.figures, &row->figures);
+        lab__record_copy(&cell->row.head, &row->head);
+        cell->state = LAB__DONE;
+    }
+    l->rows_foreign += !mine;
+    free(key);
+}
+
+/* Reads the rows that have come since the last time. */
+LAB_FN void lab__read_rows(lab *l)
+{
+    size_t n, at = 0;
+    char *text = lab__read_file(l->rows_path, l->rows_read, &n);
+    while (text && at < n) {
+        const char *end = (const char *)memchr(text + at, '\n', n - at);
+        size_t length = end ? (size_t)(end - text) - at : n - at, i = 0;
+        lab__row row;
+        while (i < length && isspace((unsigned char)text[at + i])) i++;
+        if (i < length && lab__read_row(text + at, length, &row)) {
+            lab__adopt(l, &row);
+            lab__row_free(&row);
+        } else if (i < length) {
+            if (!end) break; /* another process may be writing it */
+            l->rows_damaged++;
+        }
+        at += length + (end != NULL);
+    }
+    l->rows_read += (long)at;
+    free(text);
+}
+
+/* Writes the cell's row. On failure the run ends. */
+LAB_FN void lab__write_row(lab *l, lab__cell *cell, const char *status, double seconds)
+{
+    lab__buffer b = { NULL, 0, 0 };
+    lab__record_text(&cell->row.head, "status", status);
+    lab__record_number(&cell->row.head, "seconds", floor(seconds * 1000 + 0.5) / 1000);
+    lab__json_row(&b, &cell->row);
+    lab__lock(l->locks, 0, 1);
+    if (!lab__append(l->rows_path, b.s, b.n)) {
+        lab__buffer why = { NULL, 0, 0 };
+        lab__print(&why, "cannot write %s: %s; the rows in it are whole: make room, then run the same command again", l->rows_path, strerror(errno));
+        if (!l->failure) l->failure = why.s;
+        else free(why.s);
+    } else cell->state = LAB__DONE;
+    lab__unlock(l->locks, 0);
+    free(b.s);
+}
+
+// >>checkpoints
+// The training of a cell in hand: NAME.HASH.PHASE.json says which of two files beside it holds the trainer, and has the cell's figures
+// of that moment. It is renamed into place after the trainer is written, so the two always fit.
+
+/* what: 0 or 1 for the trainer's files, 2 for the page that points to them. To be freed. */
+LAB_FN char *lab__checkpoint_path(const lab__cell *cell, int phase, int what)
+{
+    lab__buffer b = { NULL, 0, 0 };
+    lab__print(&b, ".%08lx%08lx.%d%s", (long)(cell->hash >> 32), (long)(cell->hash & 0xffffffffu), phase, what == 0 ? "a.ckpt" : what == 1 ? "b.ckpt" : ".json");
+    {
+        char *path = lab__path(cell->view.in, b.s);
+        free(b.s);
+        return path;
+    }
+}
+
+LAB_FN void lab__checkpoint_remove(const lab__cell *cell)
+{
+    int phase, what, there = 1;
+    for (phase = 0; there; phase++) {
+        there = 0;
+        for (what = 2; what >= 0; what--) { /* the page first, so that it never points to nothing */
+            char *path = lab__checkpoint_path(cell, phase, what);
+            there |= remove(path) == 0;
+            free(path);
+        }
+    }
+}
+
+LAB_FN void lab__checkpoint_save(lab__cell *cell, genreg_trainer *t, int phase, int finished, double seconds)
+{
+    char *trainer = lab__checkpoint_path(cell, phase, cell->slot), *page = lab__checkpoint_path(cell, phase, 2);
+    lab__buffer b = { NULL, 0, 0 };
+    lab__row row;
+    memset(&row, 0, sizeof row);
+    if (genreg_trainer_save(t, trainer)) {
+        char *other = lab__checkpoint_path(cell, phase, !cell->slot);
+        lab__record_copy(&row.head, &cell->row.head);
+        lab__record_copy(&row.settings, &cell->row.settings);
+        lab__record_copy(&row.figures, &cell->row.figures);
+        lab__record_number(&row.head, "slot", cell->slot);
+        lab__record_number(&row.head, "step", (double)genreg_trainer_progress(t).step);
+        lab__record_number(&row.head, "finished", finished);
+        lab__record_number(&row.head, "seconds", seconds);
+        lab__json_row(&b, &row);
+        if (lab__write_file(page, b.s, b.n - 1)) remove(other);
+        else {
+            char why[200];
+            snprintf(why, sizeof why, "cannot write %.120s: %.60s", page, strerror(errno));
+            genreg_set_error(cell->view.ctx, GENREG_ERROR_FILE, why);
+        }
+        cell->slot = !cell->slot;
+        free(other);
+    }
+    lab__row_free(&row);
+    free(b.s);
+    free(trainer);
+    free(page);
+}
+
+/* Puts trainer and figures back to where they were saved. Returns 1 if the training was finished. Starts anew, and says nothing, if
+   there is no checkpoint or it is of another instruction set. */
+LAB_FN int lab__checkpoint_load(lab__cell *cell, genreg_trainer *t, int phase)
+{
+    char *page = lab__checkpoint_path(cell, phase, 2), *text, *trainer, *key = NULL;
+    int finished = 0;
+    size_t n;
+    lab__row row;
+    memset(&row, 0, sizeof row);
+    text = lab__read_file(page, 0, &n);
+    if (text && !lab__read_row(text, n, &row)) genreg_set_error(cell->view.ctx, GENREG_ERROR_FORMAT, "its page is damaged");
+    else if (text) {
+        key = lab__key(&row);
+        if (!strcmp(key, cell->key) && !strcmp(lab__record_get_text(&row.head, "isa"), genreg_isa_name(cell->view.ctx))) {
+            int slot = lab__record_get(&row.head, "slot") > 0;
+            trainer = lab__checkpoint_path(cell, phase, slot);
+            if (genreg_trainer_load(t, trainer)) {
+                double step = (double)genreg_trainer_progress(t).step - lab__record_get(&row.head, "step");
+                if (!(step > -0.5 && step < 0.5)) genreg_set_error(cell->view.ctx, GENREG_ERROR_FORMAT, "trainer and page do not fit");
+                lab__record_copy(&cell->row.figures, &row.figures);
+                cell->seconds += lab__record_get(&row.head, "seconds");
+                cell->slot = !slot;
+                finished = lab__record_get(&row.head, "finished") > 0;
+            }
+            free(trainer);
+        }
+    }
+    if (genreg_error(cell->view.ctx)) {
+        lab__buffer b = { NULL, 0, 0 };
+        genreg_ctx *c = cell->view.ctx;
+        genreg_status s = genreg_error(c);
+        lab__print(&b, "cannot go on from %s: %s; delete it to train the cell anew", page, genreg_error_message(c));
+        genreg_clear_error(c);
+        genreg_set_error(c, s, b.s);
+        free(b.s);
+    }
+    lab__row_free(&row);
+    free(key);
+    free(text);
+    free(page);
+    return finished;
+}
+
+// >>running
+
+/* The only writable global: which signal asks for the end. */
+static volatile sig_atomic_t lab__signal;
+
+LAB_FN void lab__on_signal(int number)
+{
+    lab__signal = number;
+    signal(number, SIG_DFL); /* the second one kills */
+}
+
+/* How many of the threads this worker has: an equal share among those with a cell, the first ones getting what is over. */
+LAB_FN int lab__share(const lab *l, int worker)
+{
+    int i, busy = 0, before = 0, share;
+    for (i = 0; i < l->workers; i++) {
+        busy += l->busy[i];
+        before += i < worker && l->busy[i];
+    }
+    if (!busy) return 1;
+    share = l->threads / busy + (before < l->threads % busy);
+    return share > 0 ? share : 1;
+}
+
+/* Seconds as 1:05 or 2:03:04. */
+LAB_FN void lab__print_time(lab__buffer *b, double seconds)
+{
+    long s = (long)(seconds + 0.5);
+    if (s >= 3600) lab__print(b, "%ld:%02ld:%02ld", s / 3600, s / 60 % 60, s % 60);
+    else lab__print(b, "%ld:%02ld", s / 60, s % 60);
+}
+
+/* Seconds to the end of this process's cells, by what the finished part has taken. Checkpoints that were there make it a guess. */
+LAB_FN double lab__time_left(const lab *l, int *place, int *cells)
+{
+    double done = 0, left = 0;
+    int i;
+    *place = *cells = 0;
+    for (i = 0; i < l->config_count * l->seed_count; i++) {
+        const lab__cell *cell = &l->cells[i];
+        if (!cell->mine) continue;
+        ++*cells;
+        *place += cell->state != LAB__WAITING;
+        done += cell->cost * (cell->state == LAB__RUNNING ? cell->fraction : cell->state == LAB__DONE && cell->started > 0 ? 1 : 0);
+        left += cell->cost * (cell->state == LAB__RUNNING ? 1 - cell->fraction : cell->state == LAB__WAITING ? 1 : 0);
+    }
+    return done > 0 ? (lab__now() - l->started) * left / done : (double)NAN;
+}
+
+/* The progress line: the cell that has just moved, the speed of all that run. */
+LAB_FN void lab__show(lab *l, const lab__cell *cell)
+{
+    lab__buffer b = { NULL, 0, 0 };
+    double now = lab__now(), speed = 0, left;
+    int i, place, cells;
+    left = lab__time_left(l, &place, &cells);
+    for (i = 0; i < l->config_count * l->seed_count; i++)
+        if (l->cells[i].state == LAB__RUNNING && now > l->cells[i].started) speed += l->cells[i].images / (now - l->cells[i].started);
+    lab__print(&b, "%d/%d %s, seed %.0f  epoch %d/%d  loss %.4f  acc %.1f %%  %.0f images/s  ", place, cells, cell->label, (double)cell->view.seed,
+               cell->progress.epoch, cell->epochs, cell->progress.loss, 100 * cell->progress.accuracy, speed);
+    if (left >= 0) {
+        lab__print_time(&b, left);
+        lab__print(&b, " left");
+    }
+    printf("\r%-79.79s", b.s);
+    fflush(stdout);
+    free(b.s);
+    l->shown = now;
+}
+
+/* The line of a finished cell, where there is no terminal. */
+LAB_FN void lab__show_finished(lab *l, const lab__cell *cell, double seconds)
+{
+    lab__buffer b = { NULL, 0, 0 };
+    int place, cells;
+    if (l->terminal) return;
+    lab__time_left(l, &place, &cells);
+    lab__print(&b, "%s, seed %.0f: ", cell->label, (double)cell->view.seed);
+    if (!strcmp(lab__record_get_text(&cell->row.head, "status"), "diverged")) lab__print(&b, "diverged");
+    else lab__print(&b, "loss %.4f, training accuracy %.2f %%", cell->progress.loss, 100 * cell->progress.accuracy);
+    printf("cell %d/%d, %s, %.1f s\n", place, cells, b.s, seconds);
+    fflush(stdout);
+    free(b.s);
+}
+
+/* The next cell for a worker, locked; NULL with *wait 1 if all that are left are in the hands of other processes. */
+LAB_FN lab__cell *lab__next(lab *l, int worker, int *wait)
+{
+    int s, c;
+    *wait = 0;
+    l->busy[worker] = 0;
+    if (lab__signal || l->failure) return NULL;
+    for (s = 0; s < l->seed_count; s++)
+        for (c = 0; c < l->config_count; c++) {
+            lab__cell *cell = lab__cell_at(l, c, s);
+            if (!cell->mine || cell->state != LAB__WAITING) continue;
+            if (!lab__lock(l->locks, (long)(1 + cell->hash % 1000000007u), 0)) {
+                *wait = 1;
+                continue;
+            }
+            lab__read_rows(l); /* another process may have finished it */
+            if (cell->state == LAB__WAITING) {
+                cell->state = LAB__RUNNING;
+                cell->worker = worker;
+                l->busy[worker] = 1;
+                *wait = 0;
+                return cell;
+            }
+            lab__unlock(l->locks, (long)(1 + cell->hash % 1000000007u));
+        }
+    return NULL;
+}
+
+/* Runs one cell from context to row. */
+LAB_FN void lab__run_cell(lab *l, lab__cell *cell)
+{
+    genreg_options o = genreg_defaults();
+    genreg_status status;
+    double seconds;
+    lab__enter(l);
+    cell->threads = o.threads = lab__share(l, cell->worker);
+    lab__leave(l);
+    cell->view.ctx = genreg_create(&o);
+    cell->started = lab__now();
+    l->experiment->run(&cell->view);
+    seconds = cell->seconds + lab__now() - cell->started;
+    status = genreg_error(cell->view.ctx);
+    lab__enter(l);
+    if (status == GENREG_ERROR_DIVERGED) lab__clear_figures(cell);
+    if (status == GENREG_OK ? !cell->stopped : status == GENREG_ERROR_DIVERGED) {
+        lab__write_row(l, cell, status == GENREG_OK ? "ok" : "diverged", seconds);
+        if (cell->state == LAB__DONE) {
+            lab__checkpoint_remove(cell);
+            lab__show_finished(l, cell, seconds);
+        }
+    } else if (status && !l->failure) {
+        lab__buffer b = { NULL, 0, 0 };
+        lab__print(&b, "%s, seed %.0f: %s", cell->label, (double)cell->view.seed, genreg_error_message(cell->view.ctx));
+        l->failure = b.s;
+    }
+    lab__unlock(l->locks, (long)(1 + cell->hash % 1000000007u));
+    lab__leave(l);
+    genreg_destroy(cell->view.ctx);
+    cell->view.ctx = NULL;
+}
+
+LAB_FN void lab__work(lab *l, int worker)
+{
+    for (;;) {
+        lab__cell *cell;
+        int wait, note;
+        lab__enter(l);
+        cell = lab__next(l, worker, &wait);
+        note = wait && !l->noted;
+        l->noted |= note;
+        lab__leave(l);
+        if (note) {
+            lab__clear_line(l);
+            printf("the cells that are left are in the hands of another process; waiting for it\n");
+            fflush(stdout);
+        }
+        if (cell) lab__run_cell(l, cell);
+        else if (wait) lab__sleep(0.5);
+        else return;
+    }
+}
+
+/* Opens the folder for writing, puts old rows aside for --fresh, cuts off a torn row. */
+LAB_FN void lab__prepare(lab *l)
+{
+    char *lock_path = lab__path(l, ".lock"), *old_path = lab__path(l, ".old.jsonl");
+    const char *out = lab_text(l, "out");
+    int i, good;
+    lab__make_folder(out);
+    if (!lab__lock_open(&l->locks, lock_path)) lab_fail(l, 1, "cannot write %s: %s; name another folder with --out", lock_path, strerror(errno));
+    l->locks_open = 1;
+    if (lab__flag(l, "fresh")->given) {
+        for (i = 0; i < l->config_count * l->seed_count; i++) {
+            if (!lab__lock(l->locks, (long)(1 + l->cells[i].hash % 1000000007u), 0))
+                lab_fail(l, 1, "another process is at work in %s: wait for it, or run without --fresh", out);
+            lab__checkpoint_remove(&l->cells[i]);
+        }
+        lab__lock(l->locks, 0, 1);
+        if (lab__exists(l->rows_path) && !lab__rename(l->rows_path, old_path)) lab_fail(l, 1, "cannot put %s aside: %s", l->rows_path, strerror(errno));
+        lab__unlock(l->locks, 0);
+        for (i = 0; i < l->config_count * l->seed_count; i++) lab__unlock(l->locks, (long)(1 + l->cells[i].hash % 1000000007u));
+    }
+    lab__lock(l->locks, 0, 1);
+    good = lab__append(l->rows_path, "", 0);
+    if (!good) lab_fail(l, 1, "cannot write %s: %s; name another folder with --out", l->rows_path, strerror(errno));
+    lab__unlock(l->locks, 0);
+    free(lock_path);
+    free(old_path);
+}
+
+/* Runs the cells that are left, a worker for each job. */
+LAB_FN void lab__run_all(lab *l, int pending)
+{
+    l->workers = lab_int(l, "jobs") ? lab_int(l, "jobs") : l->threads;
+    if (l->workers > pending) l->workers = pending;
+#ifndef _OPENMP
+    l->workers = 1;
+#endif
+    l->busy = (int *)lab__new((size_t)l->workers, sizeof *l->busy);
+    l->started = lab__now();
+    lab__signal = 0;
+    signal(SIGINT, lab__on_signal);
+    signal(SIGTERM, lab__on_signal);
+#ifdef _OPENMP
+    if (l->workers > 1) {
+        omp_set_max_active_levels(2); /* a worker's cell has threads of its own */
+#pragma omp parallel num_threads(l->workers)
+        lab__work(l, omp_get_thread_num());
+    } else
+#endif
+        lab__work(l, 0);
+    signal(SIGINT, SIG_DFL);
+    signal(SIGTERM, SIG_DFL);
+    lab__clear_line(l);
+    l->shown = 0;
+}
+
+LAB_FN int lab_run(lab *l)
+{
+    int i, done = 0, pending = 0, total = l->config_count * l->seed_count;
+    for (i = 0; i < total; i++) {
+        lab__cell *cell = &l->cells[i];
+        cell->view.own = cell;
+        cell->key = lab__key(&cell->row);
+        cell->hash = lab__hash(0, cell->key, strlen(cell->key));
+        if (!cell->label) cell->label = lab__copy(l->experiment->name);
+        cell->mine = (i % l->seed_count * l->config_count + i / l->seed_count) % l->shards == l->shard - 1; /* in the order of work */
+    }
+    if (!lab__flag(l, "report")->given) lab__prepare(l);
+    lab__read_rows(l);
+    for (i = 0; i < total; i++) {
+        done += l->cells[i].state == LAB__DONE;
+        pending += l->cells[i].mine && l->cells[i].state != LAB__DONE;
+    }
+    if (l->rows_damaged) printf("%d lines of %s are no rows and are left out\n", l->rows_damaged, l->rows_path);
+    if (!lab__flag(l, "report")->given && pending) {
+        if (done) printf("%d of %d cells are in %s already\n", done, total, l->rows_path);
+        lab__run_all(l, pending);
+        for (done = 0, i = 0; i < total; i++) done += l->cells[i].state == LAB__DONE;
+    }
+    if (l->failure || lab__signal) {
+        fflush(stdout);
+        if (l->failure) fprintf(stderr, "%s: %s\n", l->experiment->name, l->failure);
+        else
+            fprintf(stderr, "%s: stopped; %d of %d cells are safe in %s, and the same command%s goes on from here\n", l->experiment->name, done, total,
+                    l->rows_path, lab__flag(l, "fresh")->given ? " without --fresh" : "");
+        l->status = l->failure ? 1 : lab__signal == SIGTERM ? 143 : 130;
+        return 0;
+    }
+    if (*lab_text(l, "save") && done > pending)
+        printf("--save: cells that were there already have left no model; --fresh trains them again\n");
+    if (!done) {
+        fflush(stdout);
+        fprintf(stderr, "%s: %s has no row of these settings, data and version (%d others): give the flags of the run, or run without --report\n",
+                l->experiment->name, l->rows_path, l->rows_foreign);
+        l->status = 1;
+        return 0;
+    }
+    printf("%d of %d cells are in %s", done, total, l->rows_path);
+    if (l->rows_foreign) printf(", beside %d rows of other settings, data or versions", l->rows_foreign);
+    printf("\n\n");
+    return 1;
+}
+
+LAB_FN int lab_close(lab *l)
+{
+    int i, status = l->status;
+    for (i = 0; i < l->config_count * l->seed_count; i++) {
+        lab__row_free(&l->cells[i].row);
+        free(l->cells[i].key);
+        free(l->cells[i].label);
+    }
+    for (i = 0; i < l->value_count; i++) free(l->values[i].list);
+    free(l->cells);
+    free(l->values);
+    free(l->seeds);
+    free(l->busy);
+    free(l->failure);
+    free(l->rows_path);
+    if (l->locks_open) lab__lock_close(l->locks);
+#ifdef _OPENMP
+    omp_destroy_lock(&l->door);
+#endif
+    genreg_destroy(l->ctx);
+    free(l);
+    return status;
+}
+
+// >>training
+
+/* After each step, at most five times a second: progress, and threads that others have left. */
+LAB_FN void lab__tick(lab__cell *cell, const genreg_progress *p, double fraction, double images, double *ticked)
+{
+    lab *l = cell->view.in;
+    double now = lab__now();
+    int share;
+    if (now - *ticked < 0.2) return;
+    *ticked = now;
+    lab__enter(l);
+    cell->progress = *p;
+    cell->fraction = fraction;
+    cell->images = images;
+    share = lab__share(l, cell->worker);
+    if (l->terminal && now - l->shown >= 0.2) lab__show(l, cell);
+    lab__leave(l);
+    if (share != cell->threads) genreg_set_threads(cell->view.ctx, cell->threads = share);
+}
+
+LAB_FN int lab_train(lab_cell *view, genreg_model *net, const genreg_dataset *d, const genreg_train_options *o, lab_watch watch, genreg_progress *last)
+{
+    lab__cell *cell = view->own;
+    genreg_trainer *t = genreg_trainer_create(net, d, o);
+    genreg_progress p = genreg_trainer_progress(t);
+    double ticked = 0, saved, every = lab_number(view->in, "checkpoint"), n = d->n, batch = o->batch < d->n ? o->batch : d->n;
+    double steps = o->steps ? (double)o->steps : o->epochs * ceil(n / batch), first;
+    int phase = cell->phase++, finished = 0, more = 1, moved = 0;
+    if (!genreg_error(view->ctx)) finished = lab__checkpoint_load(cell, t, phase);
+    saved = lab__now();
+    p = genreg_trainer_progress(t);
+    first = (double)p.step;
+    cell->epochs = (int)ceil(steps / ceil(n / batch));
+    while (more && !finished && !genreg_error(view->ctx)) {
+        int64_t before = p.step;
+        more = genreg_trainer_step(t);
+        if (genreg_error(view->ctx)) break;
+        p = genreg_trainer_progress(t);
+        moved |= p.step != before;
+        if (moved && (p.samples >= d->n || !more)) {
+            if (watch) watch(view, net, &p);
+            moved = 0;
+        }
+        lab__tick(cell, &p, (double)p.step / steps, ((double)p.step - first) * batch, &ticked);
+        cell->stopped = more && (lab__signal || view->in->failure);
+        if (cell->stopped || lab__now() - saved >= (more ? every : every / 6)) {
+            lab__checkpoint_save(cell, t, phase, !more, cell->seconds + lab__now() - cell->started);
+            saved = lab__now();
+        }
+        if (cell->stopped) break;
+    }
+    cell->progress = p;
+    genreg_trainer_free(t);
+    if (last) *last = p;
+    return !cell->stopped && !genreg_error(view->ctx);
+}
+
+LAB_FN void lab_save(lab_cell *cell, genreg_model *net)
+{
+    const char *path = lab_text(cell->in, "save"), *dot = strrchr(path, '.');
+    lab__buffer b = { NULL, 0, 0 };
+    size_t stem = dot && !strpbrk(dot, "/\\") ? (size_t)(dot - path) : strlen(path), i;
+    if (!*path) return;
+    lab__put(&b, path, stem);
+    if (cell->in->config_count * cell->in->seed_count > 1) {
+        lab__print(&b, "-%s-seed-%.0f", cell->own->label, (double)cell->seed);
+        for (i = stem; i < b.n; i++)
+            if (!isalnum((unsigned char)b.s[i]) && b.s[i] != '.') b.s[i] = '-';
+    }
+    lab__print(&b, "%s", path + stem);
+    genreg_save_model(net, b.s);
+    free(b.s);
+}
+
+// >>tables
+
+/* Characters, not bytes, of a UTF-8 text. */
+LAB_FN int lab__characters(const char *s)
+{
+    int n = 0;
+    for (; *s; s++) n += ((unsigned char)*s & 0xc0) != 0x80;
+    return n;
+}
+
+LAB_FN void lab__add_entry(lab_table *t, char *s)
+{
+    if (t->count == t->capacity) {
+        t->capacity = 2 * t->capacity + 32;
+        t->entries = (char **)lab__grow(t->entries, (size_t)t->capacity, sizeof *t->entries);
+    }
+    t->entries[t->count++] = s;
+}
+
+LAB_FN lab_table lab_table_new(const char *columns)
+{
+    lab_table t;
+    memset(&t, 0, sizeof t);
+    for (;;) {
+        size_t n = strcspn(columns, "|");
+        lab__buffer b = { NULL, 0, 0 };
+        lab__put(&b, columns, n);
+        lab__add_entry(&t, b.s);
+        t.columns++;
+        if (!columns[n]) return t;
+        columns += n + 1;
+    }
+}
+
+LAB_FN void lab_entry(lab_table *t, const char *format, ...)
+{
+    lab__buffer b = { NULL, 0, 0 };
+    va_list args;
+    va_start(args, format);
+    lab__vprint(&b, format, args);
+    va_end(args);
+    lab__add_entry(t, b.s);
+}
+
+LAB_FN void lab_entry_stats(lab_table *t, lab_stats s, int decimals)
+{
+    if (s.n > 1) lab_entry(t, "%.*f ± %.*f [%.*f, %.*f]", decimals, s.mean, decimals, s.sd, decimals, s.low, decimals, s.high);
+    else if (s.n) lab_entry(t, "%.*f", decimals, s.mean);
+    else lab_entry(t, "-");
+}
+
+LAB_FN void lab_table_print(lab_table *t)
+{
+    int i, k;
+    for (i = 0; i < t->count; i++) {
+        int width = 0, column = i % t->columns;
+        for (k = column; k < t->count; k += t->columns) {
+            int n = lab__characters(t->entries[k]);
+            if (n > width) width = n;
+        }
+        printf("%s%*s%s%s", column ? "  " : "", width - lab__characters(t->entries[i]), "", t->entries[i], column == t->columns - 1 ? "\n" : "");
+    }
+    printf("\n");
+    for (i = 0; i < t->count; i++) free(t->entries[i]);
+    free(t->entries);
+    memset(t, 0, sizeof *t);
+}
+
+// >>plots
+// Panels on a light card, which stands on light and dark pages alike. Colours are those of Okabe and Ito, told apart by the colour-blind;
+// each has a marker of its own beside.
+
+typedef struct lab__curve {
+    char *name;
+    double *x, *y, *low, *high; /* low, high: NULL for none */
+    int n, dots, colour;
+} lab__curve;
+
+typedef struct lab__panel {
+    char *title, *labels[2];
+    int flags, count;
+    lab__curve *curves;
+} lab__panel;
+
+struct lab_plot {
+    char *title;
+    lab__panel *panels;
+    int count;
+};
+
+LAB_FN lab_plot *lab_plot_new(const char *title)
+{
+    lab_plot *p = (lab_plot *)lab__new(1, sizeof *p);
+    p->title = lab__copy(title);
+    return p;
+}
+
+LAB_FN void lab_panel(lab_plot *p, const char *title, const char *x, const char *y, int flags)
+{
+    lab__panel *panel;
+    p->panels = (lab__panel *)lab__grow(p->panels, (size_t)p->count + 1, sizeof *p->panels);
+    panel = &p->panels[p->count++];
+    memset(panel, 0, sizeof *panel);
+    panel->title = lab__copy(title);
+    panel->labels[0] = lab__copy(x);
+    panel->labels[1] = lab__copy(y);
+    panel->flags = flags;
+}
+
+LAB_FN double *lab__copy_numbers(const double *x, int n)
+{
+    double *copy = (double *)lab__new((size_t)n, sizeof *x);
+    if (n) memcpy(copy, x, (size_t)n * sizeof *x);
+    return copy;
+}
+
+LAB_FN void lab_line(lab_plot *p, const char *name, const double *x, const double *y, const double *low, const double *high, int n, int dots)
+{
+    lab__panel *panel;
+    lab__curve *c;
+    if (!p->count) lab_panel(p, "", "", "", 0);
+    panel = &p->panels[p->count - 1];
+    panel->curves = (lab__curve *)lab__grow(panel->curves, (size_t)panel->count + 1, sizeof *panel->curves);
+    c = &panel->curves[panel->count];
+    c->name = lab__copy(name);
+    c->x = lab__copy_numbers(x, n);
+    c->y = lab__copy_numbers(y, n);
+    c->low = low && high ? lab__copy_numbers(low, n) : NULL;
+    c->high = low && high ? lab__copy_numbers(high, n) : NULL;
+    c->n = n;
+    c->dots = dots;
+    c->colour = panel->count ? panel->curves[panel->count - 1].colour + !dots : 0;
+    panel->count++;
+}
+
+LAB_FN void lab_curve(lab_plot *p, lab *l, const char *name, const double *x, const int *configs, int n, const char *figure, double scale)
+{
+    int seeds = l->seed_count, i, k;
+    double *rows = (double *)lab__new((size_t)(n * (2 * seeds + 3)), sizeof *rows); /* mean, low, high; then x and y of every seed */
+    double *mean = rows, *low = rows + n, *high = rows + 2 * n, *xs = rows + 3 * n, *ys = xs + n * seeds;
+    for (i = 0; i < n; i++) {
+        lab_stats s = lab_over_seeds(l, configs[i], figure, scale);
+        mean[i] = s.mean;
+        low[i] = s.low;
+        high[i] = s.high;
+        lab_values(l, configs[i], figure, scale, ys + i * seeds);
+        for (k = 0; k < seeds; k++) xs[i * seeds + k] = x[i];
+    }
+    lab_line(p, name, x, mean, low, high, n, 0);
+    if (seeds > 1) lab_line(p, "", xs, ys, NULL, NULL, n * seeds, 1);
+    free(rows);
+}
+
+LAB_FN void lab__escape(lab__buffer *b, const char *s)
+{
+    for (; *s; s++) {
+        if (*s == '&') lab__print(b, "&amp;");
+        else if (*s == '<') lab__print(b, "&lt;");
+        else if (*s == '>') lab__print(b, "&gt;");
+        else if (*s == '"') lab__print(b, "&quot;");
+        else if ((unsigned char)*s < 32) lab__put(b, " ", 1); /* XML has no other control characters */
+        else lab__put(b, s, 1);
+    }
+}
+
+/* A direction of a panel: from values to pixels. */
+typedef struct lab__axis {
+    double low, high; /* in the axis' own unit: log10 of the value if logarithmic */
+    int log, two;
+    double from, to;  /* pixels */
+} lab__axis;
+
+LAB_FN double lab__unit(const lab__axis *a, double x) { return a->log ? (x > 0 ? log10(x) : (double)NAN) : x; }
+LAB_FN double lab__pixel(const lab__axis *a, double x) { return a->from + (lab__unit(a, x) - a->low) / (a->high - a->low) * (a->to - a->from); }
+
+LAB_FN void lab__widen(double range[2], const lab__axis *a, const double *x, int n)
+{
+    int i;
+    for (i = 0; x && i < n; i++) {
+        double u = lab__unit(a, x[i]);
+        if (!isfinite(u)) continue;
+        if (!(range[0] <= u)) range[0] = u;
+        if (!(range[1] >= u)) range[1] = u;
+    }
+}
+
+/* The axis holds every point; of a bar it holds as much as lets the points fill half of it. */
+LAB_FN lab__axis lab__axis_of(const lab__panel *panel, int vertical, double from, double to)
+{
+    lab__axis a;
+    double points[2], bars[2], room, pad;
+    int i;
+    a.log = (panel->flags & (vertical ? LAB_LOG_Y : LAB_LOG_X)) != 0;
+    a.two = !vertical && (panel->flags & LAB_POWERS_OF_TWO);
+    a.from = from;
+    a.to = to;
+    points[0] = points[1] = (double)NAN;
+    for (i = 0; i < panel->count; i++) lab__widen(points, &a, vertical ? panel->curves[i].y : panel->curves[i].x, panel->curves[i].n);
+    if (!isfinite(points[0])) points[0] = points[1] = 0;
+    bars[0] = points[0];
+    bars[1] = points[1];
+    for (i = 0; vertical && i < panel->count; i++) {
+        lab__widen(bars, &a, panel->curves[i].low, panel->curves[i].n);
+        lab__widen(bars, &a, panel->curves[i].high, panel->curves[i].n);
+    }
+    room = (points[1] - points[0]) / 2;
+    if (!(room > 1e-9 * (fabs(points[0]) + 1e-9))) room = a.log ? 0.15 : fabs(points[0]) / 20 + 1e-6;
+    a.low = bars[0] > points[0] - room ? bars[0] : points[0] - room;
+    a.high = bars[1] < points[1] + room ? bars[1] : points[1] + room;
+    pad = 0.06 * (a.high - a.low > room ? a.high - a.low : room);
+    a.low -= pad;
+    a.high += pad;
+    return a;
+}
+
+enum { LAB__TICKS = 16 };
+
+/* Values to mark, at most LAB__TICKS. */
+LAB_FN int lab__ticks(const lab__axis *a, double *at)
+{
+    double span = a->high - a->low, step, x;
+    int n = 0, k;
+    if (a->log && a->two) {
+        int first = (int)ceil(a->low / log10(2.0)), last = (int)floor(a->high / log10(2.0)), stride = 1 + (last - first) / 9;
+        for (k = first; k <= last && n < LAB__TICKS; k += stride) at[n++] = pow(2, k);
+        if (n > 1) return n;
+        n = 0;
+    }
+    if (a->log && span > 0.9) {
+        static const int few[] = { 1 }, some[] = { 1, 2, 5 };
+        const int *digits = span < 2.2 ? some : few;
+        int count = span < 2.2 ? 3 : 1, stride = 1 + (int)(span / 7), j;
+        for (k = (int)floor(a->low); k <= (int)ceil(a->high); k += stride)
+            for (j = 0; j < count; j++) {
+                x = digits[j] * pow(10, k);
+                if (log10(x) >= a->low && log10(x) <= a->high && n < LAB__TICKS) at[n++] = x;
+            }
+        if (n > 1) return n;
+        n = 0;
+    }
+    {
+        double low = a->log ? pow(10, a->low) : a->low, high = a->log ? pow(10, a->high) : a->high, rough = (high - low) / 5;
+        step = pow(10, floor(log10(rough)));
+        step *= rough / step < 1.5 ? 1 : rough / step < 3.5 ? 2 : rough / step < 7.5 ? 5 : 10;
+        for (x = ceil(low / step) * step; x <= high && n < LAB__TICKS; x += step) at[n++] = fabs(x) < step / 1000 ? 0 : x;
+    }
+    return n;
+}
+
+/* 0.25, 2048, 2×10⁷ */
+LAB_FN void lab__print_tick(lab__buffer *b, double x)
+{
+    static const char *const raised[] = { "⁰", "¹", "²", "³", "⁴", "⁵", "⁶", "⁷", "⁸", "⁹" };
+    int power;
+    char digits[16], *d = digits;
+    if ((fabs(x) >= 1e-4 && fabs(x) < 1e5) || !(fabs(x) > 0)) {
+        lab__print(b, "%.6g", x);
+        return;
+    }
+    power = (int)floor(log10(fabs(x)) + 1e-9);
+    x /= pow(10, power);
+    if (fabs(x - 1) > 1e-6) lab__print(b, "%.4g×", x);
+    snprintf(digits, sizeof digits, "%d", power < 0 ? -power : power);
+    lab__print(b, power < 0 ? "10⁻" : "10");
+    for (; *d; d++) lab__print(b, "%s", raised[*d - '0']);
+}
+
+LAB_FN void lab__draw_text(lab__buffer *b, double x, double y, int size, const char *more, const char *text)
+{
+    lab__print(b, "<text x=\"%.1f\" y=\"%.1f\" font-size=\"%d\"%s>", x, y, size, more);
+    lab__escape(b, text);
+    lab__print(b, "</text>\n");
+}
+
+LAB_FN const char *lab__colour(const lab__curve *c)
+{
+    static const char *const colours[] = { "#0072b2", "#d55e00", "#009e73", "#cc79a7", "#8a6d00", "#56b4e9", "#444444" };
+    return colours[c->colour % 7];
+}
+
+/* A marker: disc, square, triangle, diamond. */
+LAB_FN void lab__marker(lab__buffer *b, const lab__curve *c, double x, double y, double r)
+{
+    const char *colour = lab__colour(c);
+    switch (c->colour % 4) {
+    case 0: lab__print(b, "<circle cx=\"%.1f\" cy=\"%.1f\" r=\"%.1f\" fill=\"%s\"/>\n", x, y, r, colour); break;
+    case 1: lab__print(b, "<rect x=\"%.1f\" y=\"%.1f\" width=\"%.1f\" height=\"%.1f\" fill=\"%s\"/>\n", x - r, y - r, 2 * r, 2 * r, colour); break;
+    case 2: lab__print(b, "<path d=\"M%.1f %.1fh%.1fl%.1f %.1fz\" fill=\"%s\"/>\n", x - r, y + r, 2 * r, -r, -2 * r, colour); break;
+    default: lab__print(b, "<path d=\"M%.1f %.1fl%.1f %.1fl%.1f %.1fl%.1f %.1fz\" fill=\"%s\"/>\n", x - r, y, r, -r, r, r, -r, r, colour); break;
+    }
+}
+
+LAB_FN void lab__draw_curve(lab__buffer *b, const lab__curve *c, const lab__axis *ax, const lab__axis *ay)
+{
+    const char *colour = lab__colour(c);
+    int i, pen = 0;
+    if (c->dots) lab__print(b, "<g opacity=\"0.4\">\n");
+    for (i = 0; c->low && i < c->n; i++) {
+        double x = lab__pixel(ax, c->x[i]), low = lab__pixel(ay, c->low[i]), high = lab__pixel(ay, c->high[i]);
+        if (!isfinite(low) && isfinite(high)) low = ay->from; /* a bar to below 0 on a logarithmic axis */
+        if (isfinite(x) && isfinite(low) && isfinite(high))
+            lab__print(b, "<path d=\"M%.1f %.1fV%.1fM%.1f %.1fh8M%.1f %.1fh8\" stroke=\"%s\" stroke-opacity=\"0.6\" fill=\"none\"/>\n", x, low, high, x - 4, low,
+                       x - 4, high, colour);
+    }
+    if (!c->dots) lab__print(b, "<path fill=\"none\" stroke-width=\"1.8\" stroke=\"%s\" d=\"", colour);
+    for (i = 0; !c->dots && i < c->n; i++) {
+        double x = lab__pixel(ax, c->x[i]), y = lab__pixel(ay, c->y[i]);
+        int there = isfinite(x) && isfinite(y);
+        if (there) lab__print(b, "%c%.1f %.1f", pen ? 'L' : 'M', x, y);
+        pen = there;
+    }
+    if (!c->dots) lab__print(b, "\"/>\n");
+    for (i = 0; i < c->n; i++) {
+        double x = lab__pixel(ax, c->x[i]), y = lab__pixel(ay, c->y[i]);
+        if (isfinite(x) && isfinite(y)) lab__marker(b, c, x, y, c->dots ? 2.5 : 3.6);
+    }
+    if (c->dots) lab__print(b, "</g>\n");
+}
+
+enum { LAB__WIDE = 420, LAB__HIGH = 330, LAB__PER_ROW = 3 }; /* pixels of a panel, panels in a row */
+
+LAB_FN void lab__draw_panel(lab__buffer *b, const lab__panel *panel, int index, double x0, double y0)
+{
+    const double left = x0 + 66, right = x0 + (LAB__WIDE - 20), top = y0 + 26, bottom = y0 + (LAB__HIGH - 74);
+    double at[LAB__TICKS], key_x = left, key_y = bottom + 58;
+    lab__axis ax = lab__axis_of(panel, 0, left, right), ay = lab__axis_of(panel, 1, bottom, top);
+    int i, n = lab__ticks(&ax, at);
+    lab__buffer tick = { NULL, 0, 0 };
+    lab__draw_text(b, (left + right) / 2, y0 + 14, 13, " text-anchor=\"middle\" font-weight=\"600\"", panel->title);
+    for (i = 0; i < n; i++) {
+        double x = lab__pixel(&ax, at[i]);
+        lab__print(b, "<path d=\"M%.1f %.1fV%.1f\" stroke=\"#e2e2de\"/>\n", x, top, bottom);
+        tick.n = 0;
+        lab__print_tick(&tick, at[i]);
+        lab__draw_text(b, x, bottom + 16, 11, " text-anchor=\"middle\"", tick.s);
+    }
+    n = lab__ticks(&ay, at);
+    for (i = 0; i < n; i++) {
+        double y = lab__pixel(&ay, at[i]);
+        lab__print(b, "<path d=\"M%.1f %.1fH%.1f\" stroke=\"#e2e2de\"/>\n", left, y, right);
+        tick.n = 0;
+        lab__print_tick(&tick, at[i]);
+        lab__draw_text(b, left - 6, y + 4, 11, " text-anchor=\"end\"", tick.s);
+    }
+    free(tick.s);
+    lab__print(b, "<path d=\"M%.1f %.1fV%.1fH%.1f\" stroke=\"#777\" fill=\"none\"/>\n", left, top, bottom, right);
+    lab__draw_text(b, (left + right) / 2, bottom + 35, 12, " text-anchor=\"middle\"", panel->labels[0]);
+    lab__print(b, "<g transform=\"translate(%.1f %.1f) rotate(-90)\">\n", x0 + 16, (top + bottom) / 2);
+    lab__draw_text(b, 0, 0, 12, " text-anchor=\"middle\"", panel->labels[1]);
+    lab__print(b, "</g>\n<clipPath id=\"panel%d\"><rect x=\"%.1f\" y=\"%.1f\" width=\"%.1f\" height=\"%.1f\"/></clipPath>\n<g clip-path=\"url(#panel%d)\">\n", index,
+               left - 5, top - 5, right - left + 10, bottom - top + 10, index);
+    for (i = 0; i < panel->count; i++)
+        if (panel->curves[i].dots) lab__draw_curve(b, &panel->curves[i], &ax, &ay);
+    for (i = 0; i < panel->count; i++)
+        if (!panel->curves[i].dots) lab__draw_curve(b, &panel->curves[i], &ax, &ay);
+    lab__print(b, "</g>\n");
+    for (i = 0; i < panel->count; i++) {
+        const lab__curve *c = &panel->curves[i];
+        double room = 34 + 6.3 * lab__characters(c->name);
+        if (!*c->name) continue;
+        if (key_x > left && key_x + room > right + 14) {
+            key_x = left;
+            key_y += 15;
+        }
+        lab__print(b, "<path d=\"M%.1f %.1fh18\" stroke=\"%s\" stroke-width=\"1.8\"/>\n", key_x, key_y - 4, lab__colour(c));
+        lab__marker(b, c, key_x + 9, key_y - 4, 3.6);
+        lab__draw_text(b, key_x + 23, key_y, 11, "", c->name);
+        key_x += room;
+    }
+}
+
+LAB_FN char *lab_plot_svg(const lab_plot *p, const char *caption)
+{
+    int columns = p->count < LAB__PER_ROW ? (p->count > 0 ? p->count : 1) : LAB__PER_ROW, rows = (p->count + columns - 1) / columns, i, lines = 0;
+    int high = 44 + rows * LAB__HIGH, wide = columns * LAB__WIDE + 20;
+    double width = wide, y = high;
+    lab__buffer b = { NULL, 0, 0 }, text = { NULL, 0, 0 };
+    size_t line = (size_t)(width / 6.0), from = 0, all = strlen(caption);
+    while (from < all) { /* broken at spaces, as SVG does not break lines */
+        size_t n = all - from;
+        lab__buffer part = { NULL, 0, 0 };
+        if (n > line) {
+            for (n = line; n > line / 2 && caption[from + n] != ' '; n--) continue;
+            while (((unsigned char)caption[from + n] & 0xc0) == 0x80) n--;
+        }
+        lab__put(&part, caption + from, n);
+        lab__draw_text(&text, 20, y + 12 + 15 * lines++, 11, " fill=\"#555\"", part.s);
+        free(part.s);
+        for (from += n; from < all && caption[from] == ' '; from++) continue;
+    }
+    y += 15 * lines + 14;
+    lab__print(&b, "<svg xmlns=\"http://www.w3.org/2000/svg\" width=\"%.0f\" height=\"%.0f\" viewBox=\"0 0 %.0f %.0f\" role=\"img\" ", width, y, width, y);
+    lab__print(&b, "font-family=\"system-ui, -apple-system, 'Segoe UI', 'Liberation Sans', Helvetica, Arial, sans-serif\" fill=\"#222\">\n<title>");
+    lab__escape(&b, p->title);
+    lab__print(&b, "</title>\n<rect x=\"0.5\" y=\"0.5\" width=\"%.0f\" height=\"%.0f\" rx=\"8\" fill=\"#fcfcfa\" stroke=\"#d8d8d4\"/>\n", width - 1, y - 1);
+    lab__draw_text(&b, 20, 26, 16, " font-weight=\"600\"", p->title);
+    for (i = 0; i < p->count; i++) lab__draw_panel(&b, &p->panels[i], i, 5.0 + i % columns * LAB__WIDE, 42.0 + i / columns * LAB__HIGH);
+    if (text.n) lab__put(&b, text.s, text.n);
+    lab__print(&b, "</svg>\n");
+    free(text.s);
+    return b.s;
+}
+
+LAB_FN void lab__plot_free(lab_plot *p)
+{
+    int i, k;
+    for (i = 0; i < p->count; i++) {
+        lab__panel *panel = &p->panels[i];
+        for (k = 0; k < panel->count; k++) {
+            free(panel->curves[k].name);
+            free(panel->curves[k].x);
+            free(panel->curves[k].y);
+            free(panel->curves[k].low);
+            free(panel->curves[k].high);
+        }
+        free(panel->curves);
+        free(panel->title);
+        free(panel->labels[0]);
+        free(panel->labels[1]);
+    }
+    free(p->panels);
+    free(p->title);
+    free(p);
+}
+
+LAB_FN void lab_plot_save(lab_plot *p, lab *l, const char *caption)
+{
+    char *path = lab__path(l, ".svg"), *svg;
+    lab__buffer b = { NULL, 0, 0 };
+    int i;
+    lab__print(&b, "%s Data: %s, %d training and %d test images. %s", caption, l->dataset_title, l->train.n, l->test.n, l->seed_count > 1 ? "Seeds" : "Seed");
+    for (i = 0; i < l->seed_count && i < 12; i++) lab__print(&b, "%s %.0f", i ? "," : "", l->seeds[i]);
+    if (l->seed_count > 12) lab__print(&b, " ... %.0f", l->seeds[l->seed_count - 1]);
+    lab__print(&b, ". genreg %s, %s.", GENREG_VERSION, genreg_isa_name(l->ctx));
+    svg = lab_plot_svg(p, b.s);
+    if (!lab__write_file(path, svg, strlen(svg))) {
+        fflush(stdout);
+        fprintf(stderr, "%s: cannot write %s: %s\n", l->experiment->name, path, strerror(errno));
+        l->status = 1;
+    } else printf("plot: %s\n", path);
+    lab__plot_free(p);
+    free(svg);
+    free(b.s);
+    free(path);
+}
+
+#endif /* LAB_H */

@@ -1,0 +1,6338 @@
+/* genreg.h - train overparameterized networks and see why they generalize.     Public API version 0.1.0
+   No warranty implied; use at your own risk. Licence (MIT) at the end of the file.
+
+   Do this
+
+      #define GENREG_IMPLEMENTATION
+
+   before you include this file in *one* C or C++ file to create the implementation:
+
+      // i.e. it should look like this:
+      #define GENREG_IMPLEMENTATION
+      #include "genreg.h"
+
+   Other files include "genreg.h" without the define. A whole program:
+
+      #define GENREG_IMPLEMENTATION
+      #include "genreg.h"
+      #include <stdio.h>
+
+      int main(void)
+      {
+          genreg_ctx *c = genreg_create(NULL);
+          genreg_dataset train, test;
+          genreg_load_mnist(c, "data/mnist", &train, &test);
+
+          int sizes[] = { 784, 512, 512, 10 };
+          genreg_model *net = genreg_mlp(c, sizes, 4);
+          genreg_train_options o = genreg_train_defaults();
+          o.batch = 32; o.lr = 0.005; o.epochs = 10; o.seed = 1;
+          genreg_train(net, &train, &o);
+
+          genreg_score s = genreg_evaluate(net, &test);
+          genreg_eigen top = genreg_hessian_top(net, &train, NULL);
+          if (genreg_error(c)) { fprintf(stderr, "%s\n", genreg_error_message(c)); return 1; }
+          printf("test %.2f %%, top Hessian eigenvalue %.3f (residual %.0e)\n", 100 * s.accuracy, top.value, top.residual);
+          genreg_destroy(c);
+          return 0;
+      }
+
+      cc -O2 -fopenmp program.c -o program -lm          (-fopenmp is optional)
+
+   And one floor down: the parameters of a model are one tensor theta, so a gradient is one tensor of its shape
+   and a Hessian-vector product is two lines:
+
+      genreg_grad(c, loss, NULL, &theta, 1, &g);
+      genreg_grad(c, genreg_dot(c, g, v), NULL, &theta, 1, &Hv);
+
+   CONTENTS
+      The API, in the order of the floors it stands on        errors, contexts, tensors, operations, gradients,
+                                                              models, data, training, curvature, files
+      The implementation, ground floor first (search for the tag)
+          >>platform >>errors >>memory >>rng >>kernels >>tape >>ops >>grad >>model >>data >>train >>curvature >>files
+      Version history and licence
+
+   OPTIONS, defined before the include, alike in every file that includes it
+      GENREG_IMPLEMENTATION        this file holds the code
+      GENREG_STATIC                everything static: a private copy for one file
+      GENREGDEF                    what stands before each public prototype (default: extern)
+      GENREG_REAL                  float (default) or double; files that disagree do not link
+      GENREG_MALLOC(n) GENREG_REALLOC(p, n) GENREG_FREE(p)    your allocator, all three or none
+      GENREG_ASSERT(x)             checks of the library's own logic (default: none); never of your input
+      GENREG_NO_STDIO              no files: leaves out what reads or writes them
+      GENREG_NO_SIMD               plain C only
+
+   RULES
+      Shapes     Row-major, at most GENREG_MAX_RANK axes, every extent an int of at least 1, rank 0 is a scalar. A batch is the first
+                 axis; images are channels-last (N, H, W, C). Tensors are always contiguous.
+      Ownership  Two lifetimes. Tensors that functions return live on the context's tape until genreg_release to a mark
+                 set before them, or until genreg_destroy. Models, datasets and trainers live until their free function or
+                 genreg_destroy. What you pass in stays yours and must outlive what was made of it.
+      Errors     The first error stays in the context; from then on every function of that context does nothing and returns
+                 NULL, 0 or NaN, so you check once, where it suits you. NULL in gives NULL out. Nothing aborts or prints.
+      Threads    One thread at a time in a context; any number of contexts side by side, nothing is shared. Inside, OpenMP
+                 splits the work; results have the same bits for any number of threads.
+      Numbers    Random numbers are a function of (seed, stream, index). Results depend on the instruction set
+                 (genreg_isa_name) and on nothing else: not on -O, -std, -march or the C library's exp and log.
+                 Not under -ffast-math, which is an #error.
+
+   WHAT IT DOES NOT DO
+      GPUs, mixed precision, recurrent nets or attention, graphs compiled ahead, more than one machine in one run.
+*/
+#ifndef GENREG_H
+#define GENREG_H
+
+#include <stddef.h>
+#include <stdint.h>
+
+#define GENREG_VERSION "0.1.0"
+
+#ifndef GENREG_REAL
+#define GENREG_REAL float
+#endif
+
+#if defined(__GNUC__)
+#define GENREG__MAYBE_UNUSED __attribute__((unused))
+#else
+#define GENREG__MAYBE_UNUSED
+#endif
+
+#ifdef GENREG_STATIC
+#define GENREG__API static GENREG__MAYBE_UNUSED
+#elif defined(GENREGDEF)
+#define GENREG__API GENREGDEF
+#else
+#define GENREG__API extern
+#endif
+
+#ifdef __cplusplus
+extern "C" {
+#endif
+
+/* float or double, chosen by GENREG_REAL */
+typedef GENREG_REAL genreg_real;
+
+/* Whether genreg_real is double, for the preprocessor. */
+#define GENREG__IS_float 0
+#define GENREG__IS_double 1
+#define GENREG__PASTE2(a, b) a##b
+#define GENREG__PASTE(a, b) GENREG__PASTE2(a, b)
+#define GENREG_REAL_IS_DOUBLE GENREG__PASTE(GENREG__IS_, GENREG_REAL)
+
+#if GENREG_REAL_IS_DOUBLE
+#define genreg_create genreg_create_double /* a float file and a double file then fail to link instead of to run */
+#endif
+
+/* ---------------------------------------------------------------------------------------------------- errors */
+
+#define GENREG_STATUSES(X)                                                                   \
+    X(GENREG_OK, "no error")                                                                 \
+    X(GENREG_ERROR_MEMORY, "the system has no more memory")                                  \
+    X(GENREG_ERROR_LIMIT, "the context's memory option is too small for this")               \
+    X(GENREG_ERROR_SHAPE, "shapes do not fit together")                                      \
+    X(GENREG_ERROR_ARGUMENT, "an argument is out of its range")                              \
+    X(GENREG_ERROR_NO_RULE, "an operation in the way has no derivative")                     \
+    X(GENREG_ERROR_FILE, "a file cannot be opened, read or written")                         \
+    X(GENREG_ERROR_FORMAT, "a file does not hold what it should")                            \
+    X(GENREG_ERROR_DIVERGED, "the loss became NaN or infinite")
+
+typedef enum genreg_status {
+#define GENREG__STATUS_ENUM(name, text) name,
+    GENREG_STATUSES(GENREG__STATUS_ENUM)
+#undef GENREG__STATUS_ENUM
+    GENREG_STATUS_COUNT
+} genreg_status;
+
+/* ---------------------------------------------------------------------------------------------------- contexts */
+
+typedef struct genreg_ctx genreg_ctx;
+
+/* Instruction sets. AUTO takes the best one that this machine runs. PLAIN is straight C, the twin that the others are
+   tested against; BASELINE is what every processor of this architecture has. */
+typedef enum genreg_isa { GENREG_ISA_AUTO, GENREG_ISA_PLAIN, GENREG_ISA_BASELINE, GENREG_ISA_AVX2, GENREG_ISA_AVX512 } genreg_isa;
+
+typedef struct genreg_options {
+    size_t memory;  /* bytes that the tape may take, default 1 GiB: larger problems run in chunks */
+    int threads;    /* default 0: as many as OpenMP gives; always 1 without OpenMP */
+    genreg_isa isa; /* default GENREG_ISA_AUTO */
+} genreg_options;
+
+GENREG__API genreg_options genreg_defaults(void);
+
+/* A new context; NULL options are the defaults. Returns NULL when memory is out, and every function takes that NULL:
+   it can be tested at the end, as genreg_error(NULL) is GENREG_ERROR_MEMORY. */
+GENREG__API genreg_ctx *genreg_create(const genreg_options *options);
+
+/* Frees the context and all that lives in it: tape, models, datasets, trainers. */
+GENREG__API void genreg_destroy(genreg_ctx *c);
+
+/* The first error since the context was made or cleared; GENREG_OK if none. */
+GENREG__API genreg_status genreg_error(const genreg_ctx *c);
+
+/* One line that names the operation, shapes or file and, where there is one, the way out. "" without an error.
+   The text lives in the context until the error is cleared. */
+GENREG__API const char *genreg_error_message(const genreg_ctx *c);
+
+/* What a status means in general. */
+GENREG__API const char *genreg_status_text(genreg_status s);
+
+/* Forgets the error, so that the context can go on. Everything made before the error is as it was. */
+GENREG__API void genreg_clear_error(genreg_ctx *c);
+
+/* Sets an error of your own, for loss callbacks; ignored if there is one already. The text is copied (and cut at 255). */
+GENREG__API void genreg_set_error(genreg_ctx *c, genreg_status s, const char *message);
+
+/* The number of threads from now on; results do not depend on it. */
+GENREG__API void genreg_set_threads(genreg_ctx *c, int threads);
+
+/* "plain", "baseline", "avx2" or "avx512": the instruction set in use, to be written beside every result. */
+GENREG__API const char *genreg_isa_name(const genreg_ctx *c);
+
+/* Whether this build on this machine can run the given instruction set. */
+GENREG__API int genreg_isa_available(genreg_isa isa);
+
+/* A place on the tape. Marks nest: release the later one first. */
+typedef struct genreg_place {
+    size_t block, used, bytes; /* private */
+    ptrdiff_t nodes;
+} genreg_place;
+
+GENREG__API genreg_place genreg_mark(genreg_ctx *c);
+
+/* Frees every tensor made since the mark. Memory stays with the context, so that a loop of equal steps allocates nothing.
+   Works in a context with an error too. */
+GENREG__API void genreg_release(genreg_ctx *c, genreg_place p);
+
+/* Bytes of tape in use, and the most that ever were. */
+GENREG__API size_t genreg_tape_bytes(const genreg_ctx *c);
+GENREG__API size_t genreg_tape_peak(const genreg_ctx *c);
+
+/* ---------------------------------------------------------------------------------------------------- random numbers */
+
+/* Numbers by counter (Philox4x32-10; Salmon et al., "Parallel random numbers: as easy as 1, 2, 3", 2011): the same arguments
+   give the same number on every machine, in any order. Uniform is in (0, 1), never 0 or 1; normal is N(0, 1) through the
+   inverse distribution function (Wichura, AS 241, 1988). Thread-safe. */
+GENREG__API double genreg_uniform(uint64_t seed, uint64_t stream, uint64_t index);
+GENREG__API double genreg_normal(uint64_t seed, uint64_t stream, uint64_t index);
+
+/* out[i] = genreg_normal(seed, stream, i) for i < n. */
+GENREG__API void genreg_normal_fill(genreg_real *out, ptrdiff_t n, uint64_t seed, uint64_t stream);
+
+/* A random order of 0 ... n-1 in out (Fisher and Yates). */
+GENREG__API void genreg_permutation(int *out, int n, uint64_t seed, uint64_t stream);
+
+/* The library's own draws use streams from 2^48 on: yours are free below. */
+
+/* ---------------------------------------------------------------------------------------------------- tensors */
+
+enum { GENREG_MAX_RANK = 6 };
+
+typedef struct genreg_tensor {
+    genreg_real *data; /* size values, row-major */
+    ptrdiff_t size;    /* product of the extents */
+    int rank;
+    int shape[GENREG_MAX_RANK];
+    /* The rest belongs to the tape. */
+    int tracked;                      /* derivatives flow through it */
+    int needed;                       /* during a sweep: it leads to an x */
+    ptrdiff_t node;                   /* its place on the tape, -1 for a leaf */
+    const struct genreg__op *op;      /* what made it, NULL for a leaf */
+    struct genreg_tensor **in;        /* what it was made of */
+    int inputs;
+    void *attr;                       /* what else its rule needs */
+    struct genreg__adjoint *adjoint;  /* during a sweep */
+} genreg_tensor;
+
+/* A constant over your memory (no copy), or over new zeros if data is NULL. */
+GENREG__API genreg_tensor *genreg_constant(genreg_ctx *c, int rank, const int *shape, genreg_real *data);
+
+/* The same as a variable: what is computed from it is recorded and can be differentiated by it. */
+GENREG__API genreg_tensor *genreg_variable(genreg_ctx *c, int rank, const int *shape, genreg_real *data);
+
+/* A constant with x's values (the same memory): derivatives stop here. */
+GENREG__API genreg_tensor *genreg_detach(genreg_ctx *c, genreg_tensor *x);
+
+/* A constant scalar, and a constant of a shape filled with one value. */
+GENREG__API genreg_tensor *genreg_scalar(genreg_ctx *c, double value);
+GENREG__API genreg_tensor *genreg_full(genreg_ctx *c, int rank, const int *shape, double value);
+
+/* The value of a tensor of one element; NaN for anything else. */
+GENREG__API double genreg_item(const genreg_tensor *x);
+
+/* ---------------------------------------------------------------------------------------------------- operations
+
+   Each computes at once and returns a new tensor on the tape, recorded if an input is tracked; NULL after an error.
+   Each can be differentiated any number of times. */
+
+/* a op b, elementwise, with NumPy's broadcasting: shapes are aligned at the last axis and extents of 1 are repeated. */
+GENREG__API genreg_tensor *genreg_add(genreg_ctx *c, genreg_tensor *a, genreg_tensor *b);
+GENREG__API genreg_tensor *genreg_sub(genreg_ctx *c, genreg_tensor *a, genreg_tensor *b);
+GENREG__API genreg_tensor *genreg_mul(genreg_ctx *c, genreg_tensor *a, genreg_tensor *b);
+GENREG__API genreg_tensor *genreg_div(genreg_ctx *c, genreg_tensor *a, genreg_tensor *b);
+
+GENREG__API genreg_tensor *genreg_neg(genreg_ctx *c, genreg_tensor *x);
+GENREG__API genreg_tensor *genreg_scale(genreg_ctx *c, genreg_tensor *x, double s); /* s x */
+GENREG__API genreg_tensor *genreg_exp(genreg_ctx *c, genreg_tensor *x);
+GENREG__API genreg_tensor *genreg_log(genreg_ctx *c, genreg_tensor *x);             /* natural; NaN below 0 */
+GENREG__API genreg_tensor *genreg_sqrt(genreg_ctx *c, genreg_tensor *x);
+GENREG__API genreg_tensor *genreg_pow(genreg_ctx *c, genreg_tensor *x, double p);   /* x^p; x >= 0 unless p is whole */
+GENREG__API genreg_tensor *genreg_tanh(genreg_ctx *c, genreg_tensor *x);
+GENREG__API genreg_tensor *genreg_sigmoid(genreg_ctx *c, genreg_tensor *x);         /* 1 / (1 + exp(-x)) */
+GENREG__API genreg_tensor *genreg_softplus(genreg_ctx *c, genreg_tensor *x);        /* log(1 + exp(x)) */
+GENREG__API genreg_tensor *genreg_relu(genreg_ctx *c, genreg_tensor *x);            /* max(x, 0); derivative 0 at 0 */
+GENREG__API genreg_tensor *genreg_abs(genreg_ctx *c, genreg_tensor *x);             /* derivative 0 at 0 */
+
+/* -1, 0 or 1 by the sign of x, as a constant: it is flat wherever it has a derivative. */
+GENREG__API genreg_tensor *genreg_sign(genreg_ctx *c, genreg_tensor *x);
+
+/* op(a) op(b) for matrices, op = transpose where ta or tb is 1: [m,k] x [k,n] -> [m,n]. */
+GENREG__API genreg_tensor *genreg_matmul(genreg_ctx *c, genreg_tensor *a, genreg_tensor *b, int ta, int tb);
+
+/* x w + b, followed by ReLU if relu is 1: x [n,in], w [in,out], b [out] or NULL -> [n,out]. */
+GENREG__API genreg_tensor *genreg_affine(genreg_ctx *c, genreg_tensor *x, genreg_tensor *w, genreg_tensor *b, int relu);
+
+/* The sum of a b over all elements, for equal shapes: a scalar. */
+GENREG__API genreg_tensor *genreg_dot(genreg_ctx *c, genreg_tensor *a, genreg_tensor *b);
+
+/* Sum, mean or maximum over a set of axes, e.g. GENREG_AXIS(0) | GENREG_AXIS(2). The axes stay, with extent 1, so that the
+   result broadcasts against x; over GENREG_ALL_AXES it is a scalar (rank 0). The derivative of a maximum goes to its first place. */
+#define GENREG_AXIS(i) (1u << (i))
+#define GENREG_ALL_AXES (~0u)
+GENREG__API genreg_tensor *genreg_sum(genreg_ctx *c, genreg_tensor *x, unsigned axes);
+GENREG__API genreg_tensor *genreg_mean(genreg_ctx *c, genreg_tensor *x, unsigned axes);
+GENREG__API genreg_tensor *genreg_max(genreg_ctx *c, genreg_tensor *x, unsigned axes);
+
+/* Inverses of each other's shapes: expand repeats x to a shape that it broadcasts to, sum_to adds the repeats up. */
+GENREG__API genreg_tensor *genreg_expand(genreg_ctx *c, genreg_tensor *x, int rank, const int *shape);
+GENREG__API genreg_tensor *genreg_sum_to(genreg_ctx *c, genreg_tensor *x, int rank, const int *shape);
+
+/* The same values in another shape of the same size; one extent may be -1 (found from the rest). No copy. */
+GENREG__API genreg_tensor *genreg_reshape(genreg_ctx *c, genreg_tensor *x, int rank, const int *shape);
+
+/* shape's worth of values of x's flat memory from offset on. No copy. The sweep joins the adjoints of all views of a tensor once. */
+GENREG__API genreg_tensor *genreg_view(genreg_ctx *c, genreg_tensor *x, ptrdiff_t offset, int rank, const int *shape);
+
+/* Axis i of the result is axis axes[i] of x; genreg_transpose swaps the two axes of a matrix. */
+GENREG__API genreg_tensor *genreg_permute(genreg_ctx *c, genreg_tensor *x, const int *axes);
+GENREG__API genreg_tensor *genreg_transpose(genreg_ctx *c, genreg_tensor *x);
+
+/* Entries start ... start+count-1 along an axis, and tensors one after another along an axis. */
+GENREG__API genreg_tensor *genreg_slice(genreg_ctx *c, genreg_tensor *x, int axis, int start, int count);
+GENREG__API genreg_tensor *genreg_join(genreg_ctx *c, genreg_tensor *const *xs, int n, int axis);
+
+/* gather: row i of the result is row index[i] of x (rows: the first axis). scatter: row index[i] of the result, which has `rows` rows,
+   is the sum of the rows i of x with that index. The index is copied. */
+GENREG__API genreg_tensor *genreg_gather(genreg_ctx *c, genreg_tensor *x, const int *index, int n);
+GENREG__API genreg_tensor *genreg_scatter(genreg_ctx *c, genreg_tensor *x, const int *index, int rows);
+
+/* Over the last axis, which keeps extent 1 in logsumexp. */
+GENREG__API genreg_tensor *genreg_log_softmax(genreg_ctx *c, genreg_tensor *x);
+GENREG__API genreg_tensor *genreg_logsumexp(genreg_ctx *c, genreg_tensor *x);
+
+/* Mean over samples of -log softmax(logits)[label]: logits [n,classes], n labels in 0 ... classes-1 (copied) -> scalar. */
+GENREG__API genreg_tensor *genreg_cross_entropy(genreg_ctx *c, genreg_tensor *logits, const int *labels);
+
+/* Mean over all elements of (a - b)^2, as PyTorch's MSELoss. */
+GENREG__API genreg_tensor *genreg_mse(genreg_ctx *c, genreg_tensor *a, genreg_tensor *b);
+
+/* x with each element 0 with probability p, else divided by 1-p (Srivastava et al. 2014). The draws are those of (seed, stream). */
+GENREG__API genreg_tensor *genreg_dropout(genreg_ctx *c, genreg_tensor *x, double p, uint64_t seed, uint64_t stream);
+
+/* ---------------------------------------------------------------------------------------------------- gradients */
+
+/* grads[i] = d<seed, y>/d xs[i], on the tape: it can be differentiated again, to any order. seed has y's shape;
+   NULL is 1 for a scalar y. An x that y does not depend on gets zeros. An x must be tracked. Returns 1, or 0 after an error. */
+GENREG__API int genreg_grad(genreg_ctx *c, genreg_tensor *y, genreg_tensor *seed, genreg_tensor *const *xs, int n, genreg_tensor **grads);
+
+/* The same, first order only, into your memory: out[i] gets xs[i]->size values. Records nothing, reuses memory as it goes, leaves
+   the tape as it was. Training and Hessian-vector products run on this. */
+GENREG__API int genreg_gradient_into(genreg_ctx *c, genreg_tensor *y, genreg_tensor *seed, genreg_tensor *const *xs, int n,
+                                     genreg_real *const *out);
+
+/* ---------------------------------------------------------------------------------------------------- datasets */
+
+/* Labelled samples in memory. A plain value: copies of the struct share the samples, which belong to the context
+   (or to you, if you handed them over) and are freed with it. */
+typedef struct genreg_dataset {
+    char name[32];              /* where it is from: "mnist", "fashion", ... */
+    int n;                      /* samples */
+    int rank, shape[3];         /* of one sample: [features], or [height, width, channels] */
+    int features;               /* values in one sample */
+    int classes;
+    const unsigned char *bytes; /* n0 x features pixels; a value is (byte / 255 - mean) / std of its channel (last axis) */
+    const genreg_real *reals;   /* or n0 x features values, used as they are; exactly one of the two is set */
+    const int *labels;          /* n labels: label i belongs to sample i of this set */
+    const int *rows;            /* sample i is stored sample rows[i]; NULL: sample i */
+    float mean[4], std[4];      /* normalisation by channel, with bytes */
+    uint64_t checksum;          /* of pixels, rows and labels: equal sets have equal sums (FNV-1a) */
+} genreg_dataset;
+
+/* A set over your memory: bytes with a mean and std for each channel (NULL: 0 and 1, i.e. [0, 1]), or reals. */
+GENREG__API genreg_dataset genreg_dataset_bytes(genreg_ctx *c, const unsigned char *pixels, const int *labels, int n, int rank, const int *shape,
+                                                int classes, const float *mean, const float *std);
+GENREG__API genreg_dataset genreg_dataset_reals(genreg_ctx *c, const genreg_real *values, const int *labels, int n, int rank, const int *shape,
+                                                int classes);
+
+/* The first n samples; n random ones without repeats (in random order); all if the set has no more than n. */
+GENREG__API genreg_dataset genreg_first(genreg_ctx *c, const genreg_dataset *d, int n);
+GENREG__API genreg_dataset genreg_sample(genreg_ctx *c, const genreg_dataset *d, int n, uint64_t seed);
+
+/* Splits at random into a, which gets round(fraction x count) samples of each class, and b, which gets the rest; 0 <= fraction <= 1. */
+GENREG__API void genreg_split(genreg_ctx *c, const genreg_dataset *d, double fraction, uint64_t seed, genreg_dataset *a, genreg_dataset *b);
+
+/* The set with each label, with probability p, replaced by a uniformly drawn *other* class. */
+GENREG__API genreg_dataset genreg_label_noise(genreg_ctx *c, const genreg_dataset *d, double p, uint64_t seed);
+
+/* What a loss sees: x [n, shape of a sample], and n labels. Lives on the tape. */
+typedef struct genreg_batch {
+    genreg_tensor *x;
+    const int *labels;
+    int n;
+    int classes;
+} genreg_batch;
+
+/* Samples order[0 ... n-1] of the set (order NULL: first ... first+n-1), normalised. */
+GENREG__API genreg_batch genreg_get_batch(genreg_ctx *c, const genreg_dataset *d, const int *order, int first, int n);
+
+/* Rows of zeros with a one at the label: [n, classes]. */
+GENREG__API genreg_tensor *genreg_one_hot(genreg_ctx *c, const int *labels, int n, int classes);
+
+/* ---------------------------------------------------------------------------------------------------- models */
+
+/* How parameters start (fan_in: inputs of one output).
+     PYTORCH  weights and biases uniform on +-1/sqrt(fan_in), PyTorch's default (LeCun et al. 1998)
+     HE       weights N(0, 2/fan_in), biases 0 (He et al. 2015)
+     XAVIER   weights uniform on +-sqrt(6/(fan_in + fan_out)), biases 0 (Glorot and Bengio 2010)
+     NTK      weights N(0, 1), biases 0, and the layer computes s x w + b with s = sqrt(g/fan_in), g = 2 before a ReLU and
+              1 elsewhere: the NTK parametrisation (Jacot et al. 2018) */
+typedef enum genreg_scheme { GENREG_INIT_PYTORCH, GENREG_INIT_HE, GENREG_INIT_XAVIER, GENREG_INIT_NTK, GENREG_INIT_COUNT } genreg_scheme;
+
+/* What a parameter is; also a set, for choosing several. */
+enum { GENREG_WEIGHT = 1, GENREG_BIAS = 2, GENREG_ALL_KINDS = 3 };
+
+/* One tensor of a model's parameters: a range of theta. */
+typedef struct genreg_parameter {
+    char name[48];     /* PyTorch's: "0.weight", "2.bias", ... */
+    int layer;         /* index of its layer */
+    int kind;          /* GENREG_WEIGHT or GENREG_BIAS */
+    ptrdiff_t offset, size; /* theta[offset ... offset+size-1] */
+    int rank, shape[4];     /* in memory: a linear weight is [in, out] */
+    int fan_in, fan_out;
+} genreg_parameter;
+
+/* A stack of layers over one flat parameter vector. */
+typedef struct genreg_model {
+    genreg_ctx *ctx;
+    genreg_tensor *theta;         /* every parameter, tracked, rank 1; NULL until genreg_init */
+    genreg_tensor *state;         /* what is state but no parameter (running statistics), rank 1; NULL if there is none */
+    genreg_parameter *parameters; /* their list, in the order of theta */
+    int parameter_count;
+    int layer_count;
+    genreg_scheme scheme;
+    uint64_t seed;                /* of the initialisation */
+    char data_name[32];           /* the set it was trained on and its normalisation; genreg_train fills them in */
+    int channels;
+    float mean[4], std[4];
+    struct genreg__layer *layers; /* private */
+    int layer_capacity, parameter_capacity;
+    char scope[24];
+    int scope_start;
+} genreg_model;
+
+/* An empty model for samples of the given shape ([features] or [height, width, channels]); add layers, then call genreg_init. */
+GENREG__API genreg_model *genreg_model_create(genreg_ctx *c, int rank, const int *shape);
+GENREG__API void genreg_model_free(genreg_model *m);
+
+/* Layers, in order. linear takes the last axis of a flat input. dropout drops with probability p, in training only. */
+GENREG__API void genreg_layer_linear(genreg_model *m, int out);
+GENREG__API void genreg_layer_relu(genreg_model *m);
+GENREG__API void genreg_layer_tanh(genreg_model *m);
+GENREG__API void genreg_layer_sigmoid(genreg_model *m);
+GENREG__API void genreg_layer_flatten(genreg_model *m);
+GENREG__API void genreg_layer_dropout(genreg_model *m, double p);
+
+/* Parameters of later layers are named "scope.0.weight" with numbers from 0, as in a torch.nn.Sequential held by a module. */
+GENREG__API void genreg_model_scope(genreg_model *m, const char *scope);
+
+/* Lays out theta and draws it. Calling it again draws anew. */
+GENREG__API void genreg_init(genreg_model *m, genreg_scheme scheme, uint64_t seed);
+
+/* sizes[0] inputs, linear layers with ReLU between: {784, 512, 512, 10}, 4. Initialised with PYTORCH and seed 0. */
+GENREG__API genreg_model *genreg_mlp(genreg_ctx *c, const int *sizes, int n);
+
+/* Each layer's input and output in one forward pass; the output of a linear layer is its pre-activation. */
+typedef struct genreg_trace {
+    genreg_tensor **input, **output; /* layer_count each, on the tape */
+} genreg_trace;
+
+/* How a forward pass runs. Train and evaluation mode are arguments of the call; the model itself has no mode. */
+typedef struct genreg_pass {
+    int training;        /* 1: dropout drops, running statistics move */
+    uint64_t seed, step; /* for dropout: each (seed, step, layer) has its own draws */
+    genreg_trace *trace; /* filled in unless NULL; layers are then not fused */
+} genreg_pass;
+
+/* The outputs [n, classes] for x [n, ...] at the parameters theta, which is m->theta or any tensor of its size; NULL: the
+   model's own values as constants, so that nothing is recorded. pass NULL: evaluation mode. */
+GENREG__API genreg_tensor *genreg_forward(genreg_model *m, genreg_tensor *theta, genreg_tensor *x, const genreg_pass *pass);
+
+typedef enum genreg_loss { GENREG_CROSS_ENTROPY, GENREG_MSE } genreg_loss; /* MSE: against one-hot labels */
+
+typedef struct genreg_score {
+    double loss;     /* mean cross-entropy (or squared error) over all samples */
+    double accuracy; /* share of samples whose largest output is the label's; the first of equals counts */
+    int samples;
+} genreg_score;
+
+/* Loss and accuracy in evaluation mode, in batches. _classes also gives the accuracy by class (NaN for one without samples). */
+GENREG__API genreg_score genreg_evaluate(genreg_model *m, const genreg_dataset *d);
+GENREG__API genreg_score genreg_evaluate_classes(genreg_model *m, const genreg_dataset *d, genreg_loss loss, double *class_accuracy);
+
+/* ---------------------------------------------------------------------------------------------------- training */
+
+typedef enum genreg_optimizer { GENREG_SGD, GENREG_ADAM } genreg_optimizer;
+typedef enum genreg_schedule { GENREG_CONSTANT, GENREG_STEP, GENREG_COSINE } genreg_schedule;
+
+typedef struct genreg_progress {
+    int epoch;        /* epochs begun so far, from 1 */
+    int64_t step;     /* optimiser steps so far */
+    double loss;      /* mean over this epoch's samples, each taken before the step that used it, in training mode */
+    double accuracy;  /* the same */
+    double lr;        /* rate of the last step */
+    int samples;      /* samples seen in this epoch */
+} genreg_progress;
+
+typedef struct genreg_train_options {
+    genreg_optimizer optimizer;
+    double lr;                /* 0.01 */
+    double momentum;          /* SGD: 0.9.  v = momentum v + g;  theta -= lr v */
+    int nesterov;             /* SGD: theta -= lr (g + momentum v) */
+    double weight_decay;      /* 0.  g += weight_decay theta, before anything else */
+    double beta1, beta2, eps; /* Adam: 0.9, 0.999, 1e-8 (Kingma and Ba 2015) */
+    genreg_schedule schedule; /* COSINE: lr_min + (lr - lr_min) (1 + cos(pi t/T))/2;  STEP: lr gamma^floor(t/period) */
+    int schedule_by_step;     /* t counts steps; default 0: epochs. T is the whole run */
+    double lr_min, gamma;     /* 0, 0.1 */
+    int period;               /* 30 */
+    int batch;                /* 128; larger than the set means the whole set */
+    int epochs;               /* 10 */
+    int64_t steps;            /* 0; if not, train for this many steps whatever `epochs` says */
+    uint64_t seed;            /* of order and dropout; not of the initialisation */
+    int no_shuffle;           /* 0: a new order each epoch */
+    genreg_loss loss;
+    int (*on_epoch)(const genreg_progress *p, void *user); /* after each epoch; returns nonzero to stop */
+    void *user;
+} genreg_train_options;
+
+GENREG__API genreg_train_options genreg_train_defaults(void);
+
+/* Trains m on d and returns the last epoch's figures. A loss of NaN or Inf is GENREG_ERROR_DIVERGED, naming epoch and step;
+   parameters then are those before that step. */
+GENREG__API genreg_progress genreg_train(genreg_model *m, const genreg_dataset *d, const genreg_train_options *o);
+
+/* The same in the open: one that can be stepped, saved and resumed. The model and the set must outlive it. */
+typedef struct genreg_trainer genreg_trainer;
+GENREG__API genreg_trainer *genreg_trainer_create(genreg_model *m, const genreg_dataset *d, const genreg_train_options *o);
+GENREG__API void genreg_trainer_free(genreg_trainer *t);
+
+/* One step on the next batch. Returns 1 if there is more to do, 0 at the end, after a stop by on_epoch, or after an error. */
+GENREG__API int genreg_trainer_step(genreg_trainer *t);
+
+/* Steps to the end of the epoch. Returns as genreg_trainer_step. */
+GENREG__API int genreg_trainer_epoch(genreg_trainer *t);
+
+/* Figures of the epoch in hand (or the last). */
+GENREG__API genreg_progress genreg_trainer_progress(const genreg_trainer *t);
+
+/* ---------------------------------------------------------------------------------------------------- curvature */
+
+/* A loss over samples: returns the *mean* loss of a batch at theta as a scalar on the tape. user is yours. */
+typedef genreg_tensor *(*genreg_loss_fn)(genreg_ctx *c, genreg_tensor *theta, const genreg_batch *batch, void *user);
+
+/* What curvature is measured of: L(theta) = mean over the set of loss. Without a set (data NULL) the loss is called once, with an
+   empty batch. */
+typedef struct genreg_objective {
+    genreg_ctx *ctx;
+    genreg_tensor *theta; /* where: a variable */
+    genreg_loss_fn loss;
+    void *user;
+    const genreg_dataset *data;
+} genreg_objective;
+
+/* A model's mean loss on a set, in evaluation mode. */
+GENREG__API genreg_objective genreg_model_objective(genreg_model *m, const genreg_dataset *d, genreg_loss loss);
+
+/* Mean loss and, unless out is NULL, its gradient (theta->size values), in chunks that fit the memory option. NaN after an error. */
+GENREG__API double genreg_objective_gradient(const genreg_objective *f, genreg_real *out);
+
+/* The Hessian of an objective as a linear map. Open it, multiply, close it: where the gradient's tape fits the memory option it is
+   computed once, at opening; else each product runs through the set in chunks. What is put on the tape while it is open must be
+   released before it is closed. NULL after an error. */
+typedef struct genreg_hessian genreg_hessian;
+GENREG__API genreg_hessian *genreg_hessian_open(const genreg_objective *f);
+GENREG__API void genreg_hessian_close(genreg_hessian *h);
+
+/* out = H v, theta->size values each; out may not overlap v (Pearlmutter 1994). Returns 1, or 0 after an error. */
+GENREG__API int genreg_hessian_product(genreg_hessian *h, const genreg_real *v, genreg_real *out);
+
+/* The loss at theta, and how many samples a chunk has (the whole set if the tape is kept). */
+GENREG__API double genreg_hessian_loss(const genreg_hessian *h);
+GENREG__API int genreg_hessian_chunk(const genreg_hessian *h);
+
+typedef enum genreg_which { GENREG_LARGEST, GENREG_LARGEST_MAGNITUDE } genreg_which;
+
+typedef struct genreg_eigen_options {
+    int iterations;      /* at most this many products: 100 */
+    double tol;          /* stop at |Hv - value v| <= tol |value|: 1e-3; 0 runs all iterations */
+    uint64_t seed;       /* of the start vector */
+    genreg_which which;  /* default LARGEST: if the eigenvalue of largest magnitude is negative, a second run on H - value I
+                            finds the algebraically largest */
+    genreg_real *vector; /* NULL, or room for theta->size values: the unit eigenvector */
+} genreg_eigen_options;
+
+typedef struct genreg_eigen {
+    double value;    /* Rayleigh quotient of the last vector, with its sign */
+    double residual; /* |Hv - value v| / |value|: the distance to an eigenvalue of H is at most residual |value| */
+    int iterations;  /* products used, over both runs */
+    int converged;   /* residual <= tol */
+} genreg_eigen;
+
+GENREG__API genreg_eigen_options genreg_eigen_defaults(void);
+
+/* Top eigenvalue by power iteration. The first form opens and closes the Hessian of the model's mean cross-entropy itself. */
+GENREG__API genreg_eigen genreg_hessian_top(genreg_model *m, const genreg_dataset *d, const genreg_eigen_options *o);
+GENREG__API genreg_eigen genreg_top_eigen(genreg_hessian *h, const genreg_eigen_options *o);
+
+/* ---------------------------------------------------------------------------------------------------- files */
+#ifndef GENREG_NO_STDIO
+
+/* An IDX pair (LeCun's format): images and labels, checked against each other and against the files' sizes. mean and std as in
+   genreg_dataset_bytes; classes is 10. */
+GENREG__API genreg_dataset genreg_load_idx(genreg_ctx *c, const char *images, const char *labels, const float *mean, const float *std);
+
+/* The four files train-images-idx3-ubyte, train-labels-idx1-ubyte, t10k-images-idx3-ubyte and t10k-labels-idx1-ubyte in a folder,
+   with the usual normalisation: MNIST 0.1307, 0.3081; Fashion-MNIST 0.2860, 0.3530. Either set may be NULL. Returns 1, or 0 after an error. */
+GENREG__API int genreg_load_mnist(genreg_ctx *c, const char *folder, genreg_dataset *train, genreg_dataset *test);
+GENREG__API int genreg_load_fashion(genreg_ctx *c, const char *folder, genreg_dataset *train, genreg_dataset *test);
+
+/* A model as a safetensors file that Python opens as it is: names and shapes are PyTorch's (linear weights [out, in]), the metadata
+   holds the rest. Written beside the target and renamed, so that there is never half a file. Returns 1, or 0 after an error. */
+GENREG__API int genreg_save_model(genreg_model *m, const char *path);
+
+/* A model from such a file; the file says all. NULL after an error. */
+GENREG__API genreg_model *genreg_load_model(genreg_ctx *c, const char *path);
+
+/* A training run with all that it needs to go on: model, optimiser, epoch, step, place in the epoch. Loading takes a trainer made
+   with the same model, set and options (a file of another is an error) and leaves it, to the bit, where it was saved. */
+GENREG__API int genreg_trainer_save(genreg_trainer *t, const char *path);
+GENREG__API int genreg_trainer_load(genreg_trainer *t, const char *path);
+
+#endif /* GENREG_NO_STDIO */
+
+#ifdef __cplusplus
+}
+#endif
+
+#endif /* GENREG_H */
+
+/* ==================================================================================================== */
+/*                       Stop here if you only want the API. Below is how it is done.                    */
+/* ==================================================================================================== */
+
+#if defined(GENREG_IMPLEMENTATION) && !defined(GENREG__IMPLEMENTED)
+#define GENREG__IMPLEMENTED
+
+/* ----------------------------------------------------------------------------------------------------
+   // >>platform
+   Owns what differs between compilers and machines: includes, attributes, floating-point rules, instruction sets, the one
+   OpenMP region, and the context that every floor above hangs off.
+*/
+// >>platform
+
+#if defined(__FAST_MATH__)
+#error "genreg.h: -ffast-math reorders sums and assumes away NaN, so that results and error checks mean nothing; compile without it"
+#endif
+#if defined(__FINITE_MATH_ONLY__)
+#if __FINITE_MATH_ONLY__ + 0 != 0
+#error "genreg.h: -ffinite-math-only assumes away NaN, which is how a diverged run is noticed; compile without it"
+#endif
+#endif
+
+#include <limits.h>
+#include <math.h>
+#include <stdarg.h>
+#include <stdlib.h>
+#include <string.h>
+#ifndef GENREG_NO_STDIO
+#include <errno.h>
+#include <stdio.h>
+#endif
+#ifdef _OPENMP
+#include <omp.h>
+#endif
+
+#if defined(GENREG_MALLOC) && defined(GENREG_REALLOC) && defined(GENREG_FREE)
+/* all three are yours */
+#elif defined(GENREG_MALLOC) || defined(GENREG_REALLOC) || defined(GENREG_FREE)
+#error "genreg.h: define all of GENREG_MALLOC, GENREG_REALLOC and GENREG_FREE, or none"
+#else
+#define GENREG_MALLOC(n) malloc(n)
+#define GENREG_REALLOC(p, n) realloc(p, n)
+#define GENREG_FREE(p) free(p)
+#endif
+
+#ifndef GENREG_ASSERT
+#define GENREG_ASSERT(x) ((void)0)
+#endif
+
+/* Contraction of a*b+c into one rounding depends on -std and -march: it is off, and fused multiply-add is written out where it
+   is meant. gcc needs to be told to vectorize as well, as its -O2 leaves most loops alone. */
+#if defined(__clang__)
+#pragma STDC FP_CONTRACT OFF
+#elif defined(__GNUC__)
+#pragma GCC push_options
+#pragma GCC optimize("fp-contract=off", "tree-vectorize", "vect-cost-model=dynamic")
+#endif
+
+#if defined(__clang__)
+#define GENREG__NO_ALIAS _Pragma("clang loop vectorize(assume_safety)")
+#define GENREG__INLINE inline __attribute__((always_inline))
+#elif defined(__GNUC__)
+#define GENREG__NO_ALIAS _Pragma("GCC ivdep")
+#define GENREG__INLINE inline __attribute__((always_inline))
+#else
+#define GENREG__NO_ALIAS
+#define GENREG__INLINE
+#endif
+
+#define GENREG__MIN(a, b) ((a) < (b) ? (a) : (b))
+#define GENREG__MAX(a, b) ((a) > (b) ? (a) : (b))
+
+/* How kernels run: shared by all of a context's. */
+typedef struct genreg__exec {
+    int threads;
+    int isa;       /* resolved, never AUTO */
+    char *scratch; /* packing space, kept between calls */
+    char *scratch_block;
+    size_t scratch_bytes;
+} genreg__exec;
+
+/* A stack of memory in blocks: what is taken after a mark is freed by going back to it. Blocks stay for the next round. */
+enum { GENREG__BLOCKS = 128 };
+typedef struct genreg__arena {
+    struct { char *memory, *base; size_t capacity, used; } block[GENREG__BLOCKS];
+    size_t count;   /* blocks that exist */
+    size_t current; /* the block in use */
+    size_t bytes;   /* taken in all */
+} genreg__arena;
+
+typedef struct genreg__kept { /* stands before each allocation that outlives marks */
+    struct genreg__kept *previous, *next;
+    void *memory;
+} genreg__kept;
+
+struct genreg_ctx {
+    genreg_status status;
+    char message[256];
+    genreg__exec exec;
+    size_t limit;             /* for both arenas together */
+    size_t peak;
+    genreg__arena tape_arena; /* tensors */
+    genreg__arena sweep_arena; /* adjoints of a sweep */
+    genreg__kept kept;        /* ring of models, datasets, trainers */
+    genreg_tensor **tape;     /* recorded operations in the order they were computed */
+    ptrdiff_t nodes, tape_capacity;
+    int recording;
+};
+
+/* Runs fn(arg, thread, threads) once on each of `threads` threads. Kernels hand over a function instead of a loop body because
+   clang drops target attributes in the functions that it makes of parallel regions. */
+typedef void (*genreg__team_fn)(void *arg, int thread, int threads);
+
+static void genreg__team(int threads, genreg__team_fn fn, void *arg)
+{
+#ifdef _OPENMP
+    if (threads > 1) {
+#pragma omp parallel num_threads(threads)
+        fn(arg, omp_get_thread_num(), omp_get_num_threads());
+        return;
+    }
+#else
+    (void)threads;
+#endif
+    fn(arg, 0, 1);
+}
+
+/* ----------------------------------------------------------------------------------------------------
+   Owns the sticky error of a context and the text of its message. Formats for itself, as printf depends on the locale and
+   belongs to stdio: %s string, %d int, %z ptrdiff_t, %g double (six digits), %t tensor (its shape).
+*/
+// >>errors
+
+static void genreg__put(char *out, size_t room, size_t *at, const char *text)
+{
+    while (*text && *at + 1 < room)
+        out[(*at)++] = *text++;
+    out[*at] = 0;
+}
+
+static void genreg__put_integer(char *out, size_t room, size_t *at, ptrdiff_t value)
+{
+    char digits[24];
+    int i = 23;
+    size_t rest = value < 0 ? (size_t)0 - (size_t)value : (size_t)value;
+    digits[i] = 0;
+    do {
+        digits[--i] = (char)('0' + (int)(rest % 10));
+        rest /= 10;
+    } while (rest);
+    if (value < 0)
+        digits[--i] = '-';
+    genreg__put(out, room, at, digits + i);
+}
+
+/* Six significant digits, for messages only. */
+static void genreg__put_real(char *out, size_t room, size_t *at, double value)
+{
+    int exponent = 0, i, digits = 6;
+    long mantissa;
+    char text[8];
+    if (value != value) { genreg__put(out, room, at, "nan"); return; }
+    if (value < 0) { genreg__put(out, room, at, "-"); value = -value; }
+    if (value > 1.7e308) { genreg__put(out, room, at, "inf"); return; }
+    if (value == 0) { genreg__put(out, room, at, "0"); return; }
+    while (value >= 10) { value /= 10; exponent++; }
+    while (value < 1) { value *= 10; exponent--; }
+    mantissa = (long)(value * 100000 + 0.5);
+    if (mantissa >= 1000000) { mantissa /= 10; exponent++; }
+    for (i = 5; i >= 0; i--) { text[i] = (char)('0' + (int)(mantissa % 10)); mantissa /= 10; }
+    while (digits > 1 && text[digits - 1] == '0') digits--;
+    if (exponent < -4 || exponent > 8) {
+        for (i = 0; i < digits; i++) {
+            char one[2];
+            one[0] = text[i]; one[1] = 0;
+            genreg__put(out, room, at, one);
+            if (i == 0 && digits > 1) genreg__put(out, room, at, ".");
+        }
+        genreg__put(out, room, at, "e");
+        genreg__put_integer(out, room, at, exponent);
+        return;
+    }
+    for (i = GENREG__MIN(exponent, 0); i < digits || i <= exponent; i++) {
+        char one[2];
+        one[0] = i >= 0 && i < digits ? text[i] : '0'; one[1] = 0;
+        genreg__put(out, room, at, one);
+        if (i == (exponent < 0 ? exponent : exponent) && i + 1 < digits) genreg__put(out, room, at, ".");
+    }
+}
+
+static void genreg__put_shape(char *out, size_t room, size_t *at, int rank, const int *shape)
+{
+    int i;
+    genreg__put(out, room, at, "[");
+    for (i = 0; i < rank; i++) {
+        if (i) genreg__put(out, room, at, ",");
+        genreg__put_integer(out, room, at, shape[i]);
+    }
+    genreg__put(out, room, at, "]");
+}
+
+static void genreg__fail(genreg_ctx *c, genreg_status status, const char *format, ...)
+{
+    va_list args;
+    size_t at = 0, room;
+    if (!c || c->status != GENREG_OK)
+        return;
+    c->status = status;
+    room = sizeof c->message;
+    c->message[0] = 0;
+    va_start(args, format);
+    for (; *format; format++) {
+        char one[2];
+        if (*format != '%') {
+            one[0] = *format; one[1] = 0;
+            genreg__put(c->message, room, &at, one);
+            continue;
+        }
+        switch (*++format) {
+        case 's': genreg__put(c->message, room, &at, va_arg(args, const char *)); break;
+        case 'd': genreg__put_integer(c->message, room, &at, va_arg(args, int)); break;
+        case 'z': genreg__put_integer(c->message, room, &at, va_arg(args, ptrdiff_t)); break;
+        case 'g': genreg__put_real(c->message, room, &at, va_arg(args, double)); break;
+        case 't': {
+            const genreg_tensor *x = va_arg(args, const genreg_tensor *);
+            genreg__put_shape(c->message, room, &at, x->rank, x->shape);
+            break;
+        }
+        default: genreg__put(c->message, room, &at, "%"); break;
+        }
+    }
+    va_end(args);
+}
+
+/* Whether to do nothing: there is no context, or it has an error. */
+static int genreg__halted(const genreg_ctx *c) { return !c || c->status != GENREG_OK; }
+
+GENREG__API genreg_status genreg_error(const genreg_ctx *c) { return c ? c->status : GENREG_ERROR_MEMORY; }
+
+GENREG__API const char *genreg_error_message(const genreg_ctx *c)
+{
+    return c ? c->message : "no context: genreg_create had no memory";
+}
+
+GENREG__API const char *genreg_status_text(genreg_status s)
+{
+    switch (s) {
+#define GENREG__STATUS_TEXT(name, text) case name: return text;
+    GENREG_STATUSES(GENREG__STATUS_TEXT)
+#undef GENREG__STATUS_TEXT
+    case GENREG_STATUS_COUNT: break;
+    }
+    return "unknown status";
+}
+
+GENREG__API void genreg_clear_error(genreg_ctx *c)
+{
+    if (!c) return;
+    c->status = GENREG_OK;
+    c->message[0] = 0;
+}
+
+GENREG__API void genreg_set_error(genreg_ctx *c, genreg_status s, const char *message)
+{
+    if (s != GENREG_OK)
+        genreg__fail(c, s, "%s", message ? message : genreg_status_text(s));
+}
+
+/* ----------------------------------------------------------------------------------------------------
+   Owns every byte: checked sizes, allocations that are kept until freed, and arenas that are released to a mark.
+   Whatever it hands out is 64-byte aligned, a cache line and the widest vector.
+*/
+// >>memory
+
+enum { GENREG__ALIGN = 64 };
+
+/* a * b, or 0 if that does not fit. Every size that comes from outside goes through here. */
+static int genreg__times(size_t a, size_t b, size_t *product)
+{
+    if (b && a > (size_t)PTRDIFF_MAX / b)
+        return 0;
+    *product = a * b;
+    return 1;
+}
+
+static char *genreg__aligned(char *p)
+{
+    return p + ((GENREG__ALIGN - ((uintptr_t)p & (GENREG__ALIGN - 1))) & (GENREG__ALIGN - 1));
+}
+
+/* n elements that live until genreg__unkeep or the context's end, zeroed; NULL sets the error. */
+static void *genreg__keep(genreg_ctx *c, size_t n, size_t size)
+{
+    size_t bytes;
+    char *memory, *data;
+    genreg__kept *head;
+    if (genreg__halted(c))
+        return NULL;
+    if (!genreg__times(n, size, &bytes) || bytes > (size_t)PTRDIFF_MAX - 4 * GENREG__ALIGN) {
+        genreg__fail(c, GENREG_ERROR_ARGUMENT, "%z elements of %z bytes are more than this machine can address", (ptrdiff_t)n, (ptrdiff_t)size);
+        return NULL;
+    }
+    memory = (char *)GENREG_MALLOC(bytes + 2 * GENREG__ALIGN);
+    if (!memory) {
+        genreg__fail(c, GENREG_ERROR_MEMORY, "no memory for %z bytes", (ptrdiff_t)bytes);
+        return NULL;
+    }
+    data = genreg__aligned(memory + sizeof(genreg__kept));
+    head = (genreg__kept *)(void *)(data - GENREG__ALIGN);
+    if ((char *)head < memory) { /* sizeof(genreg__kept) <= 64, so one line before the data is ours only after this step */
+        data += GENREG__ALIGN;
+        head = (genreg__kept *)(void *)(data - GENREG__ALIGN);
+    }
+    head->memory = memory;
+    head->previous = &c->kept;
+    head->next = c->kept.next;
+    c->kept.next->previous = head;
+    c->kept.next = head;
+    memset(data, 0, bytes);
+    return data;
+}
+
+static void genreg__unkeep(const void *data)
+{
+    genreg__kept *head;
+    if (!data) return;
+    head = (genreg__kept *)(void *)((char *)(uintptr_t)data - GENREG__ALIGN);
+    head->previous->next = head->next;
+    head->next->previous = head->previous;
+    GENREG_FREE(head->memory);
+}
+
+/* Room for count + 1 elements: a kept array that doubles. Returns the array, moved if it had to be; NULL sets the error. */
+static void *genreg__grow(genreg_ctx *c, void *array, ptrdiff_t count, ptrdiff_t *capacity, size_t size)
+{
+    void *larger;
+    ptrdiff_t room = *capacity;
+    if (count < room)
+        return array;
+    room = room ? 2 * room : 16;
+    larger = genreg__keep(c, (size_t)room, size);
+    if (!larger)
+        return NULL;
+    if (array)
+        memcpy(larger, array, (size_t)count * size);
+    genreg__unkeep(array);
+    *capacity = room;
+    return larger;
+}
+
+/* Memory from an arena, not zeroed; NULL sets the error. */
+static void *genreg__take(genreg_ctx *c, genreg__arena *arena, size_t n, size_t size)
+{
+    size_t bytes, in_use = c->tape_arena.bytes + c->sweep_arena.bytes;
+    char *p;
+    if (!genreg__times(n, size, &bytes) || bytes > (size_t)PTRDIFF_MAX / 2) {
+        genreg__fail(c, GENREG_ERROR_ARGUMENT, "%z elements of %z bytes are more than this machine can address", (ptrdiff_t)n, (ptrdiff_t)size);
+        return NULL;
+    }
+    bytes = (bytes + GENREG__ALIGN - 1) & ~(size_t)(GENREG__ALIGN - 1);
+    if (bytes > c->limit || in_use > c->limit - bytes) {
+        genreg__fail(c, GENREG_ERROR_LIMIT, "the tape needs %z bytes and may have %z: release earlier results, use smaller batches, or raise genreg_options.memory",
+                     (ptrdiff_t)(in_use + bytes), (ptrdiff_t)c->limit);
+        return NULL;
+    }
+    while (arena->current < arena->count && bytes > arena->block[arena->current].capacity - arena->block[arena->current].used) {
+        if (arena->block[arena->current].used == 0) { /* empty and too small: a larger one takes its place */
+            GENREG_FREE(arena->block[arena->current].memory);
+            arena->block[arena->current] = arena->block[--arena->count];
+            continue;
+        }
+        arena->current++;
+    }
+    if (arena->current == arena->count) {
+        size_t capacity = (size_t)1 << (20 + (arena->count < 6 ? arena->count : 6)); /* 1 MiB ... 64 MiB */
+        if (capacity < bytes) capacity = bytes;
+        p = arena->count < GENREG__BLOCKS ? (char *)GENREG_MALLOC(capacity + GENREG__ALIGN) : NULL;
+        if (!p) {
+            genreg__fail(c, GENREG_ERROR_MEMORY, "no memory for %z bytes of tape", (ptrdiff_t)capacity);
+            return NULL;
+        }
+        arena->block[arena->count].memory = p;
+        arena->block[arena->count].base = genreg__aligned(p);
+        arena->block[arena->count].capacity = capacity;
+        arena->block[arena->count].used = 0;
+        arena->count++;
+    }
+    p = arena->block[arena->current].base + arena->block[arena->current].used;
+    arena->block[arena->current].used += bytes;
+    arena->bytes += bytes;
+    if (in_use + bytes > c->peak)
+        c->peak = in_use + bytes;
+    return p;
+}
+
+static genreg_place genreg__arena_mark(const genreg__arena *arena)
+{
+    genreg_place p;
+    p.block = arena->current;
+    p.used = arena->current < arena->count ? arena->block[arena->current].used : 0;
+    p.bytes = arena->bytes;
+    p.nodes = 0;
+    return p;
+}
+
+static void genreg__arena_release(genreg__arena *arena, genreg_place p)
+{
+    size_t i;
+    for (i = p.block; i < arena->count && i <= arena->current; i++)
+        arena->block[i].used = i == p.block ? p.used : 0;
+    arena->current = p.block;
+    arena->bytes = p.bytes;
+}
+
+static void genreg__arena_free(genreg__arena *arena)
+{
+    size_t i;
+    for (i = 0; i < arena->count; i++)
+        GENREG_FREE(arena->block[i].memory);
+}
+
+/* Grows the kernels' packing space; 0 when memory is out. */
+static int genreg__scratch(genreg__exec *e, size_t bytes)
+{
+    char *block;
+    if (bytes <= e->scratch_bytes)
+        return 1;
+    if (bytes > (size_t)PTRDIFF_MAX - GENREG__ALIGN)
+        return 0;
+    block = (char *)GENREG_MALLOC(bytes + GENREG__ALIGN);
+    if (!block)
+        return 0;
+    GENREG_FREE(e->scratch_block);
+    e->scratch_block = block;
+    e->scratch = genreg__aligned(block);
+    e->scratch_bytes = bytes;
+    return 1;
+}
+
+/* ----------------------------------------------------------------------------------------------------
+   Owns exp, log and their kin, so that no result depends on the C library. Straight-line code without calls, which
+   compilers turn into vectors. Errors are a few units in the last place.
+*/
+// >>math
+
+static GENREG__INLINE double genreg__from_bits64(uint64_t u) { double x; memcpy(&x, &u, sizeof x); return x; }
+static GENREG__INLINE uint64_t genreg__to_bits64(double x) { uint64_t u; memcpy(&u, &x, sizeof u); return u; }
+static GENREG__INLINE float genreg__from_bits32(uint32_t u) { float x; memcpy(&x, &u, sizeof x); return x; }
+static GENREG__INLINE uint32_t genreg__to_bits32(float x) { uint32_t u; memcpy(&u, &x, sizeof u); return u; }
+
+/* x = n log 2 + r with |r| <= log(2)/2. Adding and subtracting 1.5 * 2^52 rounds to a whole number, which then stands in the
+   low bits of the sum: no conversion to int, so that NaN needs no test. exp(r) - 1 by its series; 2^n in two factors, so that
+   results below the normal range come out rounded instead of zero. */
+static GENREG__INLINE double genreg__expm1_parts64(double x, double *two_n1, double *two_n2)
+{
+    double shifted = x * 1.4426950408889634 + 6755399441055744.0, n = shifted - 6755399441055744.0;
+    double r = (x - n * 0.693147180369123816490) - n * 1.90821492927058770002e-10, p;
+    uint64_t whole = genreg__to_bits64(shifted) - genreg__to_bits64(6755399441055744.0);
+    uint64_t half = (whole + 4096) / 2 - 2048, rest = whole - half;
+    *two_n1 = genreg__from_bits64((half + 1023) << 52);
+    *two_n2 = genreg__from_bits64((rest + 1023) << 52);
+    p = 1.0 / 87178291200.0;
+    p = p * r + 1.0 / 6227020800.0;
+    p = p * r + 1.0 / 479001600.0;
+    p = p * r + 1.0 / 39916800.0;
+    p = p * r + 1.0 / 3628800.0;
+    p = p * r + 1.0 / 362880.0;
+    p = p * r + 1.0 / 40320.0;
+    p = p * r + 1.0 / 5040.0;
+    p = p * r + 1.0 / 720.0;
+    p = p * r + 1.0 / 120.0;
+    p = p * r + 1.0 / 24.0;
+    p = p * r + 1.0 / 6.0;
+    p = p * r + 0.5;
+    return r + r * r * p;
+}
+
+static GENREG__INLINE double genreg__exp64(double x)
+{
+    double f1, f2, p, clamped = x < -746 ? -746 : x > 710 ? 710 : x;
+    p = genreg__expm1_parts64(clamped, &f1, &f2);
+    return (1.0 + p) * f1 * f2;
+}
+
+static GENREG__INLINE double genreg__expm164(double x)
+{
+    double f1, f2, p, clamped = x < -746 ? -746 : x > 710 ? 710 : x, two_n;
+    p = genreg__expm1_parts64(clamped, &f1, &f2);
+    two_n = f1 * f2;
+    return two_n * p + (two_n - 1.0);
+}
+
+/* 2 artanh(s) = log((1 + s)/(1 - s)) for |s| <= 1/3, by its series. */
+static GENREG__INLINE double genreg__two_artanh64(double s)
+{
+    double z = s * s, p = 1.0 / 35.0;
+    p = p * z + 1.0 / 33.0;
+    p = p * z + 1.0 / 31.0;
+    p = p * z + 1.0 / 29.0;
+    p = p * z + 1.0 / 27.0;
+    p = p * z + 1.0 / 25.0;
+    p = p * z + 1.0 / 23.0;
+    p = p * z + 1.0 / 21.0;
+    p = p * z + 1.0 / 19.0;
+    p = p * z + 1.0 / 17.0;
+    p = p * z + 1.0 / 15.0;
+    p = p * z + 1.0 / 13.0;
+    p = p * z + 1.0 / 11.0;
+    p = p * z + 1.0 / 9.0;
+    p = p * z + 1.0 / 7.0;
+    p = p * z + 1.0 / 5.0;
+    p = p * z + 1.0 / 3.0;
+    return 2.0 * s + 2.0 * s * (z * p);
+}
+
+/* x = 2^n m with m in [sqrt(1/2), sqrt(2)); log m = 2 artanh((m - 1)/(m + 1)). */
+static GENREG__INLINE double genreg__log64(double x)
+{
+    double tiny = x < 2.2250738585072014e-308 ? 18014398509481984.0 : 1.0; /* 2^54 lifts subnormals */
+    uint64_t bits = genreg__to_bits64(x * tiny), biased = bits - 0x3fe6a09e667f3bcdu;
+    double m = genreg__from_bits64((biased & 0x000fffffffffffffu) + 0x3fe6a09e667f3bcdu);
+    double n = genreg__from_bits64((biased >> 52) + (biased >> 63) * 0xfffffffffffff000u + 0x4338000000000000u) - 6755399441055744.0;
+    double y;
+    n -= tiny > 1.0 ? 54.0 : 0.0;
+    y = n * 0.693147180369123816490 + (n * 1.90821492927058770002e-10 + genreg__two_artanh64((m - 1.0) / (m + 1.0)));
+    y = x == 0 ? -HUGE_VAL : y;
+    y = x > 1.7976931348623157e308 ? x : y;
+    return x < 0 || x != x ? genreg__from_bits64(0x7ff8000000000000u) : y;
+}
+
+#if GENREG_REAL_IS_DOUBLE
+
+static GENREG__INLINE genreg_real genreg__exp(genreg_real x) { return genreg__exp64(x); }
+static GENREG__INLINE genreg_real genreg__expm1(genreg_real x) { return genreg__expm164(x); }
+static GENREG__INLINE genreg_real genreg__log(genreg_real x) { return genreg__log64(x); }
+static GENREG__INLINE genreg_real genreg__log1p01(genreg_real x) { return genreg__two_artanh64(x / (2 + x)); } /* 0 <= x <= 1 */
+#define GENREG__SQRT sqrt
+#define GENREG__FABS fabs
+
+#else /* the same in float, with shorter series */
+
+static GENREG__INLINE float genreg__expm1_parts32(float x, float *two_n1, float *two_n2)
+{
+    float shifted = x * 1.44269504f + 12582912.0f, n = shifted - 12582912.0f;
+    float r = (x - n * 0.693359375f) - n * -2.12194440e-4f, p;
+    uint32_t whole = genreg__to_bits32(shifted) - genreg__to_bits32(12582912.0f);
+    uint32_t half = (whole + 4096) / 2 - 2048, rest = whole - half;
+    *two_n1 = genreg__from_bits32((half + 127) << 23);
+    *two_n2 = genreg__from_bits32((rest + 127) << 23);
+    p = 1.0f / 5040.0f;
+    p = p * r + 1.0f / 720.0f;
+    p = p * r + 1.0f / 120.0f;
+    p = p * r + 1.0f / 24.0f;
+    p = p * r + 1.0f / 6.0f;
+    p = p * r + 0.5f;
+    return r + r * r * p;
+}
+
+static GENREG__INLINE float genreg__exp(float x)
+{
+    float f1, f2, p, clamped = x < -104.0f ? -104.0f : x > 89.0f ? 89.0f : x;
+    p = genreg__expm1_parts32(clamped, &f1, &f2);
+    return (1.0f + p) * f1 * f2;
+}
+
+static GENREG__INLINE float genreg__expm1(float x)
+{
+    float f1, f2, p, clamped = x < -104.0f ? -104.0f : x > 89.0f ? 89.0f : x, two_n;
+    p = genreg__expm1_parts32(clamped, &f1, &f2);
+    two_n = f1 * f2;
+    return two_n * p + (two_n - 1.0f);
+}
+
+static GENREG__INLINE float genreg__two_artanh32(float s)
+{
+    float z = s * s, p = 1.0f / 15.0f;
+    p = p * z + 1.0f / 13.0f;
+    p = p * z + 1.0f / 11.0f;
+    p = p * z + 1.0f / 9.0f;
+    p = p * z + 1.0f / 7.0f;
+    p = p * z + 1.0f / 5.0f;
+    p = p * z + 1.0f / 3.0f;
+    return 2.0f * s + 2.0f * s * (z * p);
+}
+
+static GENREG__INLINE float genreg__log(float x)
+{
+    float tiny = x < 1.17549435e-38f ? 16777216.0f : 1.0f; /* 2^24 lifts subnormals */
+    uint32_t bits = genreg__to_bits32(x * tiny), biased = bits - 0x3f3504f3u;
+    float m = genreg__from_bits32((biased & 0x007fffffu) + 0x3f3504f3u);
+    float n = genreg__from_bits32((biased >> 23) + (biased >> 31) * 0xfffffe00u + 0x4b400000u) - 12582912.0f;
+    float y;
+    n -= tiny > 1.0f ? 24.0f : 0.0f;
+    y = n * 0.693359375f + (n * -2.12194440e-4f + genreg__two_artanh32((m - 1.0f) / (m + 1.0f)));
+    y = x == 0 ? -HUGE_VALF : y;
+    y = x > 3.40282347e38f ? x : y;
+    return x < 0 || x != x ? genreg__from_bits32(0x7fc00000u) : y;
+}
+
+static GENREG__INLINE float genreg__log1p01(float x) { return genreg__two_artanh32(x / (2 + x)); } /* 0 <= x <= 1 */
+#define GENREG__SQRT sqrtf
+#define GENREG__FABS fabsf
+
+#endif
+
+/* (e^2x - 1)/(e^2x + 1); beyond 20 it is 1 in every precision. */
+static GENREG__INLINE genreg_real genreg__tanh(genreg_real x)
+{
+    genreg_real e, clamped = x < -20 ? -20 : x > 20 ? 20 : x;
+    e = genreg__expm1(clamped + clamped);
+    return e / (e + 2);
+}
+
+static GENREG__INLINE genreg_real genreg__sigmoid(genreg_real x) { return 1 / (1 + genreg__exp(-x)); }
+
+static GENREG__INLINE genreg_real genreg__softplus(genreg_real x)
+{
+    return (x > 0 ? x : x != x ? x : 0) + genreg__log1p01(genreg__exp(-GENREG__FABS(x)));
+}
+
+/* x^p by repeated squaring for whole p, else exp(p log x). */
+static genreg_real genreg__power(genreg_real x, double p)
+{
+    if (p == floor(p) && fabs(p) <= 64) {
+        int n = (int)fabs(p);
+        genreg_real y = 1, square = x;
+        for (; n; n >>= 1, square *= square)
+            if (n & 1) y *= square;
+        return p < 0 ? 1 / y : y;
+    }
+    return (genreg_real)genreg__exp64(p * genreg__log64((double)x));
+}
+
+/* cos(pi t) for 0 <= t <= 1, for the cosine schedule. */
+static double genreg__cos_pi(double t)
+{
+    double x, z, sign = t > 0.5 ? -1.0 : 1.0, p;
+    if (t > 0.5) t = 1.0 - t; /* cos(pi t) = -cos(pi (1 - t)) */
+    if (t > 0.25) {           /* = sin(pi (1/2 - t)) */
+        x = 3.14159265358979323846 * (0.5 - t);
+        z = x * x;
+        p = 1 - z / 6 * (1 - z / 20 * (1 - z / 42 * (1 - z / 72 * (1 - z / 110 * (1 - z / 156 * (1 - z / 210))))));
+        return sign * x * p;
+    }
+    x = 3.14159265358979323846 * t;
+    z = x * x;
+    return sign * (1 - z / 2 * (1 - z / 12 * (1 - z / 30 * (1 - z / 56 * (1 - z / 90 * (1 - z / 132 * (1 - z / 182 * (1 - z / 240))))))));
+}
+
+/* ----------------------------------------------------------------------------------------------------
+   Owns random numbers: each is a function of (seed, stream, index), so that nothing depends on what was drawn before
+   it or on which thread drew it.
+*/
+// >>rng
+
+/* What draws: the upper 16 bits of a stream; the lower 48 tell its draws apart. */
+#define GENREG__STREAM(kind, index) ((uint64_t)(kind) << 48 | (uint64_t)(index))
+enum { GENREG__DRAW_INIT = 1, GENREG__DRAW_ORDER, GENREG__DRAW_DROPOUT, GENREG__DRAW_SUBSET, GENREG__DRAW_SPLIT, GENREG__DRAW_NOISE, GENREG__DRAW_PROBE };
+
+/* Philox4x32-10: ten rounds of multiply and xor make a block of 128 random bits of a counter and a key. */
+static void genreg__philox(uint64_t seed, uint64_t stream, uint64_t block, uint64_t out[2])
+{
+    uint32_t x0 = (uint32_t)block, x1 = (uint32_t)(block >> 32), x2 = (uint32_t)stream, x3 = (uint32_t)(stream >> 32);
+    uint32_t k0 = (uint32_t)seed, k1 = (uint32_t)(seed >> 32);
+    int round;
+    for (round = 0; round < 10; round++) {
+        uint64_t p0 = (uint64_t)0xD2511F53u * x0, p1 = (uint64_t)0xCD9E8D57u * x2;
+        x0 = (uint32_t)(p1 >> 32) ^ x1 ^ k0;
+        x2 = (uint32_t)(p0 >> 32) ^ x3 ^ k1;
+        x1 = (uint32_t)p1;
+        x3 = (uint32_t)p0;
+        k0 += 0x9E3779B9u;
+        k1 += 0xBB67AE85u;
+    }
+    out[0] = (uint64_t)x1 << 32 | x0;
+    out[1] = (uint64_t)x3 << 32 | x2;
+}
+
+/* 53 bits, in the middle of their cell, so that neither 0 nor 1 comes out. */
+static double genreg__unit(uint64_t bits) { return ((double)(bits >> 12) + 0.5) * (1.0 / 4503599627370496.0); }
+
+GENREG__API double genreg_uniform(uint64_t seed, uint64_t stream, uint64_t index)
+{
+    uint64_t bits[2];
+    genreg__philox(seed, stream, index / 2, bits);
+    return genreg__unit(bits[index & 1]);
+}
+
+/* The inverse of the normal distribution function, to about 1e-16 (AS 241, PPND16). */
+static double genreg__normal_quantile(double p)
+{
+    double q = p - 0.5, r;
+    if (fabs(q) <= 0.425) {
+        r = 0.180625 - q * q;
+        return q * (((((((r * 2509.0809287301226727 + 33430.575583588128105) * r + 67265.770927008700853) * r + 45921.953931549871457) * r
+                        + 13731.693765509461125) * r + 1971.5909503065514427) * r + 133.14166789178437745) * r + 3.387132872796366608)
+             / (((((((r * 5226.495278852545925 + 28729.085735721942674) * r + 39307.89580009271061) * r + 21213.794301586595867) * r
+                  + 5394.1960214247511077) * r + 687.1870074920579083) * r + 42.313330701600911252) * r + 1);
+    }
+    r = sqrt(-genreg__log64(q < 0 ? p : 1 - p));
+    if (r <= 5) {
+        r -= 1.6;
+        r = (((((((r * 7.7454501427834140764e-4 + 0.0227238449892691845833) * r + 0.24178072517745061177) * r + 1.27045825245236838258) * r
+               + 3.64784832476320460504) * r + 5.7694972214606914055) * r + 4.6303378461565452959) * r + 1.42343711074968357734)
+          / (((((((r * 1.05075007164441684324e-9 + 5.475938084995344946e-4) * r + 0.0151986665636164571966) * r + 0.14810397642748007459) * r
+               + 0.68976733498510000455) * r + 1.6763848301838038494) * r + 2.05319162663775882187) * r + 1);
+    } else {
+        r -= 5;
+        r = (((((((r * 2.01033439929228813265e-7 + 2.71155556874348757815e-5) * r + 0.0012426609473880784386) * r + 0.026532189526576123093) * r
+               + 0.29656057182850489123) * r + 1.7848265399172913358) * r + 5.4637849111641143699) * r + 6.6579046435011037772)
+          / (((((((r * 2.04426310338993978564e-15 + 1.4215117583164458887e-7) * r + 1.8463183175100546818e-5) * r + 7.868691311456132591e-4) * r
+               + 0.0148753612908506148525) * r + 0.13692988092273580531) * r + 0.59983220655588793769) * r + 1);
+    }
+    return q < 0 ? -r : r;
+}
+
+GENREG__API double genreg_normal(uint64_t seed, uint64_t stream, uint64_t index)
+{
+    return genreg__normal_quantile(genreg_uniform(seed, stream, index));
+}
+
+GENREG__API void genreg_normal_fill(genreg_real *out, ptrdiff_t n, uint64_t seed, uint64_t stream)
+{
+    ptrdiff_t i;
+    for (i = 0; i < n; i += 2) {
+        uint64_t bits[2];
+        genreg__philox(seed, stream, (uint64_t)i / 2, bits);
+        out[i] = (genreg_real)genreg__normal_quantile(genreg__unit(bits[0]));
+        if (i + 1 < n)
+            out[i + 1] = (genreg_real)genreg__normal_quantile(genreg__unit(bits[1]));
+    }
+}
+
+GENREG__API void genreg_permutation(int *out, int n, uint64_t seed, uint64_t stream)
+{
+    int i;
+    for (i = 0; i < n; i++) {
+        int j = (int)(genreg_uniform(seed, stream, (uint64_t)i) * (i + 1)); /* in 0 ... i */
+        out[i] = out[j];
+        out[j] = i;
+    }
+}
+
+/* ----------------------------------------------------------------------------------------------------
+   Owns the inner loops: raw pointers and sizes, no tensors. Products first, then elementwise loops and sums.
+   A sum runs over blocks that depend on the shape alone, and each output has one thread: the bits do not depend on threads.
+*/
+// >>kernels
+// ---- isa: which instruction sets this build contains, and which of them this machine runs ----
+
+// GENREG__VECTORS: the compiler has gcc's generic vectors. GENREG__X86: it can also compile single functions for AVX2 and
+// AVX-512, whatever -march says. Only in 64-bit mode: with the eight registers of 32-bit code the tiles below would spill.
+#if !defined(GENREG_NO_SIMD) && defined(__GNUC__) && !defined(__TINYC__)
+#define GENREG__VECTORS 1
+#else
+#define GENREG__VECTORS 0
+#endif
+#if GENREG__VECTORS && defined(__x86_64__)
+#define GENREG__X86 1
+#include <immintrin.h>
+#define GENREG__TARGET_AVX2 __attribute__((target("avx2,fma")))
+#define GENREG__TARGET_AVX512 __attribute__((target("avx512f,avx512vl,avx512dq,avx512bw,avx2,fma")))
+#else
+#define GENREG__X86 0
+#endif
+#if defined(__GNUC__)
+#define GENREG__MAYBE_UNUSED __attribute__((unused))
+#define GENREG__PREFETCH(p) __builtin_prefetch(p)
+#else
+#define GENREG__MAYBE_UNUSED
+#define GENREG__PREFETCH(p) ((void)0)
+#endif
+
+// 1 if this build contains code for the instruction set and this machine and its operating system run it.
+static GENREG__MAYBE_UNUSED int genreg__isa_runs(int isa)
+{
+    switch (isa) {
+    case GENREG_ISA_PLAIN: return 1;
+    case GENREG_ISA_BASELINE: return GENREG__VECTORS;
+#if GENREG__X86
+    case GENREG_ISA_AVX2: return __builtin_cpu_supports("avx2") && __builtin_cpu_supports("fma");
+    case GENREG_ISA_AVX512:
+        return __builtin_cpu_supports("avx512f") && __builtin_cpu_supports("avx512vl") &&
+               __builtin_cpu_supports("avx512dq") && __builtin_cpu_supports("avx512bw") &&
+               __builtin_cpu_supports("avx2") && __builtin_cpu_supports("fma");
+#endif
+    default: return 0;
+    }
+}
+
+static GENREG__MAYBE_UNUSED int genreg__best_isa(void)
+{
+    int isa = GENREG_ISA_AVX512;
+    while (!genreg__isa_runs(isa)) isa--;
+    return isa;
+}
+
+// ---- gemm: matrix products ----
+//
+// C is cut into tiles of a few rows by one or two vectors of columns. A micro-kernel keeps one tile in registers while it
+// runs over K. B is packed into panels as wide as a tile, so that a panel is one stream; a block of panels stays in the L2
+// cache. A tile's rows of A are copied to where they stay in L1 while the panels pass. Each thread computes its own
+// rectangle of C with scratch space of its own: no barriers, and nothing shared but the operands.
+//
+// An element's bits depend on K and the instruction set alone: K is cut into blocks, each block is summed in order from
+// zero, and the block sums are added in order. (Few rows by a transposed B take dot products instead: the shape decides.)
+
+// Op kinds: each instruction set and type defines a vector type and six operations on it. MADD multiplies a vector by a
+// scalar, MADDV by a vector. MAX0 keeps NaN. SUM4 writes the sums over the lanes of four vectors. They are macros, since
+// compilers disagree about vectors that cross a function boundary.
+typedef float genreg__v_plain_f32;
+typedef double genreg__v_plain_f64;
+#define GENREG__LOAD_plain_f32(p) (*(p))
+#define GENREG__STORE_plain_f32(p, v) (*(p) = (v))
+#define GENREG__MADD_plain_f32(c, b, s) ((c) + (b) * (s))
+#define GENREG__MADDV_plain_f32(c, x, y) ((c) + (x) * (y))
+#define GENREG__MAX0_plain_f32(v, zero) ((v) < (zero) ? (zero) : (v))
+#define GENREG__SUM4_plain_f32(p, w, x, y, z) ((p)[0] = (w), (p)[1] = (x), (p)[2] = (y), (p)[3] = (z))
+#define GENREG__LOAD_plain_f64 GENREG__LOAD_plain_f32
+#define GENREG__STORE_plain_f64 GENREG__STORE_plain_f32
+#define GENREG__MADD_plain_f64 GENREG__MADD_plain_f32
+#define GENREG__MADDV_plain_f64 GENREG__MADDV_plain_f32
+#define GENREG__MAX0_plain_f64 GENREG__MAX0_plain_f32
+#define GENREG__SUM4_plain_f64 GENREG__SUM4_plain_f32
+
+#if GENREG__VECTORS
+typedef float genreg__v_baseline_f32 __attribute__((vector_size(16)));
+typedef double genreg__v_baseline_f64 __attribute__((vector_size(16)));
+typedef int genreg__mask_f32 __attribute__((vector_size(16)));
+typedef long long genreg__mask_f64 __attribute__((vector_size(16)));
+typedef float genreg__mem_f32 __attribute__((vector_size(16), aligned(4), may_alias));    // a vector anywhere in memory
+typedef double genreg__mem_f64 __attribute__((vector_size(16), aligned(4), may_alias));
+#define GENREG__LOAD_baseline_f32(p) (*(const genreg__mem_f32 *)(const void *)(p))
+#define GENREG__STORE_baseline_f32(p, v) (*(genreg__mem_f32 *)(void *)(p) = (v))
+#define GENREG__MADD_baseline_f32(c, b, s) ((c) + (b) * (s))
+#define GENREG__MADDV_baseline_f32(c, x, y) ((c) + (x) * (y))
+#define GENREG__MAX0_baseline_f32(v, zero) \
+    ((genreg__v_baseline_f32)((genreg__mask_f32)(v) & ~(genreg__mask_f32)((v) < (zero))))
+#define GENREG__SUM_baseline_f32(v) (((v)[0] + (v)[2]) + ((v)[1] + (v)[3]))
+#define GENREG__SUM4_baseline_f32(p, w, x, y, z) \
+    ((p)[0] = GENREG__SUM_baseline_f32(w), (p)[1] = GENREG__SUM_baseline_f32(x), \
+     (p)[2] = GENREG__SUM_baseline_f32(y), (p)[3] = GENREG__SUM_baseline_f32(z))
+#define GENREG__LOAD_baseline_f64(p) (*(const genreg__mem_f64 *)(const void *)(p))
+#define GENREG__STORE_baseline_f64(p, v) (*(genreg__mem_f64 *)(void *)(p) = (v))
+#define GENREG__MADD_baseline_f64 GENREG__MADD_baseline_f32
+#define GENREG__MADDV_baseline_f64 GENREG__MADDV_baseline_f32
+#define GENREG__MAX0_baseline_f64(v, zero) \
+    ((genreg__v_baseline_f64)((genreg__mask_f64)(v) & ~(genreg__mask_f64)((v) < (zero))))
+#define GENREG__SUM4_baseline_f64(p, w, x, y, z) \
+    ((p)[0] = (w)[0] + (w)[1], (p)[1] = (x)[0] + (x)[1], (p)[2] = (y)[0] + (y)[1], (p)[3] = (z)[0] + (z)[1])
+#endif
+
+#if GENREG__X86
+typedef __m256 genreg__v_avx2_f32;
+typedef __m256d genreg__v_avx2_f64;
+typedef __m512 genreg__v_avx512_f32;
+typedef __m512d genreg__v_avx512_f64;
+#define GENREG__LOAD_avx2_f32(p) _mm256_loadu_ps(p)
+#define GENREG__STORE_avx2_f32(p, v) _mm256_storeu_ps(p, v)
+#define GENREG__MADD_avx2_f32(c, b, s) _mm256_fmadd_ps(_mm256_set1_ps(s), b, c)
+#define GENREG__MADDV_avx2_f32(c, x, y) _mm256_fmadd_ps(x, y, c)
+#define GENREG__MAX0_avx2_f32(v, zero) _mm256_max_ps(zero, v)
+#define GENREG__SUM4_avx2_f32(p, w, x, y, z) do { \
+        const __m256 s_ = _mm256_hadd_ps(_mm256_hadd_ps(w, x), _mm256_hadd_ps(y, z)); \
+        _mm_storeu_ps(p, _mm_add_ps(_mm256_castps256_ps128(s_), _mm256_extractf128_ps(s_, 1))); \
+    } while (0)
+#define GENREG__LOAD_avx2_f64(p) _mm256_loadu_pd(p)
+#define GENREG__STORE_avx2_f64(p, v) _mm256_storeu_pd(p, v)
+#define GENREG__MADD_avx2_f64(c, b, s) _mm256_fmadd_pd(_mm256_set1_pd(s), b, c)
+#define GENREG__MADDV_avx2_f64(c, x, y) _mm256_fmadd_pd(x, y, c)
+#define GENREG__MAX0_avx2_f64(v, zero) _mm256_max_pd(zero, v)
+#define GENREG__SUM4_avx2_f64(p, w, x, y, z) do { \
+        const __m256d s_ = _mm256_hadd_pd(w, x), t_ = _mm256_hadd_pd(y, z); \
+        _mm256_storeu_pd(p, _mm256_add_pd(_mm256_permute2f128_pd(s_, t_, 0x20), _mm256_permute2f128_pd(s_, t_, 0x31))); \
+    } while (0)
+#define GENREG__LOAD_avx512_f32(p) _mm512_loadu_ps(p)
+#define GENREG__STORE_avx512_f32(p, v) _mm512_storeu_ps(p, v)
+#define GENREG__MADD_avx512_f32(c, b, s) _mm512_fmadd_ps(_mm512_set1_ps(s), b, c)
+#define GENREG__MADDV_avx512_f32(c, x, y) _mm512_fmadd_ps(x, y, c)
+#define GENREG__MAX0_avx512_f32(v, zero) _mm512_max_ps(zero, v)
+#define GENREG__HALF_avx512_f32(v) _mm256_add_ps(_mm512_castps512_ps256(v), _mm512_extractf32x8_ps(v, 1))
+#define GENREG__SUM4_avx512_f32(p, w, x, y, z) \
+    GENREG__SUM4_avx2_f32(p, GENREG__HALF_avx512_f32(w), GENREG__HALF_avx512_f32(x), \
+                             GENREG__HALF_avx512_f32(y), GENREG__HALF_avx512_f32(z))
+#define GENREG__LOAD_avx512_f64(p) _mm512_loadu_pd(p)
+#define GENREG__STORE_avx512_f64(p, v) _mm512_storeu_pd(p, v)
+#define GENREG__MADD_avx512_f64(c, b, s) _mm512_fmadd_pd(_mm512_set1_pd(s), b, c)
+#define GENREG__MADDV_avx512_f64(c, x, y) _mm512_fmadd_pd(x, y, c)
+#define GENREG__MAX0_avx512_f64(v, zero) _mm512_max_pd(zero, v)
+#define GENREG__HALF_avx512_f64(v) _mm256_add_pd(_mm512_castpd512_pd256(v), _mm512_extractf64x4_pd(v, 1))
+#define GENREG__SUM4_avx512_f64(p, w, x, y, z) \
+    GENREG__SUM4_avx2_f64(p, GENREG__HALF_avx512_f64(w), GENREG__HALF_avx512_f64(x), \
+                             GENREG__HALF_avx512_f64(y), GENREG__HALF_avx512_f64(z))
+#endif
+
+// What a micro-kernel computes, for its rows i and its columns j:
+//     C[i,j] = add[i,j] + sum over s < segments, p < k of A[i,s,p] B[s*k + p, j],   then max(., 0) if relu
+// A is anything with three strides: rows of a matrix, columns of one, or (with segments) the rows of a window in an image.
+// B is rows of whole vectors, in place or a packed panel; from `pack` on, if not NULL, the rows of B are stored one behind
+// the other as they pass, which makes packing nearly free. `add` is NULL, C itself (accumulate) or a bias (add_row 0).
+// All strides count elements.
+typedef struct genreg__tile {
+    ptrdiff_t k, segments;
+    const void *a;
+    ptrdiff_t a_row, a_k, a_segment;
+    const void *b;
+    ptrdiff_t b_k;
+    void *pack;
+    void *c;
+    ptrdiff_t c_row;
+    const void *add;
+    ptrdiff_t add_row;
+    int relu;
+} genreg__tile;
+
+// Repeats X(t, i) for i = 0 … n-1. The accumulators have names of their own, since gcc -O2 leaves arrays in memory.
+#define GENREG__ROWS_1(X, t) X(t, 0)
+#define GENREG__ROWS_2(X, t) X(t, 0) X(t, 1)
+#define GENREG__ROWS_4(X, t) GENREG__ROWS_2(X, t) X(t, 2) X(t, 3)
+#define GENREG__ROWS_6(X, t) GENREG__ROWS_4(X, t) X(t, 4) X(t, 5)
+#define GENREG__ROWS_8(X, t) GENREG__ROWS_6(X, t) X(t, 6) X(t, 7)
+
+#define GENREG__FINISH(t, i, offset, sum) { \
+        genreg__v_##t v_ = sum; \
+        if (add) v_ = GENREG__LOAD_##t(add + i * add_row + (offset)) + v_; \
+        if (relu) v_ = GENREG__MAX0_##t(v_, zero); \
+        GENREG__STORE_##t(c + i * c_row + (offset), v_); \
+    }
+// One vector of columns: accumulator xi in row i.
+#define GENREG__ZERO1(t, i) genreg__v_##t x##i = {0};
+#define GENREG__MADD1(t, i) x##i = GENREG__MADD_##t(x##i, b0, a[i * a_row]);
+#define GENREG__STORE1(t, i) GENREG__FINISH(t, i, 0, x##i)
+// Two vectors of columns: accumulators xi and yi in row i.
+#define GENREG__ZERO2(t, i) genreg__v_##t x##i = {0}, y##i = {0};
+#define GENREG__MADD2(t, i) \
+    x##i = GENREG__MADD_##t(x##i, b0, a[i * a_row]); \
+    y##i = GENREG__MADD_##t(y##i, b1, a[i * a_row]);
+#define GENREG__STORE2(t, i) GENREG__FINISH(t, i, 0, x##i) GENREG__FINISH(t, i, lanes, y##i)
+// One row by eight vectors of columns.
+#define GENREG__MADD8(t, i) x##i = GENREG__MADD_##t(x##i, GENREG__LOAD_##t(b + i * lanes), a[0]);
+#define GENREG__STORE8(t, i) GENREG__FINISH(t, 0, i * lanes, x##i)
+
+#define GENREG__TILE_KERNEL(target, t, T, name, rows, ZERO, LOADS, MADD, STORE) \
+    static target void genreg__##name##_##t(const genreg__tile *tile) \
+    { \
+        enum { lanes = (int)(sizeof(genreg__v_##t) / sizeof(T)) }; \
+        const T *a = (const T *)tile->a, *b = (const T *)tile->b, *add = (const T *)tile->add; \
+        T *pack = (T *)tile->pack, *c = (T *)tile->c; \
+        const ptrdiff_t a_row = tile->a_row, a_k = tile->a_k, b_k = tile->b_k, c_row = tile->c_row; \
+        const ptrdiff_t add_row = tile->add_row; \
+        const int relu = tile->relu; \
+        const genreg__v_##t zero = {0}; \
+        ptrdiff_t s, p; \
+        GENREG__ROWS_##rows(ZERO, t) \
+        for (s = 0; s < tile->segments; s++) { \
+            for (p = tile->k; p > 0; p--) { \
+                LOADS(t) \
+                GENREG__ROWS_##rows(MADD, t) \
+                a += a_k; \
+                b += b_k; \
+            } \
+            a += tile->a_segment; \
+        } \
+        GENREG__ROWS_##rows(STORE, t) \
+        (void)pack; (void)a_row; (void)c_row; (void)add_row; (void)zero; \
+    }
+#define GENREG__LOADS1(t) \
+    const genreg__v_##t b0 = GENREG__LOAD_##t(b); \
+    if (pack) { GENREG__STORE_##t(pack, b0); pack += lanes; }
+#define GENREG__LOADS2(t) \
+    const genreg__v_##t b0 = GENREG__LOAD_##t(b), b1 = GENREG__LOAD_##t(b + lanes); \
+    if (pack) { GENREG__STORE_##t(pack, b0); GENREG__STORE_##t(pack + lanes, b1); pack += 2 * lanes; }
+#define GENREG__LOADS8(t)
+
+// Dot products of `rows` rows of A and four rows of B, both contiguous along k: sums[i * 4 + j].
+// The rest of k that fills no vector goes through zero-padded copies.
+#define GENREG__DOT_ZERO(t, i) genreg__v_##t w##i = {0}, x##i = {0}, y##i = {0}, z##i = {0};
+#define GENREG__DOT_MADD(t, i) { \
+        const genreg__v_##t v_ = GENREG__LOAD_##t(a + i * a_row + p); \
+        w##i = GENREG__MADDV_##t(w##i, v_, b0); x##i = GENREG__MADDV_##t(x##i, v_, b1); \
+        y##i = GENREG__MADDV_##t(y##i, v_, b2); z##i = GENREG__MADDV_##t(z##i, v_, b3); \
+    }
+#define GENREG__DOT_TAIL(t, i) memcpy(rest[4 + i], a + i * a_row + p, bytes);
+#define GENREG__DOT_SUM(t, i) GENREG__SUM4_##t(sums + 4 * i, w##i, x##i, y##i, z##i);
+#define GENREG__DOT_KERNEL(target, t, T, name, rows) \
+    static target void genreg__##name##_##t(ptrdiff_t k, const void *a_, ptrdiff_t a_row, const void *b_, \
+                                            ptrdiff_t b_row, void *sums_) \
+    { \
+        enum { lanes = (int)(sizeof(genreg__v_##t) / sizeof(T)) }; \
+        const T *a = (const T *)a_, *b = (const T *)b_; \
+        T *sums = (T *)sums_; \
+        ptrdiff_t p = 0, end = k; \
+        GENREG__ROWS_##rows(GENREG__DOT_ZERO, t) \
+        T rest[4 + rows][lanes]; \
+        for (;;) { \
+            for (; p + lanes <= end; p += lanes) { \
+                const genreg__v_##t b0 = GENREG__LOAD_##t(b + p), b1 = GENREG__LOAD_##t(b + b_row + p), \
+                                    b2 = GENREG__LOAD_##t(b + 2 * b_row + p), b3 = GENREG__LOAD_##t(b + 3 * b_row + p); \
+                GENREG__ROWS_##rows(GENREG__DOT_MADD, t) \
+            } \
+            if (p >= end) break; \
+            { \
+                const size_t bytes = (size_t)(end - p) * sizeof(T); \
+                int j; \
+                memset(rest, 0, sizeof rest); \
+                for (j = 0; j < 4; j++) memcpy(rest[j], b + j * b_row + p, bytes); \
+                GENREG__ROWS_##rows(GENREG__DOT_TAIL, t) \
+            } \
+            a = rest[4]; b = rest[0]; a_row = b_row = lanes; p = 0; end = lanes; \
+        } \
+        GENREG__ROWS_##rows(GENREG__DOT_SUM, t) \
+    }
+
+// The kernels of one instruction set and one type.
+typedef struct genreg__gemm_kernels {
+    int element;    // bytes
+    int lanes;      // elements of a vector: a tile has one or two vectors of columns
+    int rows;       // rows of the largest tile; there are tiles of 4, 2 and 1 too
+    int dot_rows;   // rows of A in the larger dot kernel
+    void (*tile[2][4])(const genreg__tile *tile);   // [columns: 1 or 2 vectors][rows: 1, 2, 4, the largest]
+    void (*row)(const genreg__tile *tile);          // one row by eight vectors of columns, never packs
+    void (*dot[2])(ptrdiff_t k, const void *a, ptrdiff_t a_row, const void *b, ptrdiff_t b_row, void *sums);
+    // Copies a tile's rows of a transposed A, [k,rows], to where they are contiguous.
+    void (*copy)(ptrdiff_t k, const void *a, ptrdiff_t a_k, void *to);
+    // to[p * width + j] = b[j * b_row + p] for p < k, j < columns.
+    void (*transpose)(ptrdiff_t k, ptrdiff_t columns, const void *b, ptrdiff_t b_row, void *to, ptrdiff_t width);
+    // C[i,j] = add[i,j] + sums[i * sums_row + j], then max(., 0) if relu: what kernels do with whole vectors.
+    void (*finish)(int rows, int columns, const void *sums, ptrdiff_t sums_row, void *c, ptrdiff_t c_row,
+                   ptrdiff_t c_column, const void *add, ptrdiff_t add_row, ptrdiff_t add_column, int relu);
+} genreg__gemm_kernels;
+
+#define GENREG__GEMM_SCALAR(T, name) \
+    static void genreg__finish_##name(int rows, int columns, const void *sums_, ptrdiff_t sums_row, void *c_, \
+                                      ptrdiff_t c_row, ptrdiff_t c_column, const void *add_, ptrdiff_t add_row, \
+                                      ptrdiff_t add_column, int relu) \
+    { \
+        int i, j; \
+        for (i = 0; i < rows; i++) { \
+            const T *sums = (const T *)sums_ + i * sums_row; \
+            const T *add = add_ ? (const T *)add_ + i * add_row : NULL; \
+            T *c = (T *)c_ + i * c_row; \
+            for (j = 0; j < columns; j++) { \
+                T x = sums[j]; \
+                if (add) x = add[j * add_column] + x; \
+                c[j * c_column] = relu && x < 0 ? 0 : x; \
+            } \
+        } \
+    } \
+    static void genreg__transpose_plain_##name(ptrdiff_t k, ptrdiff_t columns, const void *b_, ptrdiff_t b_row, \
+                                               void *to_, ptrdiff_t width) \
+    { \
+        const T *b = (const T *)b_; \
+        T *to = (T *)to_; \
+        ptrdiff_t j, p; \
+        for (j = 0; j < columns; j++) \
+            for (p = 0; p < k; p++) to[p * width + j] = b[j * b_row + p]; \
+    }
+GENREG__GEMM_SCALAR(float, f32)
+GENREG__GEMM_SCALAR(double, f64)
+
+#if GENREG__X86
+// The same in 4 x 4 or 2 x 2 blocks. Sixteen steps of k at a time: whole cache lines of B, and a piece of the panel that
+// stays in L1.
+#define GENREG__TRANSPOSE(T, name, BLOCK, side) \
+    static void genreg__transpose_sse_##name(ptrdiff_t k, ptrdiff_t columns, const void *b_, ptrdiff_t b_row, \
+                                             void *to_, ptrdiff_t width) \
+    { \
+        const T *b = (const T *)b_; \
+        T *to = (T *)to_; \
+        const ptrdiff_t whole_k = k - k % side, whole_columns = columns - columns % side; \
+        ptrdiff_t block, j, p; \
+        for (block = 0; block < whole_k; block += 16) { \
+            const ptrdiff_t end = block + 16 < whole_k ? block + 16 : whole_k; \
+            for (j = 0; j < whole_columns; j += side) \
+                for (p = block; p < end; p += side) BLOCK(b + j * b_row + p, to + p * width + j); \
+        } \
+        genreg__transpose_plain_##name(k - whole_k, whole_columns, b + whole_k, b_row, to + whole_k * width, width); \
+        genreg__transpose_plain_##name(k, columns - whole_columns, b + whole_columns * b_row, b_row, \
+                                       to + whole_columns, width); \
+    }
+#define GENREG__TRANSPOSE_4X4(from, into) do { \
+        __m128 r0 = _mm_loadu_ps(from), r1 = _mm_loadu_ps((from) + b_row); \
+        __m128 r2 = _mm_loadu_ps((from) + 2 * b_row), r3 = _mm_loadu_ps((from) + 3 * b_row); \
+        _MM_TRANSPOSE4_PS(r0, r1, r2, r3); \
+        _mm_storeu_ps(into, r0); \
+        _mm_storeu_ps((into) + width, r1); \
+        _mm_storeu_ps((into) + 2 * width, r2); \
+        _mm_storeu_ps((into) + 3 * width, r3); \
+    } while (0)
+#define GENREG__TRANSPOSE_2X2(from, into) do { \
+        const __m128d r0 = _mm_loadu_pd(from), r1 = _mm_loadu_pd((from) + b_row); \
+        _mm_storeu_pd(into, _mm_unpacklo_pd(r0, r1)); \
+        _mm_storeu_pd((into) + width, _mm_unpackhi_pd(r0, r1)); \
+    } while (0)
+GENREG__TRANSPOSE(float, f32, GENREG__TRANSPOSE_4X4, 4)
+GENREG__TRANSPOSE(double, f64, GENREG__TRANSPOSE_2X2, 2)
+#endif
+
+#define GENREG__GEMM_KERNELS(target, t, T, name, transpose, max_rows, max_dots) \
+    GENREG__TILE_KERNEL(target, t, T, tile1x1, 1, GENREG__ZERO1, GENREG__LOADS1, GENREG__MADD1, GENREG__STORE1) \
+    GENREG__TILE_KERNEL(target, t, T, tile2x1, 2, GENREG__ZERO1, GENREG__LOADS1, GENREG__MADD1, GENREG__STORE1) \
+    GENREG__TILE_KERNEL(target, t, T, tile4x1, 4, GENREG__ZERO1, GENREG__LOADS1, GENREG__MADD1, GENREG__STORE1) \
+    GENREG__TILE_KERNEL(target, t, T, tilemx1, max_rows, GENREG__ZERO1, GENREG__LOADS1, GENREG__MADD1, GENREG__STORE1) \
+    GENREG__TILE_KERNEL(target, t, T, tile1x2, 1, GENREG__ZERO2, GENREG__LOADS2, GENREG__MADD2, GENREG__STORE2) \
+    GENREG__TILE_KERNEL(target, t, T, tile2x2, 2, GENREG__ZERO2, GENREG__LOADS2, GENREG__MADD2, GENREG__STORE2) \
+    GENREG__TILE_KERNEL(target, t, T, tile4x2, 4, GENREG__ZERO2, GENREG__LOADS2, GENREG__MADD2, GENREG__STORE2) \
+    GENREG__TILE_KERNEL(target, t, T, tilemx2, max_rows, GENREG__ZERO2, GENREG__LOADS2, GENREG__MADD2, GENREG__STORE2) \
+    GENREG__TILE_KERNEL(target, t, T, row, 8, GENREG__ZERO1, GENREG__LOADS8, GENREG__MADD8, GENREG__STORE8) \
+    GENREG__DOT_KERNEL(target, t, T, dot1, 1) \
+    GENREG__DOT_KERNEL(target, t, T, dotm, max_dots) \
+    static target void genreg__copy_##t(ptrdiff_t k, const void *a, ptrdiff_t a_k, void *to) \
+    { \
+        ptrdiff_t p; \
+        for (p = 0; p < k; p++) memcpy((T *)to + p * max_rows, (const T *)a + p * a_k, max_rows * sizeof(T)); \
+    } \
+    static const genreg__gemm_kernels genreg__gemm_##t = { \
+        (int)sizeof(T), (int)(sizeof(genreg__v_##t) / sizeof(T)), max_rows, max_dots, \
+        { { genreg__tile1x1_##t, genreg__tile2x1_##t, genreg__tile4x1_##t, genreg__tilemx1_##t }, \
+          { genreg__tile1x2_##t, genreg__tile2x2_##t, genreg__tile4x2_##t, genreg__tilemx2_##t } }, \
+        genreg__row_##t, { genreg__dot1_##t, genreg__dotm_##t }, genreg__copy_##t, \
+        genreg__transpose_##transpose##_##name, genreg__finish_##name \
+    };
+
+#define GENREG__NO_TARGET
+GENREG__GEMM_KERNELS(GENREG__NO_TARGET, plain_f32, float, f32, plain, 6, 2)
+GENREG__GEMM_KERNELS(GENREG__NO_TARGET, plain_f64, double, f64, plain, 6, 2)
+#if GENREG__X86
+GENREG__GEMM_KERNELS(GENREG__NO_TARGET, baseline_f32, float, f32, sse, 6, 2)
+GENREG__GEMM_KERNELS(GENREG__NO_TARGET, baseline_f64, double, f64, sse, 6, 2)
+GENREG__GEMM_KERNELS(GENREG__TARGET_AVX2, avx2_f32, float, f32, sse, 6, 2)
+GENREG__GEMM_KERNELS(GENREG__TARGET_AVX2, avx2_f64, double, f64, sse, 6, 2)
+GENREG__GEMM_KERNELS(GENREG__TARGET_AVX512, avx512_f32, float, f32, sse, 8, 4)
+GENREG__GEMM_KERNELS(GENREG__TARGET_AVX512, avx512_f64, double, f64, sse, 8, 4)
+#elif GENREG__VECTORS
+GENREG__GEMM_KERNELS(GENREG__NO_TARGET, baseline_f32, float, f32, plain, 6, 2)
+GENREG__GEMM_KERNELS(GENREG__NO_TARGET, baseline_f64, double, f64, plain, 6, 2)
+#endif
+
+// A matrix product: C[m,n] = op(A)[m,k] op(B)[k,n], row-major, in float or double.
+typedef struct genreg__gemm_job {
+    int m, n, k;
+    const void *a;
+    ptrdiff_t lda;
+    int ta;             // 1: A is stored [k,m]
+    const void *b;
+    ptrdiff_t ldb;
+    int tb;             // 1: B is stored [n,k]
+    void *c;
+    ptrdiff_t ldc;
+    int accumulate;     // 1: C += product, 0: C = product, whatever C held
+    const void *bias;   // [n], added to every row, or NULL; only without accumulate
+    int relu;           // 1: C = max(C, 0) at the end, NaN stays NaN
+} genreg__gemm_job;
+
+enum {
+    GENREG__GEMM_KC = 384,              // most steps of k in a block: a tile's rows of A take 12 KB of L1
+    GENREG__GEMM_B_BYTES = 512 * 1024,  // packed B: half of an L2 cache of 1 MB
+    GENREG__GEMM_A_BYTES = 8 * (GENREG__GEMM_KC + 16) * 8,
+    GENREG__GEMM_DOT_MAX = 24,          // up to so many rows (or columns), dot products beat packing a transposed B
+    GENREG__GEMM_COPY_MIN = 4           // from so many panels on, copying a tile's rows of A pays
+};
+
+typedef struct genreg__gemm_run {
+    genreg__gemm_job job;
+    const genreg__gemm_kernels *kernels;
+    int dots;                   // 1: by dot products
+    int parts_m, parts_n;       // C is cut into parts_m x parts_n rectangles
+    int rows, columns;          // of a rectangle
+    int kc;                     // steps of k in a block
+    int nc;                     // columns in a block
+    char *scratch;
+    size_t scratch_each;
+} genreg__gemm_run;
+
+static int genreg__min_int(int a, int b) { return a < b ? a : b; }
+static int genreg__up_to(int n, int multiple) { return (n / multiple + (n % multiple != 0)) * multiple; }
+
+// Runs the kernel for one tile of rows x columns of whole or partial vectors.
+static void genreg__gemm_tile(const genreg__gemm_kernels *kernels, genreg__tile *t, int rows, int columns)
+{
+    const int vectors = columns > kernels->lanes ? 2 : 1, width = vectors * kernels->lanes;
+    const int which = rows == 1 ? 0 : rows == 2 ? 1 : rows == 4 ? 2 : 3;
+    if (columns == width) {
+        kernels->tile[vectors - 1][which](t);
+    } else {
+        double sums[8 * 16 * 2];    // the largest tile of either type
+        genreg__tile whole = *t;
+        whole.c = sums;
+        whole.c_row = width;
+        whole.add = NULL;
+        whole.relu = 0;
+        kernels->tile[vectors - 1][which](&whole);
+        kernels->finish(rows, columns, sums, width, t->c, t->c_row, 1, t->add, t->add_row, 1, t->relu);
+    }
+}
+
+// Computes rows i0 … i1-1 and columns j0 … j1-1 of C.
+static void genreg__gemm_rectangle(const genreg__gemm_run *run, char *scratch, int i0, int i1, int j0, int j1)
+{
+    const genreg__gemm_job *job = &run->job;
+    const genreg__gemm_kernels *kernels = run->kernels;
+    const ptrdiff_t element = kernels->element;
+    const char *a = (const char *)job->a, *b = (const char *)job->b, *bias = (const char *)job->bias;
+    char *c = (char *)job->c, *packed_a = scratch, *packed_b = scratch + GENREG__GEMM_A_BYTES;
+    int jb, pb;
+    for (jb = j0; jb < j1; jb += run->nc) {
+        const int jb_end = genreg__min_int(jb + run->nc, j1);
+        for (pb = 0; pb == 0 || pb < job->k; pb += run->kc) {
+            const int kc = genreg__min_int(run->kc, job->k - pb), last = pb + kc >= job->k;
+            int i, j, rows, columns;
+            for (i = i0; i < i1; i += rows) {
+                genreg__tile t;
+                char *panel = packed_b;
+                const int left = i1 - i;
+                // Six rows and two would keep too few accumulators busy: take four and four.
+                if (left >= kernels->rows && !(kernels->rows == 6 && left == 8)) rows = kernels->rows;
+                else rows = left >= 4 ? 4 : left >= 2 ? 2 : 1;
+                t.k = kc;
+                t.segments = 1;
+                t.a_segment = 0;
+                t.a = a + (job->ta ? pb * job->lda + i : i * job->lda + pb) * element;
+                t.a_row = job->ta ? 1 : job->lda;
+                t.a_k = job->ta ? job->lda : 1;
+                if (jb_end - jb >= GENREG__GEMM_COPY_MIN * 2 * kernels->lanes) {
+                    if (!job->ta) {
+                        // Rows 64 bytes out of step do not compete for the same lines of the cache.
+                        const ptrdiff_t stride = genreg__up_to(kc, 16) + 16;
+                        int r;
+                        for (r = 0; r < rows; r++)
+                            memcpy(packed_a + r * stride * element, (const char *)t.a + r * job->lda * element,
+                                   (size_t)(kc * element));
+                        t.a = packed_a;
+                        t.a_row = stride;
+                    } else if (rows == kernels->rows) {
+                        kernels->copy(kc, t.a, job->lda, packed_a);
+                        t.a = packed_a;
+                        t.a_k = rows;
+                    }
+                }
+                t.c_row = job->ldc;
+                t.relu = job->relu && last;
+                for (j = jb; j < jb_end; j += columns) {
+                    int width;
+                    columns = jb_end - j;
+                    t.c = c + (i * job->ldc + j) * element;
+                    t.add = NULL;
+                    t.add_row = 0;
+                    if (pb > 0 || job->accumulate) {
+                        t.add = t.c;
+                        t.add_row = job->ldc;
+                    } else if (bias) {
+                        t.add = bias + j * element;
+                    }
+                    if (i1 - i0 == 1 && !job->tb && columns >= 8 * kernels->lanes) {
+                        columns = 8 * kernels->lanes;
+                        t.b = b + (pb * job->ldb + j) * element;
+                        t.b_k = job->ldb;
+                        kernels->row(&t);
+                        continue;
+                    }
+                    columns = genreg__min_int(columns, 2 * kernels->lanes);
+                    width = columns > kernels->lanes ? 2 * kernels->lanes : kernels->lanes;
+                    t.b = panel;
+                    t.b_k = width;
+                    t.pack = NULL;
+                    if (i == i0) {
+                        if (job->tb) {
+                            if (columns < width) memset(panel, 0, (size_t)(kc * width * element));
+                            kernels->transpose(kc, columns, b + (j * job->ldb + pb) * element, job->ldb, panel, width);
+                        } else if (columns < width) {
+                            int p;
+                            memset(panel, 0, (size_t)(kc * width * element));
+                            for (p = 0; p < kc; p++)
+                                memcpy(panel + p * width * element, b + ((pb + p) * job->ldb + j) * element,
+                                       (size_t)(columns * element));
+                        } else {
+                            t.b = b + (pb * job->ldb + j) * element;
+                            t.b_k = job->ldb;
+                            if (i + rows < i1) t.pack = panel;
+                        }
+                    }
+                    genreg__gemm_tile(kernels, &t, rows, columns);
+                    panel += kc * width * element;
+                }
+            }
+        }
+    }
+}
+
+// The same by dot products, for A stored [m,k] and B stored [n,k]. The few rows of one pass by each four rows of the other.
+static void genreg__gemm_dots(const genreg__gemm_run *run, int i0, int i1, int j0, int j1)
+{
+    const genreg__gemm_job *job = &run->job;
+    const genreg__gemm_kernels *kernels = run->kernels;
+    const ptrdiff_t element = kernels->element;
+    const int few_is_a = job->m <= job->n;
+    const char *few = (const char *)(few_is_a ? job->a : job->b), *many = (const char *)(few_is_a ? job->b : job->a);
+    const ptrdiff_t few_row = few_is_a ? job->lda : job->ldb, many_row = few_is_a ? job->ldb : job->lda;
+    const ptrdiff_t c_few = few_is_a ? job->ldc : 1, c_many = few_is_a ? 1 : job->ldc;
+    const int few0 = few_is_a ? i0 : j0, few1 = few_is_a ? i1 : j1;
+    const int many0 = few_is_a ? j0 : i0, many1 = few_is_a ? j1 : i1;
+    int i, j, rows, columns;
+    for (j = many0; j < many1; j += columns) {
+        columns = many1 - j >= 4 ? 4 : 1;
+        for (i = few0; i < few1; i += rows) {
+            double sums[4 * 4];
+            char *c = (char *)job->c + (i * c_few + j * c_many) * element;
+            const char *add = NULL;
+            ptrdiff_t add_few = 0, add_many = 0;
+            rows = few1 - i >= kernels->dot_rows ? kernels->dot_rows : 1;
+            if (job->accumulate) {
+                add = c;
+                add_few = c_few;
+                add_many = c_many;
+            } else if (job->bias) {
+                add = (const char *)job->bias + (few_is_a ? j : i) * element;
+                add_few = !few_is_a;
+                add_many = few_is_a;
+            }
+            // A lone row of B stands in for all four.
+            kernels->dot[rows > 1](job->k, few + i * few_row * element, few_row, many + j * many_row * element,
+                                   columns == 4 ? many_row : 0, sums);
+            kernels->finish(rows, columns, sums, 4, c, c_few, c_many, add, add_few, add_many, job->relu);
+        }
+    }
+}
+
+static void genreg__gemm_part(void *arg, int thread, int threads)
+{
+    const genreg__gemm_run *run = (const genreg__gemm_run *)arg;
+    int part;
+    for (part = thread; part < run->parts_m * run->parts_n; part += threads) {
+        const int i0 = part / run->parts_n * run->rows, i1 = genreg__min_int(i0 + run->rows, run->job.m);
+        const int j0 = part % run->parts_n * run->columns, j1 = genreg__min_int(j0 + run->columns, run->job.n);
+        if (i0 >= i1 || j0 >= j1) continue;
+        if (run->dots) genreg__gemm_dots(run, i0, i1, j0, j1);
+        else genreg__gemm_rectangle(run, run->scratch + (size_t)part * run->scratch_each, i0, i1, j0, j1);
+    }
+}
+
+// Cuts C into parts_m x parts_n rectangles, at most `parts` of them, so that the largest costs least: its products, and a
+// few times that for each element of A and B that is copied.
+static void genreg__gemm_cut(genreg__gemm_run *run, int parts, int unit_m, int unit_n)
+{
+    const int m = run->job.m, n = run->job.n;
+    double best = -1;
+    int parts_m;
+    for (parts_m = 1; parts_m <= parts; parts_m++) {
+        const int parts_n = parts / parts_m;
+        const int rows = genreg__min_int(genreg__up_to((m - 1) / parts_m + 1, unit_m), m);
+        const int columns = genreg__min_int(genreg__up_to((n - 1) / parts_n + 1, unit_n), n);
+        const double r = genreg__up_to(rows, unit_m), c = genreg__up_to(columns, unit_n);
+        const double cost = r * c + 4 * r + 8 * c;
+        if (best < 0 || cost < best) {
+            best = cost;
+            run->parts_m = (m - 1) / rows + 1;
+            run->parts_n = (n - 1) / columns + 1;
+            run->rows = rows;
+            run->columns = columns;
+        }
+    }
+}
+
+// 0 when scratch cannot be had, else 1.
+static int genreg__gemm(genreg__exec *e, const genreg__gemm_job *job, const genreg__gemm_kernels *kernels)
+{
+    genreg__gemm_run run;
+    double work;
+    int parts, k_blocks;
+    if (job->m <= 0 || job->n <= 0) return 1;
+    run.job = *job;
+    run.kernels = kernels;
+    if (job->k <= 0) {      // no operands to point to: anything that is readable will do
+        run.job.k = run.job.ta = run.job.tb = 0;
+        run.job.a = run.job.b = job->c;
+        run.job.lda = run.job.ldb = 0;
+    }
+    if (run.job.n == 1 && !run.job.tb && run.job.ldb == 1) {    // a dense column is a row
+        run.job.tb = 1;
+        run.job.ldb = run.job.k;
+    }
+    if (run.job.m == 1 && run.job.ta && run.job.lda == 1) {
+        run.job.ta = 0;
+        run.job.lda = run.job.k;
+    }
+    run.dots = !run.job.ta && run.job.tb && genreg__min_int(job->m, job->n) <= GENREG__GEMM_DOT_MAX &&
+               run.job.k >= kernels->lanes;
+    work = (double)job->m * job->n * run.job.k * kernels->element / 4;
+    parts = e->threads;
+    if (parts > 1 + (int)(work / 131072 < 1e6 ? work / 131072 : 1e6)) parts = 1 + (int)(work / 131072);
+    if (run.dots) genreg__gemm_cut(&run, parts, job->m <= job->n ? job->m : 4, job->m <= job->n ? 4 : job->n);
+    else genreg__gemm_cut(&run, parts, kernels->rows, kernels->lanes);
+    k_blocks = (run.job.k + GENREG__GEMM_KC - 1) / GENREG__GEMM_KC;
+    run.kc = k_blocks > 1 ? genreg__up_to((run.job.k - 1) / k_blocks + 1, 4) : run.job.k;
+    run.nc = run.columns;
+    run.scratch_each = 0;
+    if (!run.dots) {
+        const int unit = 2 * kernels->lanes, most = GENREG__GEMM_B_BYTES / kernels->element / (run.kc > 0 ? run.kc : 1);
+        run.nc = most < unit ? unit : most / unit * unit;
+        if (run.nc > run.columns) run.nc = genreg__up_to(run.columns, unit);
+        run.scratch_each = (size_t)run.nc * (size_t)run.kc * (size_t)kernels->element + GENREG__GEMM_A_BYTES;
+        run.scratch_each = (run.scratch_each + 63) / 64 * 64;
+        if (!genreg__scratch(e, run.scratch_each * (size_t)(run.parts_m * run.parts_n))) return 0;
+    }
+    run.scratch = e->scratch;
+    genreg__team(run.parts_m * run.parts_n, genreg__gemm_part, &run);
+    return 1;
+}
+
+#if GENREG__X86
+#define GENREG__GEMM_PICK(isa, name) \
+    (isa == GENREG_ISA_AVX512 ? &genreg__gemm_avx512_##name : isa == GENREG_ISA_AVX2 ? &genreg__gemm_avx2_##name : \
+     isa == GENREG_ISA_BASELINE ? &genreg__gemm_baseline_##name : &genreg__gemm_plain_##name)
+#elif GENREG__VECTORS
+#define GENREG__GEMM_PICK(isa, name) (isa == GENREG_ISA_PLAIN ? &genreg__gemm_plain_##name : &genreg__gemm_baseline_##name)
+#else
+#define GENREG__GEMM_PICK(isa, name) ((void)(isa), &genreg__gemm_plain_##name)
+#endif
+static GENREG__MAYBE_UNUSED int genreg__gemm_f32(genreg__exec *e, const genreg__gemm_job *job)
+{
+    return genreg__gemm(e, job, GENREG__GEMM_PICK(e->isa, f32));
+}
+static GENREG__MAYBE_UNUSED int genreg__gemm_f64(genreg__exec *e, const genreg__gemm_job *job)
+{
+    return genreg__gemm(e, job, GENREG__GEMM_PICK(e->isa, f64));
+}
+
+#if GENREG_REAL_IS_DOUBLE
+#define genreg__gemm_real genreg__gemm_f64
+#else
+#define genreg__gemm_real genreg__gemm_f32
+#endif
+
+/* One loop, compiled for each instruction set. NAME_body(arg) is written once and inlined into functions with target
+   attributes; NAME is the row of a table from which genreg__pick takes the context's. */
+typedef void (*genreg__loop)(const void *arg);
+typedef struct genreg__kernel { genreg__loop baseline, avx2, avx512; } genreg__kernel;
+
+#if GENREG__X86
+#define GENREG__WIDEN(NAME)                                                                          \
+    static void NAME##_baseline(const void *arg) { NAME##_body(arg); }                               \
+    GENREG__TARGET_AVX2 static void NAME##_avx2(const void *arg) { NAME##_body(arg); }               \
+    GENREG__TARGET_AVX512 static void NAME##_avx512(const void *arg) { NAME##_body(arg); }           \
+    static const genreg__kernel NAME = { NAME##_baseline, NAME##_avx2, NAME##_avx512 };
+#else
+#define GENREG__WIDEN(NAME)                                                                          \
+    static void NAME##_baseline(const void *arg) { NAME##_body(arg); }                               \
+    static const genreg__kernel NAME = { NAME##_baseline, NAME##_baseline, NAME##_baseline };
+#endif
+
+static genreg__loop genreg__pick(const genreg__kernel *k, int isa)
+{
+    return isa == GENREG_ISA_AVX512 ? k->avx512 : isa == GENREG_ISA_AVX2 ? k->avx2 : k->baseline;
+}
+
+/* What an elementwise loop works on: y[i] = f(a[i sa], b[i sb], s), strides 0 or 1. y may be a or b. */
+typedef struct genreg__map {
+    ptrdiff_t n;
+    const genreg_real *a, *b;
+    genreg_real *y;
+    genreg_real s;
+    int sa, sb;
+} genreg__map;
+
+/* The loop of a function of a and s, and of a, b and s: the formula is all that an operation writes. */
+#define GENREG__UNARY_LOOP(NAME, FORMULA)                                                            \
+    static GENREG__INLINE void NAME##_body(const void *arg)                                          \
+    {                                                                                                \
+        const genreg__map *m = (const genreg__map *)arg;                                             \
+        const genreg_real *pa = m->a, s = m->s;                                                      \
+        genreg_real *y = m->y;                                                                       \
+        ptrdiff_t i, n = m->n;                                                                       \
+        (void)s;                                                                                     \
+        GENREG__NO_ALIAS                                                                             \
+        for (i = 0; i < n; i++) { const genreg_real a = pa[i]; y[i] = FORMULA; }                     \
+    }                                                                                                \
+    GENREG__WIDEN(NAME)
+
+#define GENREG__BINARY_LOOP(NAME, FORMULA)                                                           \
+    static GENREG__INLINE void NAME##_body(const void *arg)                                          \
+    {                                                                                                \
+        const genreg__map *m = (const genreg__map *)arg;                                             \
+        const genreg_real *pa = m->a, *pb = m->b, s = m->s;                                          \
+        genreg_real *y = m->y;                                                                       \
+        ptrdiff_t i, n = m->n;                                                                       \
+        (void)s;                                                                                     \
+        if (m->sa && m->sb) {                                                                        \
+            GENREG__NO_ALIAS                                                                         \
+            for (i = 0; i < n; i++) { const genreg_real a = pa[i], b = pb[i]; (void)a; y[i] = FORMULA; } \
+        } else if (m->sa) {                                                                          \
+            const genreg_real b = pb[0];                                                             \
+            GENREG__NO_ALIAS                                                                         \
+            for (i = 0; i < n; i++) { const genreg_real a = pa[i]; (void)a; y[i] = FORMULA; }        \
+        } else {                                                                                     \
+            const genreg_real a = pa[0];                                                             \
+            (void)a;                                                                                 \
+            GENREG__NO_ALIAS                                                                         \
+            for (i = 0; i < n; i++) { const genreg_real b = pb[i * m->sb]; y[i] = FORMULA; }         \
+        }                                                                                            \
+    }                                                                                                \
+    GENREG__WIDEN(NAME)
+
+/* Work below this many elements is not worth waking threads for. */
+enum { GENREG__SERIAL = 1 << 15 };
+
+/* Calls fn(arg, first, last) on ranges that cover 0 ... n-1, cut at multiples of `step`, one range a thread. */
+typedef void (*genreg__range_fn)(void *arg, ptrdiff_t first, ptrdiff_t last);
+typedef struct genreg__ranges { genreg__range_fn fn; void *arg; ptrdiff_t n, step; } genreg__ranges;
+
+static void genreg__range_member(void *p, int thread, int threads)
+{
+    const genreg__ranges *r = (const genreg__ranges *)p;
+    ptrdiff_t steps = (r->n + r->step - 1) / r->step;
+    ptrdiff_t first = steps * thread / threads * r->step, last = steps * (thread + 1) / threads * r->step;
+    if (last > r->n) last = r->n;
+    if (first < last) r->fn(r->arg, first, last);
+}
+
+static void genreg__split_range(const genreg__exec *e, ptrdiff_t n, ptrdiff_t step, int parallel, genreg__range_fn fn, void *arg)
+{
+    genreg__ranges r;
+    r.fn = fn; r.arg = arg; r.n = n; r.step = step;
+    if (n > 0)
+        genreg__team(parallel ? e->threads : 1, genreg__range_member, &r);
+}
+
+typedef struct genreg__map_job { genreg__loop loop; const genreg__map *map; } genreg__map_job;
+
+static void genreg__map_range(void *arg, ptrdiff_t first, ptrdiff_t last)
+{
+    const genreg__map_job *job = (const genreg__map_job *)arg;
+    genreg__map part = *job->map;
+    part.n = last - first;
+    part.a += part.sa ? first : 0;
+    if (part.b && part.sb) part.b += first;
+    part.y += first;
+    job->loop(&part);
+}
+
+static void genreg__run_map(const genreg__exec *e, const genreg__kernel *k, const genreg__map *m)
+{
+    genreg__map_job job;
+    job.loop = genreg__pick(k, e->isa);
+    job.map = m;
+    genreg__split_range(e, m->n, 64, m->n >= GENREG__SERIAL, genreg__map_range, &job);
+}
+
+static genreg__map genreg__map_of(ptrdiff_t n, const genreg_real *a, const genreg_real *b, genreg_real *y, double s)
+{
+    genreg__map m;
+    m.n = n; m.a = a; m.b = b; m.y = y; m.s = (genreg_real)s;
+    m.sa = m.sb = 1;
+    return m;
+}
+
+GENREG__BINARY_LOOP(genreg__add_loop, a + b)
+GENREG__BINARY_LOOP(genreg__gate_loop, b > 0 ? a : 0)
+
+static void genreg__add_into(const genreg__exec *e, ptrdiff_t n, const genreg_real *x, genreg_real *y) /* y += x */
+{
+    genreg__map m = genreg__map_of(n, y, x, y, 0);
+    genreg__run_map(e, &genreg__add_loop, &m);
+}
+
+/* Sums: x is [outer, count, inner], y is [outer, inner]. */
+typedef struct genreg__sum_job {
+    genreg__loop loop;
+    const genreg_real *x;
+    genreg_real *y;
+    ptrdiff_t count, inner;   /* of x */
+    ptrdiff_t segment, segments; /* long sums are cut into segments of this many, each with a result of its own */
+    ptrdiff_t row, first, last; /* for the loop: which row of y, which columns of it */
+} genreg__sum_job;
+
+enum { GENREG__SUM_BLOCK = 256, GENREG__SUM_COLUMNS = 64, GENREG__SUM_SEGMENT = 4096 };
+
+/* One row of y, columns first ... last: blocks of 256 are summed on their own, which keeps rounding errors small. */
+static GENREG__INLINE void genreg__sum_columns_body(const void *arg)
+{
+    const genreg__sum_job *j = (const genreg__sum_job *)arg;
+    ptrdiff_t outer = j->row / j->segments, begin = j->row % j->segments * j->segment, end = GENREG__MIN(begin + j->segment, j->count), c, r, r1, i;
+    for (c = j->first; c < j->last; c += GENREG__SUM_COLUMNS) {
+        genreg_real total[GENREG__SUM_COLUMNS], block[GENREG__SUM_COLUMNS];
+        ptrdiff_t width = GENREG__MIN(j->last - c, (ptrdiff_t)GENREG__SUM_COLUMNS);
+        for (i = 0; i < GENREG__SUM_COLUMNS; i++) total[i] = 0;
+        for (r = begin; r < end; r = r1) {
+            const genreg_real *x = j->x + (outer * j->count + r) * j->inner + c;
+            r1 = GENREG__MIN(r + GENREG__SUM_BLOCK, end);
+            for (i = 0; i < GENREG__SUM_COLUMNS; i++) block[i] = 0;
+            if (width == GENREG__SUM_COLUMNS)
+                for (; r < r1; r++, x += j->inner)
+                    for (i = 0; i < GENREG__SUM_COLUMNS; i++) block[i] += x[i];
+            else
+                for (; r < r1; r++, x += j->inner)
+                    for (i = 0; i < width; i++) block[i] += x[i];
+            for (i = 0; i < GENREG__SUM_COLUMNS; i++) total[i] += block[i];
+        }
+        for (i = 0; i < width; i++) j->y[j->row * j->inner + c + i] = total[i];
+    }
+}
+GENREG__WIDEN(genreg__sum_columns)
+
+/* inner = 1: one sum of contiguous values in 32 lanes; lane i takes x[i], x[i + 32], ... */
+static GENREG__INLINE void genreg__sum_run_body(const void *arg)
+{
+    const genreg__sum_job *j = (const genreg__sum_job *)arg;
+    ptrdiff_t begin = j->row % j->segments * j->segment, n = GENREG__MIN(j->segment, j->count - begin), i, l;
+    const genreg_real *x = j->x + j->row / j->segments * j->count + begin;
+    genreg_real lane[32], total = 0;
+    for (l = 0; l < 32; l++) lane[l] = 0;
+    for (i = 0; i + 32 <= n; i += 32)
+        for (l = 0; l < 32; l++) lane[l] += x[i + l];
+    for (l = 0; i + l < n; l++) lane[l] += x[i + l];
+    for (l = 0; l < 16; l++) lane[l] += lane[l + 16];
+    for (l = 0; l < 8; l++) lane[l] += lane[l + 8];
+    for (l = 0; l < 8; l++) total += lane[l];
+    j->y[j->row] = total;
+}
+GENREG__WIDEN(genreg__sum_run)
+
+static void genreg__sum_range(void *arg, ptrdiff_t first, ptrdiff_t last)
+{
+    genreg__sum_job job = *(const genreg__sum_job *)arg;
+    ptrdiff_t tiles = (job.inner + GENREG__SUM_COLUMNS - 1) / GENREG__SUM_COLUMNS, t;
+    for (t = first; t < last; t++) {
+        job.row = t / tiles;
+        job.first = t % tiles * GENREG__SUM_COLUMNS;
+        job.last = GENREG__MIN(job.first + GENREG__SUM_COLUMNS, job.inner);
+        job.loop(&job);
+    }
+}
+
+/* How many values of room genreg__sum needs beside y. */
+static ptrdiff_t genreg__sum_room(ptrdiff_t outer, ptrdiff_t count, ptrdiff_t inner)
+{
+    ptrdiff_t room = 0;
+    while (count > GENREG__SUM_SEGMENT) {
+        count = (count + GENREG__SUM_SEGMENT - 1) / GENREG__SUM_SEGMENT;
+        room += outer * count * inner;
+    }
+    return room;
+}
+
+static void genreg__sum(const genreg__exec *e, const genreg_real *x, genreg_real *y, ptrdiff_t outer, ptrdiff_t count, ptrdiff_t inner, genreg_real *room)
+{
+    genreg__sum_job job;
+    job.loop = genreg__pick(inner == 1 ? &genreg__sum_run : &genreg__sum_columns, e->isa);
+    job.inner = inner;
+    job.x = x;
+    job.count = count;
+    job.row = job.first = job.last = 0;
+    for (;;) {
+        ptrdiff_t tiles = (inner + GENREG__SUM_COLUMNS - 1) / GENREG__SUM_COLUMNS;
+        job.segment = GENREG__SUM_SEGMENT;
+        job.segments = GENREG__MAX((job.count + job.segment - 1) / job.segment, 1);
+        job.y = job.segments > 1 ? room : y;
+        genreg__split_range(e, outer * job.segments * tiles, 1, outer * job.count * inner >= GENREG__SERIAL, genreg__sum_range, &job);
+        if (job.segments == 1)
+            return;
+        job.x = room;
+        room += outer * job.segments * inner;
+        job.count = job.segments;
+    }
+}
+
+/* The sum of a[i] b[i] in double, for norms and Rayleigh quotients: lanes and segments as above. room: n / 4096 + 1 doubles. */
+typedef struct genreg__dot_job { genreg__loop loop; const genreg_real *a, *b; double *partial; ptrdiff_t n, at; } genreg__dot_job;
+
+static GENREG__INLINE void genreg__dot_segment_body(const void *arg)
+{
+    const genreg__dot_job *j = (const genreg__dot_job *)arg;
+    ptrdiff_t begin = j->at * GENREG__SUM_SEGMENT, n = GENREG__MIN((ptrdiff_t)GENREG__SUM_SEGMENT, j->n - begin), i, l;
+    const genreg_real *a = j->a + begin, *b = j->b + begin;
+    double lane[16], total = 0;
+    for (l = 0; l < 16; l++) lane[l] = 0;
+    for (i = 0; i + 16 <= n; i += 16)
+        for (l = 0; l < 16; l++) lane[l] += (double)a[i + l] * (double)b[i + l];
+    for (l = 0; i + l < n; l++) lane[l] += (double)a[i + l] * (double)b[i + l];
+    for (l = 0; l < 16; l++) total += lane[l];
+    j->partial[j->at] = total;
+}
+GENREG__WIDEN(genreg__dot_segment)
+
+static void genreg__dot_range(void *arg, ptrdiff_t first, ptrdiff_t last)
+{
+    genreg__dot_job job = *(const genreg__dot_job *)arg;
+    for (job.at = first; job.at < last; job.at++)
+        job.loop(&job);
+}
+
+static double genreg__dot(const genreg__exec *e, ptrdiff_t n, const genreg_real *a, const genreg_real *b, double *room)
+{
+    ptrdiff_t segments = (n + GENREG__SUM_SEGMENT - 1) / GENREG__SUM_SEGMENT, i;
+    double total = 0;
+    genreg__dot_job job;
+    job.loop = genreg__pick(&genreg__dot_segment, e->isa);
+    job.a = a; job.b = b; job.partial = room; job.n = n; job.at = 0;
+    genreg__split_range(e, segments, 1, n >= GENREG__SERIAL, genreg__dot_range, &job);
+    for (i = 0; i < segments; i++) total += room[i];
+    return total;
+}
+
+/* ----------------------------------------------------------------------------------------------------
+   Owns contexts and the record of what was computed. A tensor is tracked if derivatives flow through it; an operation on a
+   tracked tensor is recorded, any other leaves nothing behind but its result.
+*/
+// >>tape
+
+GENREG__API genreg_options genreg_defaults(void)
+{
+    genreg_options o;
+    memset(&o, 0, sizeof o);
+    o.memory = (size_t)1 << 30;
+    o.isa = GENREG_ISA_AUTO;
+    return o;
+}
+
+GENREG__API int genreg_isa_available(genreg_isa isa) { return isa == GENREG_ISA_AUTO || genreg__isa_runs((int)isa); }
+
+GENREG__API const char *genreg_isa_name(const genreg_ctx *c)
+{
+    switch (c ? c->exec.isa : GENREG_ISA_AUTO) {
+    case GENREG_ISA_PLAIN: return "plain";
+    case GENREG_ISA_BASELINE: return "baseline";
+    case GENREG_ISA_AVX2: return "avx2";
+    case GENREG_ISA_AVX512: return "avx512";
+    default: return "none";
+    }
+}
+
+GENREG__API void genreg_set_threads(genreg_ctx *c, int threads)
+{
+    if (!c) return;
+#ifdef _OPENMP
+    c->exec.threads = threads > 0 ? threads : omp_get_max_threads();
+#else
+    (void)threads;
+    c->exec.threads = 1;
+#endif
+}
+
+GENREG__API genreg_ctx *genreg_create(const genreg_options *options)
+{
+    genreg_options o = options ? *options : genreg_defaults();
+    genreg_ctx *c = (genreg_ctx *)GENREG_MALLOC(sizeof *c);
+    if (!c)
+        return NULL;
+    memset(c, 0, sizeof *c);
+    c->kept.previous = c->kept.next = &c->kept;
+    c->recording = 1;
+    c->limit = o.memory ? o.memory : genreg_defaults().memory;
+    c->exec.isa = o.isa == GENREG_ISA_AUTO ? genreg__best_isa() : (int)o.isa;
+    genreg_set_threads(c, o.threads);
+    if (!genreg__isa_runs(c->exec.isa)) {
+        c->exec.isa = GENREG_ISA_PLAIN;
+        genreg__fail(c, GENREG_ERROR_ARGUMENT, "this machine or build does not run instruction set %d: ask genreg_isa_available", (int)o.isa);
+    }
+    return c;
+}
+
+GENREG__API void genreg_destroy(genreg_ctx *c)
+{
+    if (!c) return;
+    genreg__arena_free(&c->tape_arena);
+    genreg__arena_free(&c->sweep_arena);
+    while (c->kept.next != &c->kept)
+        genreg__unkeep((char *)c->kept.next + GENREG__ALIGN);
+    GENREG_FREE(c->exec.scratch_block);
+    GENREG_FREE(c);
+}
+
+GENREG__API genreg_place genreg_mark(genreg_ctx *c)
+{
+    genreg_place p;
+    memset(&p, 0, sizeof p);
+    if (c) {
+        p = genreg__arena_mark(&c->tape_arena);
+        p.nodes = c->nodes;
+    }
+    return p;
+}
+
+GENREG__API void genreg_release(genreg_ctx *c, genreg_place p)
+{
+    if (!c) return;
+    GENREG_ASSERT(p.nodes <= c->nodes);
+    genreg__arena_release(&c->tape_arena, p);
+    c->nodes = p.nodes;
+}
+
+GENREG__API size_t genreg_tape_bytes(const genreg_ctx *c) { return c ? c->tape_arena.bytes + c->sweep_arena.bytes : 0; }
+GENREG__API size_t genreg_tape_peak(const genreg_ctx *c) { return c ? c->peak : 0; }
+
+/* What an operation is to the sweep. rule gives each wanted input its adjoint in public operations, so that it can itself be
+   recorded; direct, where it pays, does the same for first order only with kernels that write where the adjoint belongs. */
+struct genreg__sweep;
+typedef struct genreg__op {
+    const char *name;
+    void (*rule)(struct genreg__sweep *s, genreg_tensor *y, genreg_tensor *dy);
+    void (*direct)(struct genreg__sweep *s, genreg_tensor *y, genreg_real *dy);
+} genreg__op;
+
+/* The size of a shape, or -1 with the error set. */
+static ptrdiff_t genreg__shape_size(genreg_ctx *c, const char *name, int rank, const int *shape)
+{
+    size_t size = 1;
+    int i;
+    if (rank < 0 || rank > GENREG_MAX_RANK) {
+        genreg__fail(c, GENREG_ERROR_SHAPE, "%s: rank %d is not in 0 ... %d", name, rank, (int)GENREG_MAX_RANK);
+        return -1;
+    }
+    for (i = 0; i < rank; i++) {
+        if (shape[i] < 1) {
+            genreg__fail(c, GENREG_ERROR_SHAPE, "%s: axis %d has extent %d, which is less than 1", name, i, shape[i]);
+            return -1;
+        }
+        if (!genreg__times(size, (size_t)shape[i], &size) || size > (size_t)PTRDIFF_MAX / sizeof(genreg_real)) {
+            genreg__fail(c, GENREG_ERROR_ARGUMENT, "%s: a shape of this size is more than this machine can address", name);
+            return -1;
+        }
+    }
+    return (ptrdiff_t)size;
+}
+
+/* A constant; its values are `data`, or new and not set if data is NULL. */
+static genreg_tensor *genreg__tensor(genreg_ctx *c, const char *name, int rank, const int *shape, genreg_real *data)
+{
+    genreg_tensor *x;
+    ptrdiff_t size;
+    if (genreg__halted(c)) return NULL;
+    size = genreg__shape_size(c, name, rank, shape);
+    if (size < 0) return NULL;
+    x = (genreg_tensor *)genreg__take(c, &c->tape_arena, 1, sizeof *x);
+    if (!x) return NULL;
+    memset(x, 0, sizeof *x);
+    x->data = data ? data : (genreg_real *)genreg__take(c, &c->tape_arena, (size_t)size, sizeof(genreg_real));
+    if (!x->data) return NULL;
+    x->size = size;
+    x->rank = rank;
+    if (rank) memcpy(x->shape, shape, (size_t)rank * sizeof *shape);
+    x->node = -1;
+    return x;
+}
+
+static genreg_tensor *genreg__like(genreg_ctx *c, const char *name, const genreg_tensor *x)
+{
+    return genreg__tensor(c, name, x->rank, x->shape, NULL);
+}
+
+/* Puts y on the tape as made by op of `in` (an input may be NULL), if any of them is tracked. attr lives on the tape.
+   Returns y, or NULL after an error, so that an operation can end with it. */
+static genreg_tensor *genreg__record(genreg_ctx *c, genreg_tensor *y, const genreg__op *op, int inputs, genreg_tensor *const *in, void *attr)
+{
+    int i, tracked = 0;
+    for (i = 0; i < inputs; i++)
+        tracked |= in[i] && in[i]->tracked;
+    if (!tracked || !c->recording)
+        return y;
+    c->tape = (genreg_tensor **)(c->nodes < c->tape_capacity ? c->tape : genreg__grow(c, c->tape, c->nodes, &c->tape_capacity, sizeof *c->tape));
+    y->in = (genreg_tensor **)genreg__take(c, &c->tape_arena, (size_t)inputs, sizeof *y->in);
+    if (!c->tape || !y->in)
+        return NULL;
+    memcpy(y->in, in, (size_t)inputs * sizeof *in);
+    y->inputs = inputs;
+    y->op = op;
+    y->attr = attr;
+    y->tracked = 1;
+    y->node = c->nodes;
+    c->tape[c->nodes++] = y;
+    return y;
+}
+
+static genreg_tensor *genreg__record1(genreg_ctx *c, genreg_tensor *y, const genreg__op *op, genreg_tensor *a, void *attr)
+{
+    return genreg__record(c, y, op, 1, &a, attr);
+}
+
+static genreg_tensor *genreg__record2(genreg_ctx *c, genreg_tensor *y, const genreg__op *op, genreg_tensor *a, genreg_tensor *b, void *attr)
+{
+    genreg_tensor *in[2];
+    in[0] = a; in[1] = b;
+    return genreg__record(c, y, op, 2, in, attr);
+}
+
+/* Whether an operation can start: no error so far, and its inputs are there. */
+static int genreg__ready(genreg_ctx *c, const char *name, const genreg_tensor *a, const genreg_tensor *b)
+{
+    if (genreg__halted(c)) return 0;
+    if (!a || !b) {
+        genreg__fail(c, GENREG_ERROR_ARGUMENT, "%s: an input is NULL", name);
+        return 0;
+    }
+    return 1;
+}
+
+static int genreg__same_shape(const genreg_tensor *a, const genreg_tensor *b)
+{
+    return a->rank == b->rank && (a->rank == 0 || memcmp(a->shape, b->shape, (size_t)a->rank * sizeof *a->shape) == 0);
+}
+
+GENREG__API genreg_tensor *genreg_constant(genreg_ctx *c, int rank, const int *shape, genreg_real *data)
+{
+    genreg_tensor *x = genreg__tensor(c, "constant", rank, shape, data);
+    if (x && !data) memset(x->data, 0, (size_t)x->size * sizeof *x->data);
+    return x;
+}
+
+GENREG__API genreg_tensor *genreg_variable(genreg_ctx *c, int rank, const int *shape, genreg_real *data)
+{
+    genreg_tensor *x = genreg_constant(c, rank, shape, data);
+    if (x) x->tracked = 1;
+    return x;
+}
+
+GENREG__API genreg_tensor *genreg_detach(genreg_ctx *c, genreg_tensor *x)
+{
+    return genreg__ready(c, "detach", x, x) ? genreg__tensor(c, "detach", x->rank, x->shape, x->data) : NULL;
+}
+
+GENREG__API genreg_tensor *genreg_full(genreg_ctx *c, int rank, const int *shape, double value)
+{
+    genreg_tensor *x = genreg__tensor(c, "full", rank, shape, NULL);
+    ptrdiff_t i;
+    for (i = 0; x && i < x->size; i++) x->data[i] = (genreg_real)value;
+    return x;
+}
+
+GENREG__API genreg_tensor *genreg_scalar(genreg_ctx *c, double value) { return genreg_full(c, 0, NULL, value); }
+
+GENREG__API double genreg_item(const genreg_tensor *x) { return x && x->size == 1 ? (double)x->data[0] : (double)NAN; }
+
+/* ----------------------------------------------------------------------------------------------------
+   Owns the operations, one block each: formula, loop, forward, rule. The rule is written in operations, so every one can be
+   differentiated as often as one likes. To add one: a block here, a prototype above, a row in tests/test_ops.c.
+*/
+// >>ops
+
+/* Rules give adjoints with this (it lives with the sweep): adds g to the adjoint of x, summed down to x's shape if x was
+   broadcast; does nothing if nobody asked for x. `wants` tells beforehand. */
+static void genreg__give(struct genreg__sweep *s, genreg_tensor *x, genreg_tensor *g);
+static int genreg__wants(const genreg_tensor *x) { return x && x->needed; }
+
+/* For direct rules: where the adjoint of x is to be written, or added if *accumulate comes out 1. */
+static genreg_real *genreg__target(struct genreg__sweep *s, genreg_tensor *x, int *accumulate);
+static genreg_ctx *genreg__context(struct genreg__sweep *s);
+
+/* ---- view, reshape: other eyes on the same memory -------------------------------------------------- */
+
+/* Views are never chained: the input of a view is a tensor with memory of its own, and attr is the offset into it. The sweep
+   knows views: their adjoints are parts of the adjoint of that tensor, and meet there once. */
+static const genreg__op genreg__view_op = { "view", NULL, NULL };
+
+static genreg_tensor *genreg__view_base(genreg_tensor *x) { return x->op == &genreg__view_op ? x->in[0] : x; }
+static ptrdiff_t genreg__view_offset(const genreg_tensor *x) { return x->op == &genreg__view_op ? *(const ptrdiff_t *)x->attr : 0; }
+
+GENREG__API genreg_tensor *genreg_view(genreg_ctx *c, genreg_tensor *x, ptrdiff_t offset, int rank, const int *shape)
+{
+    genreg_tensor *y;
+    ptrdiff_t *attr, size;
+    if (!genreg__ready(c, "view", x, x)) return NULL;
+    size = genreg__shape_size(c, "view", rank, shape);
+    if (size < 0) return NULL;
+    if (offset < 0 || offset > x->size || size > x->size - offset) {
+        genreg__fail(c, GENREG_ERROR_SHAPE, "view: %z values from %z on do not lie within %t", size, offset, x);
+        return NULL;
+    }
+    y = genreg__tensor(c, "view", rank, shape, x->data + offset);
+    if (!y || !x->tracked) return y;
+    attr = (ptrdiff_t *)genreg__take(c, &c->tape_arena, 1, sizeof *attr);
+    if (!attr) return NULL;
+    *attr = offset + genreg__view_offset(x);
+    return genreg__record1(c, y, &genreg__view_op, genreg__view_base(x), attr);
+}
+
+GENREG__API genreg_tensor *genreg_reshape(genreg_ctx *c, genreg_tensor *x, int rank, const int *shape)
+{
+    int full[GENREG_MAX_RANK], i, open = -1;
+    ptrdiff_t size = 1;
+    if (!genreg__ready(c, "reshape", x, x)) return NULL;
+    for (i = 0; i < rank && rank <= GENREG_MAX_RANK; i++) {
+        full[i] = shape[i];
+        if (shape[i] == -1 && open < 0) open = i;
+        else if (shape[i] > 0 && size <= x->size / shape[i]) size *= shape[i];
+        else size = 0; /* too large, or an extent below 1: fails below */
+    }
+    if (open >= 0 && size > 0 && x->size % size == 0 && x->size / size <= INT_MAX) {
+        full[open] = (int)(x->size / size);
+        size = x->size;
+    }
+    if (rank < 0 || rank > GENREG_MAX_RANK || size != x->size) {
+        genreg__fail(c, GENREG_ERROR_SHAPE, "reshape: %t does not have the size of the new shape", x);
+        return NULL;
+    }
+    return genreg_view(c, x, 0, rank, full);
+}
+
+/* ---- broadcasting ----------------------------------------------------------------------------------- */
+
+/* The shape to which a and b broadcast; 0 if they do not. */
+static int genreg__broadcast_shape(const genreg_tensor *a, const genreg_tensor *b, int *rank, int *shape)
+{
+    int i;
+    *rank = GENREG__MAX(a->rank, b->rank);
+    for (i = 1; i <= *rank; i++) {
+        int ea = i <= a->rank ? a->shape[a->rank - i] : 1, eb = i <= b->rank ? b->shape[b->rank - i] : 1;
+        if (ea != eb && ea != 1 && eb != 1) return 0;
+        shape[*rank - i] = ea == 1 ? eb : ea;
+    }
+    return 1;
+}
+
+/* Axes of a broadcast result with the steps in a and b, neighbours merged where both go on evenly; the last one is the inner loop. */
+typedef struct genreg__broadcast_job {
+    genreg__loop loop;
+    genreg__map map;
+    int axes;
+    ptrdiff_t extent[GENREG_MAX_RANK], step_a[GENREG_MAX_RANK], step_b[GENREG_MAX_RANK];
+} genreg__broadcast_job;
+
+static void genreg__broadcast_axes(genreg__broadcast_job *j, const genreg_tensor *a, const genreg_tensor *b, int rank, const int *shape)
+{
+    ptrdiff_t size_a = 1, size_b = 1;
+    int i, n = 0;
+    for (i = 1; i <= rank; i++) { /* from the last axis on */
+        ptrdiff_t extent = shape[rank - i];
+        ptrdiff_t ea = i <= a->rank ? a->shape[a->rank - i] : 1, eb = i <= b->rank ? b->shape[b->rank - i] : 1;
+        ptrdiff_t step_a = ea > 1 ? size_a : 0, step_b = eb > 1 ? size_b : 0;
+        size_a *= ea;
+        size_b *= eb;
+        if (extent == 1) continue;
+        if (n && step_a == (j->step_a[n - 1] ? j->step_a[n - 1] * j->extent[n - 1] : 0) && step_b == (j->step_b[n - 1] ? j->step_b[n - 1] * j->extent[n - 1] : 0)) {
+            j->extent[n - 1] *= extent;
+            continue;
+        }
+        j->extent[n] = extent;
+        j->step_a[n] = step_a;
+        j->step_b[n] = step_b;
+        n++;
+    }
+    if (!n) { j->extent[0] = 1; j->step_a[0] = j->step_b[0] = 1; n = 1; }
+    j->axes = n;
+}
+
+static void genreg__broadcast_range(void *arg, ptrdiff_t first, ptrdiff_t last)
+{
+    const genreg__broadcast_job *j = (const genreg__broadcast_job *)arg;
+    genreg__map part = j->map;
+    ptrdiff_t row;
+    for (row = first; row < last; row++) {
+        ptrdiff_t rest = row, at_a = 0, at_b = 0;
+        int i;
+        for (i = 1; i < j->axes; i++) {
+            ptrdiff_t k = rest % j->extent[i];
+            rest /= j->extent[i];
+            at_a += k * j->step_a[i];
+            at_b += k * j->step_b[i];
+        }
+        part.a = j->map.a + at_a;
+        part.b = j->map.b + at_b;
+        part.y = j->map.y + row * j->extent[0];
+        j->loop(&part);
+    }
+}
+
+static void genreg__run_broadcast(genreg_ctx *c, const genreg__kernel *k, const genreg_tensor *a, const genreg_tensor *b, genreg_tensor *y)
+{
+    genreg__broadcast_job j;
+    j.loop = genreg__pick(k, c->exec.isa);
+    j.map = genreg__map_of(0, a->data, b->data, y->data, 0);
+    genreg__broadcast_axes(&j, a, b, y->rank, y->shape);
+    j.map.n = j.extent[0];
+    j.map.sa = j.step_a[0] != 0;
+    j.map.sb = j.step_b[0] != 0;
+    if (j.axes == 1)
+        genreg__run_map(&c->exec, k, &j.map);
+    else
+        genreg__split_range(&c->exec, y->size / j.extent[0], 1, y->size >= GENREG__SERIAL, genreg__broadcast_range, &j);
+}
+
+static genreg_tensor *genreg__binary(genreg_ctx *c, const genreg__op *op, const genreg__kernel *k, genreg_tensor *a, genreg_tensor *b)
+{
+    int rank, shape[GENREG_MAX_RANK];
+    genreg_tensor *y;
+    if (!genreg__ready(c, op->name, a, b)) return NULL;
+    if (!genreg__broadcast_shape(a, b, &rank, shape)) {
+        genreg__fail(c, GENREG_ERROR_SHAPE, "%s: %t and %t do not broadcast", op->name, a, b);
+        return NULL;
+    }
+    y = genreg__tensor(c, op->name, rank, shape, NULL);
+    if (!y) return NULL;
+    genreg__run_broadcast(c, k, a, b, y);
+    return genreg__record2(c, y, op, a, b, NULL);
+}
+
+static genreg_tensor *genreg__unary(genreg_ctx *c, const genreg__op *op, const genreg__kernel *k, genreg_tensor *x, double s, void *attr)
+{
+    genreg_tensor *y;
+    genreg__map m;
+    if (!genreg__ready(c, op->name, x, x)) return NULL;
+    y = genreg__like(c, op->name, x);
+    if (!y) return NULL;
+    m = genreg__map_of(x->size, x->data, NULL, y->data, s);
+    genreg__run_map(&c->exec, k, &m);
+    return genreg__record1(c, y, op, x, attr);
+}
+
+/* A double that a rule needs again. */
+static double *genreg__keep_double(genreg_ctx *c, double value)
+{
+    double *p = genreg__halted(c) ? NULL : (double *)genreg__take(c, &c->tape_arena, 1, sizeof *p);
+    if (p) *p = value;
+    return p;
+}
+
+/* ---- add: y = a + b -------------------------------------------------------------------------------- */
+
+static void genreg__add_rule(struct genreg__sweep *s, genreg_tensor *y, genreg_tensor *dy)
+{
+    genreg__give(s, y->in[0], dy);
+    genreg__give(s, y->in[1], dy);
+}
+static const genreg__op genreg__add_op = { "add", genreg__add_rule, NULL };
+GENREG__API genreg_tensor *genreg_add(genreg_ctx *c, genreg_tensor *a, genreg_tensor *b) { return genreg__binary(c, &genreg__add_op, &genreg__add_loop, a, b); }
+
+/* ---- neg: y = -x ----------------------------------------------------------------------------------- */
+
+GENREG__UNARY_LOOP(genreg__neg_loop, -a)
+static void genreg__neg_rule(struct genreg__sweep *s, genreg_tensor *y, genreg_tensor *dy)
+{
+    if (genreg__wants(y->in[0])) genreg__give(s, y->in[0], genreg_neg(genreg__context(s), dy));
+}
+static const genreg__op genreg__neg_op = { "neg", genreg__neg_rule, NULL };
+GENREG__API genreg_tensor *genreg_neg(genreg_ctx *c, genreg_tensor *x) { return genreg__unary(c, &genreg__neg_op, &genreg__neg_loop, x, 0, NULL); }
+
+/* ---- sub: y = a - b -------------------------------------------------------------------------------- */
+
+GENREG__BINARY_LOOP(genreg__sub_loop, a - b)
+static void genreg__sub_rule(struct genreg__sweep *s, genreg_tensor *y, genreg_tensor *dy)
+{
+    genreg__give(s, y->in[0], dy);
+    if (genreg__wants(y->in[1])) genreg__give(s, y->in[1], genreg_neg(genreg__context(s), dy));
+}
+static const genreg__op genreg__sub_op = { "sub", genreg__sub_rule, NULL };
+GENREG__API genreg_tensor *genreg_sub(genreg_ctx *c, genreg_tensor *a, genreg_tensor *b) { return genreg__binary(c, &genreg__sub_op, &genreg__sub_loop, a, b); }
+
+/* ---- mul: y = a b;  da = dy b, db = dy a ------------------------------------------------------------ */
+
+GENREG__BINARY_LOOP(genreg__mul_loop, a *b)
+static void genreg__mul_rule(struct genreg__sweep *s, genreg_tensor *y, genreg_tensor *dy)
+{
+    genreg_ctx *c = genreg__context(s);
+    genreg_tensor *a = y->in[0], *b = y->in[1];
+    if (genreg__wants(a)) genreg__give(s, a, genreg_mul(c, dy, b));
+    if (genreg__wants(b)) genreg__give(s, b, genreg_mul(c, dy, a));
+}
+static const genreg__op genreg__mul_op = { "mul", genreg__mul_rule, NULL };
+GENREG__API genreg_tensor *genreg_mul(genreg_ctx *c, genreg_tensor *a, genreg_tensor *b) { return genreg__binary(c, &genreg__mul_op, &genreg__mul_loop, a, b); }
+
+/* ---- div: y = a / b;  da = dy / b, db = -dy y / b --------------------------------------------------- */
+
+GENREG__BINARY_LOOP(genreg__div_loop, a / b)
+static void genreg__div_rule(struct genreg__sweep *s, genreg_tensor *y, genreg_tensor *dy)
+{
+    genreg_ctx *c = genreg__context(s);
+    genreg_tensor *a = y->in[0], *b = y->in[1], *da = genreg_div(c, dy, b);
+    genreg__give(s, a, da);
+    if (genreg__wants(b)) genreg__give(s, b, genreg_neg(c, genreg_mul(c, da, y)));
+}
+static const genreg__op genreg__div_op = { "div", genreg__div_rule, NULL };
+GENREG__API genreg_tensor *genreg_div(genreg_ctx *c, genreg_tensor *a, genreg_tensor *b) { return genreg__binary(c, &genreg__div_op, &genreg__div_loop, a, b); }
+
+/* ---- scale: y = s x --------------------------------------------------------------------------------- */
+
+GENREG__UNARY_LOOP(genreg__scale_loop, s *a)
+static void genreg__scale_rule(struct genreg__sweep *s, genreg_tensor *y, genreg_tensor *dy)
+{
+    if (genreg__wants(y->in[0])) genreg__give(s, y->in[0], genreg_scale(genreg__context(s), dy, *(const double *)y->attr));
+}
+static const genreg__op genreg__scale_op = { "scale", genreg__scale_rule, NULL };
+GENREG__API genreg_tensor *genreg_scale(genreg_ctx *c, genreg_tensor *x, double s)
+{
+    return genreg__unary(c, &genreg__scale_op, &genreg__scale_loop, x, s, genreg__keep_double(c, s));
+}
+
+/* ---- exp: y = e^x;  dx = dy y ----------------------------------------------------------------------- */
+
+GENREG__UNARY_LOOP(genreg__exp_loop, genreg__exp(a))
+static void genreg__exp_rule(struct genreg__sweep *s, genreg_tensor *y, genreg_tensor *dy)
+{
+    if (genreg__wants(y->in[0])) genreg__give(s, y->in[0], genreg_mul(genreg__context(s), dy, y));
+}
+static const genreg__op genreg__exp_op = { "exp", genreg__exp_rule, NULL };
+GENREG__API genreg_tensor *genreg_exp(genreg_ctx *c, genreg_tensor *x) { return genreg__unary(c, &genreg__exp_op, &genreg__exp_loop, x, 0, NULL); }
+
+/* ---- log: y = log x;  dx = dy / x ------------------------------------------------------------------- */
+
+GENREG__UNARY_LOOP(genreg__log_loop, genreg__log(a))
+static void genreg__log_rule(struct genreg__sweep *s, genreg_tensor *y, genreg_tensor *dy)
+{
+    if (genreg__wants(y->in[0])) genreg__give(s, y->in[0], genreg_div(genreg__context(s), dy, y->in[0]));
+}
+static const genreg__op genreg__log_op = { "log", genreg__log_rule, NULL };
+GENREG__API genreg_tensor *genreg_log(genreg_ctx *c, genreg_tensor *x) { return genreg__unary(c, &genreg__log_op, &genreg__log_loop, x, 0, NULL); }
+
+/* ---- sqrt: y = sqrt x;  dx = dy / (2 y) -------------------------------------------------------------- */
+
+GENREG__UNARY_LOOP(genreg__sqrt_loop, GENREG__SQRT(a))
+static void genreg__sqrt_rule(struct genreg__sweep *s, genreg_tensor *y, genreg_tensor *dy)
+{
+    genreg_ctx *c = genreg__context(s);
+    if (genreg__wants(y->in[0])) genreg__give(s, y->in[0], genreg_scale(c, genreg_div(c, dy, y), 0.5));
+}
+static const genreg__op genreg__sqrt_op = { "sqrt", genreg__sqrt_rule, NULL };
+GENREG__API genreg_tensor *genreg_sqrt(genreg_ctx *c, genreg_tensor *x) { return genreg__unary(c, &genreg__sqrt_op, &genreg__sqrt_loop, x, 0, NULL); }
+
+/* ---- pow: y = x^p;  dx = dy p x^(p-1) ---------------------------------------------------------------- */
+
+static void genreg__pow_range(void *arg, ptrdiff_t first, ptrdiff_t last)
+{
+    const genreg__map *m = (const genreg__map *)arg;
+    ptrdiff_t i;
+    double p;
+    memcpy(&p, m->b, sizeof p); /* the exponent in double, behind b */
+    for (i = first; i < last; i++) m->y[i] = genreg__power(m->a[i], p);
+}
+static void genreg__pow_rule(struct genreg__sweep *s, genreg_tensor *y, genreg_tensor *dy)
+{
+    genreg_ctx *c = genreg__context(s);
+    double p = *(const double *)y->attr;
+    if (!genreg__wants(y->in[0])) return;
+    genreg__give(s, y->in[0], genreg_mul(c, dy, genreg_scale(c, genreg_pow(c, y->in[0], p == 0 ? 0 : p - 1), p)));
+}
+static const genreg__op genreg__pow_op = { "pow", genreg__pow_rule, NULL };
+GENREG__API genreg_tensor *genreg_pow(genreg_ctx *c, genreg_tensor *x, double p)
+{
+    genreg_tensor *y;
+    double *attr;
+    genreg__map m;
+    if (!genreg__ready(c, "pow", x, x)) return NULL;
+    y = genreg__like(c, "pow", x);
+    attr = genreg__keep_double(c, p);
+    if (!y || !attr) return NULL;
+    m = genreg__map_of(x->size, x->data, (const genreg_real *)(const void *)attr, y->data, 0);
+    genreg__split_range(&c->exec, x->size, 64, x->size >= GENREG__SERIAL / 8, genreg__pow_range, &m);
+    return genreg__record1(c, y, &genreg__pow_op, x, attr);
+}
+
+/* ---- tanh: dx = dy (1 - y^2) ------------------------------------------------------------------------- */
+
+GENREG__UNARY_LOOP(genreg__tanh_loop, genreg__tanh(a))
+static void genreg__tanh_rule(struct genreg__sweep *s, genreg_tensor *y, genreg_tensor *dy)
+{
+    genreg_ctx *c = genreg__context(s);
+    if (genreg__wants(y->in[0])) genreg__give(s, y->in[0], genreg_sub(c, dy, genreg_mul(c, dy, genreg_mul(c, y, y))));
+}
+static const genreg__op genreg__tanh_op = { "tanh", genreg__tanh_rule, NULL };
+GENREG__API genreg_tensor *genreg_tanh(genreg_ctx *c, genreg_tensor *x) { return genreg__unary(c, &genreg__tanh_op, &genreg__tanh_loop, x, 0, NULL); }
+
+/* ---- sigmoid: dx = dy y (1 - y) ---------------------------------------------------------------------- */
+
+GENREG__UNARY_LOOP(genreg__sigmoid_loop, genreg__sigmoid(a))
+static void genreg__sigmoid_rule(struct genreg__sweep *s, genreg_tensor *y, genreg_tensor *dy)
+{
+    genreg_ctx *c = genreg__context(s);
+    if (genreg__wants(y->in[0])) genreg__give(s, y->in[0], genreg_mul(c, dy, genreg_sub(c, y, genreg_mul(c, y, y))));
+}
+static const genreg__op genreg__sigmoid_op = { "sigmoid", genreg__sigmoid_rule, NULL };
+GENREG__API genreg_tensor *genreg_sigmoid(genreg_ctx *c, genreg_tensor *x) { return genreg__unary(c, &genreg__sigmoid_op, &genreg__sigmoid_loop, x, 0, NULL); }
+
+/* ---- softplus: y = log(1 + e^x);  dx = dy sigmoid(x) -------------------------------------------------- */
+
+GENREG__UNARY_LOOP(genreg__softplus_loop, genreg__softplus(a))
+static void genreg__softplus_rule(struct genreg__sweep *s, genreg_tensor *y, genreg_tensor *dy)
+{
+    genreg_ctx *c = genreg__context(s);
+    if (genreg__wants(y->in[0])) genreg__give(s, y->in[0], genreg_mul(c, dy, genreg_sigmoid(c, y->in[0])));
+}
+static const genreg__op genreg__softplus_op = { "softplus", genreg__softplus_rule, NULL };
+GENREG__API genreg_tensor *genreg_softplus(genreg_ctx *c, genreg_tensor *x) { return genreg__unary(c, &genreg__softplus_op, &genreg__softplus_loop, x, 0, NULL); }
+
+/* ---- gate: y = g where h > 0, else 0: the derivative of ReLU at h, linear in g and flat in h ------------ */
+
+static genreg_tensor *genreg__gate(genreg_ctx *c, genreg_tensor *g, genreg_tensor *h);
+static void genreg__gate_rule(struct genreg__sweep *s, genreg_tensor *y, genreg_tensor *dy)
+{
+    if (genreg__wants(y->in[0])) genreg__give(s, y->in[0], genreg__gate(genreg__context(s), dy, y->in[1]));
+}
+static void genreg__gate_direct(struct genreg__sweep *s, genreg_tensor *y, genreg_real *dy)
+{
+    genreg_ctx *c = genreg__context(s);
+    genreg_tensor *g = y->in[0], *h = y->in[1];
+    int accumulate;
+    genreg_real *out;
+    genreg__map m;
+    if (!genreg__wants(g)) return;
+    out = genreg__target(s, g, &accumulate);
+    if (!out) return;
+    m = genreg__map_of(y->size, dy, h->data, accumulate ? dy : out, 0);
+    genreg__run_map(&c->exec, &genreg__gate_loop, &m);
+    if (accumulate) genreg__add_into(&c->exec, y->size, dy, out);
+}
+static const genreg__op genreg__gate_op = { "gate", genreg__gate_rule, genreg__gate_direct };
+static genreg_tensor *genreg__gate(genreg_ctx *c, genreg_tensor *g, genreg_tensor *h) { return genreg__binary(c, &genreg__gate_op, &genreg__gate_loop, g, h); }
+
+/* ---- relu: y = max(x, 0), NaN stays NaN;  dx = dy where y > 0 ------------------------------------------ */
+
+GENREG__UNARY_LOOP(genreg__relu_loop, a < 0 ? 0 : a)
+static void genreg__relu_rule(struct genreg__sweep *s, genreg_tensor *y, genreg_tensor *dy)
+{
+    if (genreg__wants(y->in[0])) genreg__give(s, y->in[0], genreg__gate(genreg__context(s), dy, y));
+}
+static const genreg__op genreg__relu_op = { "relu", genreg__relu_rule, NULL };
+GENREG__API genreg_tensor *genreg_relu(genreg_ctx *c, genreg_tensor *x) { return genreg__unary(c, &genreg__relu_op, &genreg__relu_loop, x, 0, NULL); }
+
+/* ---- sign and abs: d|x| = dy sign(x) -------------------------------------------------------------------- */
+
+GENREG__UNARY_LOOP(genreg__sign_loop, (genreg_real)((a > 0) - (a < 0)))
+static const genreg__op genreg__sign_op = { "sign", NULL, NULL };
+GENREG__API genreg_tensor *genreg_sign(genreg_ctx *c, genreg_tensor *x)
+{
+    return genreg__unary(c, &genreg__sign_op, &genreg__sign_loop, genreg_detach(c, x), 0, NULL);
+}
+
+GENREG__UNARY_LOOP(genreg__abs_loop, GENREG__FABS(a))
+static void genreg__abs_rule(struct genreg__sweep *s, genreg_tensor *y, genreg_tensor *dy)
+{
+    genreg_ctx *c = genreg__context(s);
+    if (genreg__wants(y->in[0])) genreg__give(s, y->in[0], genreg_mul(c, dy, genreg_sign(c, y->in[0])));
+}
+static const genreg__op genreg__abs_op = { "abs", genreg__abs_rule, NULL };
+GENREG__API genreg_tensor *genreg_abs(genreg_ctx *c, genreg_tensor *x) { return genreg__unary(c, &genreg__abs_op, &genreg__abs_loop, x, 0, NULL); }
+
+/* ---- matmul: y = op(a) op(b);  da = dy op(b)^T, db = op(a)^T dy, each transposed if its operand was -------- */
+
+/* C [m,n] (+)= op(a) op(b) [+ bias] [relu] for matrices in memory. */
+static int genreg__product(genreg_ctx *c, int m, int n, int k, const genreg_real *a, int ta, const genreg_real *b, int tb, genreg_real *y, int accumulate,
+                           const genreg_real *bias, int relu)
+{
+    genreg__gemm_job job;
+    memset(&job, 0, sizeof job);
+    job.m = m; job.n = n; job.k = k;
+    job.a = a; job.lda = ta ? m : k; job.ta = ta;
+    job.b = b; job.ldb = tb ? k : n; job.tb = tb;
+    job.c = y; job.ldc = n;
+    job.accumulate = accumulate;
+    job.bias = bias;
+    job.relu = relu;
+    if (genreg__gemm_real(&c->exec, &job)) return 1;
+    genreg__fail(c, GENREG_ERROR_MEMORY, "matmul: no memory to pack a product of %d x %d x %d", m, n, k);
+    return 0;
+}
+
+typedef struct genreg__matmul_attr { int ta, tb; } genreg__matmul_attr;
+
+static void genreg__matmul_rule(struct genreg__sweep *s, genreg_tensor *y, genreg_tensor *dy)
+{
+    genreg_ctx *c = genreg__context(s);
+    const genreg__matmul_attr *t = (const genreg__matmul_attr *)y->attr;
+    genreg_tensor *a = y->in[0], *b = y->in[1];
+    if (genreg__wants(a)) genreg__give(s, a, t->ta ? genreg_matmul(c, b, dy, t->tb, 1) : genreg_matmul(c, dy, b, 0, !t->tb));
+    if (genreg__wants(b)) genreg__give(s, b, t->tb ? genreg_matmul(c, dy, a, 1, t->ta) : genreg_matmul(c, a, dy, !t->ta, 0));
+}
+static void genreg__matmul_direct(struct genreg__sweep *s, genreg_tensor *y, genreg_real *dy)
+{
+    genreg_ctx *c = genreg__context(s);
+    const genreg__matmul_attr *t = (const genreg__matmul_attr *)y->attr;
+    genreg_tensor *a = y->in[0], *b = y->in[1];
+    int m = y->shape[0], n = y->shape[1], k = t->ta ? a->shape[0] : a->shape[1], accumulate;
+    genreg_real *out;
+    if (genreg__wants(a) && (out = genreg__target(s, a, &accumulate)) != NULL) {
+        if (t->ta) genreg__product(c, k, m, n, b->data, t->tb, dy, 1, out, accumulate, NULL, 0);
+        else genreg__product(c, m, k, n, dy, 0, b->data, !t->tb, out, accumulate, NULL, 0);
+    }
+    if (genreg__wants(b) && (out = genreg__target(s, b, &accumulate)) != NULL) {
+        if (t->tb) genreg__product(c, n, k, m, dy, 1, a->data, t->ta, out, accumulate, NULL, 0);
+        else genreg__product(c, k, n, m, a->data, !t->ta, dy, 0, out, accumulate, NULL, 0);
+    }
+}
+static const genreg__op genreg__matmul_op = { "matmul", genreg__matmul_rule, genreg__matmul_direct };
+
+GENREG__API genreg_tensor *genreg_matmul(genreg_ctx *c, genreg_tensor *a, genreg_tensor *b, int ta, int tb)
+{
+    genreg__matmul_attr *attr;
+    genreg_tensor *y;
+    int shape[2], k;
+    if (!genreg__ready(c, "matmul", a, b)) return NULL;
+    ta = ta != 0;
+    tb = tb != 0;
+    if (a->rank != 2 || b->rank != 2 || a->shape[!ta] != b->shape[tb]) {
+        genreg__fail(c, GENREG_ERROR_SHAPE, "matmul: %t%s x %t%s", a, ta ? " transposed" : "", b, tb ? " transposed" : "");
+        return NULL;
+    }
+    k = a->shape[!ta];
+    shape[0] = a->shape[ta];
+    shape[1] = b->shape[!tb];
+    y = genreg__tensor(c, "matmul", 2, shape, NULL);
+    if (!y) return NULL;
+    attr = (genreg__matmul_attr *)genreg__take(c, &c->tape_arena, 1, sizeof *attr);
+    if (!attr || !genreg__product(c, shape[0], shape[1], k, a->data, ta, b->data, tb, y->data, 0, NULL, 0)) return NULL;
+    attr->ta = ta;
+    attr->tb = tb;
+    return genreg__record2(c, y, &genreg__matmul_op, a, b, attr);
+}
+
+/* ---- affine: y = x w + b, with ReLU if asked;  dz = dy where y > 0;  dx = dz w^T, dw = x^T dz, db = column sums of dz ---- */
+
+typedef struct genreg__affine_attr { int relu; } genreg__affine_attr;
+
+static void genreg__affine_rule(struct genreg__sweep *s, genreg_tensor *y, genreg_tensor *dy)
+{
+    genreg_ctx *c = genreg__context(s);
+    genreg_tensor *x = y->in[0], *w = y->in[1], *b = y->in[2];
+    genreg_tensor *dz = ((const genreg__affine_attr *)y->attr)->relu ? genreg__gate(c, dy, y) : dy;
+    if (genreg__wants(b)) genreg__give(s, b, dz);
+    if (genreg__wants(w)) genreg__give(s, w, genreg_matmul(c, x, dz, 1, 0));
+    if (genreg__wants(x)) genreg__give(s, x, genreg_matmul(c, dz, w, 0, 1));
+}
+static void genreg__affine_direct(struct genreg__sweep *s, genreg_tensor *y, genreg_real *dy)
+{
+    genreg_ctx *c = genreg__context(s);
+    genreg_tensor *x = y->in[0], *w = y->in[1], *b = y->in[2];
+    int n = x->shape[0], in = w->shape[0], out = w->shape[1], accumulate;
+    genreg_real *to;
+    if (((const genreg__affine_attr *)y->attr)->relu) {
+        genreg__map m = genreg__map_of(y->size, dy, y->data, dy, 0);
+        genreg__run_map(&c->exec, &genreg__gate_loop, &m);
+    }
+    if (genreg__wants(b) && (to = genreg__target(s, b, &accumulate)) != NULL) {
+        genreg_place p = genreg_mark(c);
+        ptrdiff_t room = genreg__sum_room(1, n, out) + out;
+        genreg_real *sums = (genreg_real *)genreg__take(c, &c->tape_arena, (size_t)room, sizeof *sums);
+        if (sums) {
+            genreg__sum(&c->exec, dy, accumulate ? sums : to, 1, n, out, sums + out);
+            if (accumulate) genreg__add_into(&c->exec, out, sums, to);
+        }
+        genreg_release(c, p);
+    }
+    if (genreg__wants(w) && (to = genreg__target(s, w, &accumulate)) != NULL)
+        genreg__product(c, in, out, n, x->data, 1, dy, 0, to, accumulate, NULL, 0);
+    if (genreg__wants(x) && (to = genreg__target(s, x, &accumulate)) != NULL)
+        genreg__product(c, n, in, out, dy, 0, w->data, 1, to, accumulate, NULL, 0);
+}
+static const genreg__op genreg__affine_op = { "affine", genreg__affine_rule, genreg__affine_direct };
+
+GENREG__API genreg_tensor *genreg_affine(genreg_ctx *c, genreg_tensor *x, genreg_tensor *w, genreg_tensor *b, int relu)
+{
+    genreg_tensor *y, *in[3];
+    genreg__affine_attr *attr;
+    int shape[2];
+    if (!genreg__ready(c, "affine", x, w)) return NULL;
+    if (x->rank != 2 || w->rank != 2 || x->shape[1] != w->shape[0]) {
+        genreg__fail(c, GENREG_ERROR_SHAPE, "affine: %t x %t", x, w);
+        return NULL;
+    }
+    if (b && (b->rank != 1 || b->shape[0] != w->shape[1])) {
+        genreg__fail(c, GENREG_ERROR_SHAPE, "affine: bias %t for %t x %t", b, x, w);
+        return NULL;
+    }
+    shape[0] = x->shape[0];
+    shape[1] = w->shape[1];
+    y = genreg__tensor(c, "affine", 2, shape, NULL);
+    if (!y) return NULL;
+    attr = (genreg__affine_attr *)genreg__take(c, &c->tape_arena, 1, sizeof *attr);
+    if (!attr || !genreg__product(c, shape[0], shape[1], x->shape[1], x->data, 0, w->data, 0, y->data, 0, b ? b->data : NULL, relu)) return NULL;
+    attr->relu = relu;
+    in[0] = x; in[1] = w; in[2] = b;
+    return genreg__record(c, y, &genreg__affine_op, 3, in, attr);
+}
+
+/* ---- sum_to and expand: each is the other's rule ----------------------------------------------------------- */
+
+static int genreg__broadcasts_to(const genreg_tensor *x, int rank, const int *shape)
+{
+    int i;
+    if (rank < x->rank || rank > GENREG_MAX_RANK) return 0;
+    for (i = 1; i <= x->rank; i++)
+        if (x->shape[x->rank - i] != 1 && x->shape[x->rank - i] != shape[rank - i]) return 0;
+    return 1;
+}
+
+static void genreg__expand_rule(struct genreg__sweep *s, genreg_tensor *y, genreg_tensor *dy) { genreg__give(s, y->in[0], dy); } /* give sums it down */
+static const genreg__op genreg__expand_op = { "expand", genreg__expand_rule, NULL };
+GENREG__UNARY_LOOP(genreg__copy_loop, a)
+GENREG__BINARY_LOOP(genreg__second_loop, b)
+
+GENREG__API genreg_tensor *genreg_expand(genreg_ctx *c, genreg_tensor *x, int rank, const int *shape)
+{
+    genreg_tensor *y;
+    if (!genreg__ready(c, "expand", x, x)) return NULL;
+    y = genreg__tensor(c, "expand", rank, shape, NULL);
+    if (!y) return NULL;
+    if (!genreg__broadcasts_to(x, rank, shape)) {
+        genreg__fail(c, GENREG_ERROR_SHAPE, "expand: %t does not broadcast to %t", x, y);
+        return NULL;
+    }
+    genreg__run_broadcast(c, &genreg__second_loop, y, x, y);
+    return genreg__record1(c, y, &genreg__expand_op, x, NULL);
+}
+
+static void genreg__sum_to_rule(struct genreg__sweep *s, genreg_tensor *y, genreg_tensor *dy)
+{
+    genreg_ctx *c = genreg__context(s);
+    genreg_tensor *x = y->in[0];
+    if (genreg__wants(x)) genreg__give(s, x, genreg_expand(c, dy, x->rank, x->shape));
+}
+static const genreg__op genreg__sum_to_op = { "sum_to", genreg__sum_to_rule, NULL };
+
+/* The sum into y's memory, one run of neighbouring axes at a time, the last run first. Temporaries go on the tape. */
+static int genreg__sum_axes(genreg_ctx *c, const genreg_tensor *x, const int *reduced, genreg_real *out)
+{
+    const genreg_real *from = x->data;
+    ptrdiff_t inner = 1;
+    int last = x->rank;
+    while (last > 0) {
+        ptrdiff_t count = 1, outer = 1, room, kept;
+        genreg_real *to, *scratch;
+        int i, first, more = 0;
+        for (; last > 0 && !reduced[last - 1]; last--) inner *= x->shape[last - 1];
+        for (first = last; first > 0 && (reduced[first - 1] || x->shape[first - 1] == 1); first--) count *= x->shape[first - 1];
+        for (i = 0; i < first; i++) { outer *= x->shape[i]; more |= reduced[i]; }
+        if (last == 0) break;
+        kept = outer * inner;
+        room = genreg__sum_room(outer, count, inner);
+        to = more ? (genreg_real *)genreg__take(c, &c->tape_arena, (size_t)kept, sizeof *to) : out;
+        scratch = (genreg_real *)genreg__take(c, &c->tape_arena, (size_t)room, sizeof *scratch);
+        if (!to || !scratch) return 0;
+        genreg__sum(&c->exec, from, to, outer, count, inner, scratch);
+        from = to;
+        last = first;
+    }
+    if (from != out) memcpy(out, from, (size_t)inner * sizeof *out); /* nothing was reduced */
+    return 1;
+}
+
+GENREG__API genreg_tensor *genreg_sum_to(genreg_ctx *c, genreg_tensor *x, int rank, const int *shape)
+{
+    genreg_tensor *y;
+    genreg_place p;
+    int reduced[GENREG_MAX_RANK], i, done;
+    if (!genreg__ready(c, "sum_to", x, x)) return NULL;
+    y = genreg__tensor(c, "sum_to", rank, shape, NULL);
+    if (!y) return NULL;
+    if (!genreg__broadcasts_to(y, x->rank, x->shape)) {
+        genreg__fail(c, GENREG_ERROR_SHAPE, "sum_to: %t cannot be summed to %t", x, y);
+        return NULL;
+    }
+    for (i = 1; i <= x->rank; i++)
+        reduced[x->rank - i] = x->shape[x->rank - i] != (i <= rank ? shape[rank - i] : 1);
+    p = genreg_mark(c);
+    done = genreg__sum_axes(c, x, reduced, y->data);
+    genreg_release(c, p);
+    return done ? genreg__record1(c, y, &genreg__sum_to_op, x, NULL) : NULL;
+}
+
+/* ---- sum, mean, dot: sum_to in other words -------------------------------------------------------------------- */
+
+/* The shape of x with the axes of the set at extent 1; rank 0 for all axes. -1 with the error set. */
+static int genreg__without_axes(genreg_ctx *c, const char *name, const genreg_tensor *x, unsigned axes, int *shape)
+{
+    int i;
+    if (axes == GENREG_ALL_AXES) return 0;
+    if (axes >> x->rank) {
+        genreg__fail(c, GENREG_ERROR_ARGUMENT, "%s: an axis is not among those of %t", name, x);
+        return -1;
+    }
+    for (i = 0; i < x->rank; i++)
+        shape[i] = axes >> i & 1u ? 1 : x->shape[i];
+    return x->rank;
+}
+
+GENREG__API genreg_tensor *genreg_sum(genreg_ctx *c, genreg_tensor *x, unsigned axes)
+{
+    int shape[GENREG_MAX_RANK], rank;
+    if (!genreg__ready(c, "sum", x, x)) return NULL;
+    rank = genreg__without_axes(c, "sum", x, axes, shape);
+    return rank < 0 ? NULL : genreg_sum_to(c, x, rank, shape);
+}
+
+GENREG__API genreg_tensor *genreg_mean(genreg_ctx *c, genreg_tensor *x, unsigned axes)
+{
+    genreg_tensor *y = genreg_sum(c, x, axes);
+    return y ? genreg_scale(c, y, (double)y->size / (double)x->size) : NULL;
+}
+
+GENREG__API genreg_tensor *genreg_dot(genreg_ctx *c, genreg_tensor *a, genreg_tensor *b)
+{
+    if (!genreg__ready(c, "dot", a, b)) return NULL;
+    if (!genreg__same_shape(a, b)) {
+        genreg__fail(c, GENREG_ERROR_SHAPE, "dot: %t and %t differ", a, b);
+        return NULL;
+    }
+    return genreg_sum(c, genreg_mul(c, a, b), GENREG_ALL_AXES);
+}
+
+/* ---- permute: y[..i..] = x[..i in another order..];  its rule is the inverse order -------------------------------- */
+
+typedef struct genreg__permute_attr { int axes[GENREG_MAX_RANK]; } genreg__permute_attr;
+
+static void genreg__permute_rule(struct genreg__sweep *s, genreg_tensor *y, genreg_tensor *dy)
+{
+    const genreg__permute_attr *p = (const genreg__permute_attr *)y->attr;
+    int inverse[GENREG_MAX_RANK], i;
+    for (i = 0; i < y->rank; i++) inverse[p->axes[i]] = i;
+    if (genreg__wants(y->in[0])) genreg__give(s, y->in[0], genreg_permute(genreg__context(s), dy, inverse));
+}
+static const genreg__op genreg__permute_op = { "permute", genreg__permute_rule, NULL };
+
+typedef struct genreg__permute_job { const genreg_tensor *y; const genreg_real *x; ptrdiff_t step[GENREG_MAX_RANK]; } genreg__permute_job;
+
+static void genreg__permute_range(void *arg, ptrdiff_t first, ptrdiff_t last) /* rows of y: all but its last axis */
+{
+    const genreg__permute_job *j = (const genreg__permute_job *)arg;
+    const genreg_tensor *y = j->y;
+    ptrdiff_t row, i, n = y->rank ? y->shape[y->rank - 1] : 1, step = y->rank ? j->step[y->rank - 1] : 1;
+    for (row = first; row < last; row++) {
+        ptrdiff_t rest = row, at = 0;
+        int axis;
+        for (axis = y->rank - 2; axis >= 0; axis--) {
+            at += rest % y->shape[axis] * j->step[axis];
+            rest /= y->shape[axis];
+        }
+        for (i = 0; i < n; i++) y->data[row * n + i] = j->x[at + i * step];
+    }
+}
+
+GENREG__API genreg_tensor *genreg_permute(genreg_ctx *c, genreg_tensor *x, const int *axes)
+{
+    genreg__permute_attr *attr;
+    genreg__permute_job j;
+    genreg_tensor *y;
+    int shape[GENREG_MAX_RANK], i, k;
+    unsigned seen = 0;
+    if (!genreg__ready(c, "permute", x, x)) return NULL;
+    for (i = 0; i < x->rank; i++) {
+        if (axes[i] < 0 || axes[i] >= x->rank || seen >> axes[i] & 1u) {
+            genreg__fail(c, GENREG_ERROR_ARGUMENT, "permute: the axes are no order of those of %t", x);
+            return NULL;
+        }
+        seen |= 1u << axes[i];
+        shape[i] = x->shape[axes[i]];
+        j.step[i] = 1;
+        for (k = axes[i] + 1; k < x->rank; k++) j.step[i] *= x->shape[k];
+    }
+    y = genreg__tensor(c, "permute", x->rank, shape, NULL);
+    if (!y) return NULL;
+    attr = (genreg__permute_attr *)genreg__take(c, &c->tape_arena, 1, sizeof *attr);
+    if (!attr) return NULL;
+    if (x->rank) memcpy(attr->axes, axes, (size_t)x->rank * sizeof *axes);
+    j.y = y;
+    j.x = x->data;
+    genreg__split_range(&c->exec, y->size / (y->rank ? y->shape[y->rank - 1] : 1), 1, y->size >= GENREG__SERIAL, genreg__permute_range, &j);
+    return genreg__record1(c, y, &genreg__permute_op, x, attr);
+}
+
+GENREG__API genreg_tensor *genreg_transpose(genreg_ctx *c, genreg_tensor *x)
+{
+    int axes[2];
+    axes[0] = 1; axes[1] = 0;
+    if (!genreg__ready(c, "transpose", x, x)) return NULL;
+    if (x->rank != 2) {
+        genreg__fail(c, GENREG_ERROR_SHAPE, "transpose: %t is no matrix", x);
+        return NULL;
+    }
+    return genreg_permute(c, x, axes);
+}
+
+/* ---- slice and join: each is the other's rule ------------------------------------------------------------------- */
+
+/* Copies blocks between a tensor seen as [outer, extent x inner] and a part of it, `count` entries from `start` on. */
+static void genreg__copy_part(const genreg_real *from, ptrdiff_t from_row, genreg_real *to, ptrdiff_t to_row, ptrdiff_t outer, ptrdiff_t width)
+{
+    ptrdiff_t i;
+    for (i = 0; i < outer; i++)
+        memcpy(to + i * to_row, from + i * from_row, (size_t)width * sizeof *to);
+}
+
+static void genreg__around_axis(const genreg_tensor *x, int axis, ptrdiff_t *outer, ptrdiff_t *inner)
+{
+    int i;
+    *outer = *inner = 1;
+    for (i = 0; i < axis; i++) *outer *= x->shape[i];
+    for (i = axis + 1; i < x->rank; i++) *inner *= x->shape[i];
+}
+
+typedef struct genreg__slice_attr { int axis, start; } genreg__slice_attr;
+
+static void genreg__slice_rule(struct genreg__sweep *s, genreg_tensor *y, genreg_tensor *dy)
+{
+    genreg_ctx *c = genreg__context(s);
+    const genreg__slice_attr *a = (const genreg__slice_attr *)y->attr;
+    genreg_tensor *x = y->in[0], *parts[3];
+    int shape[GENREG_MAX_RANK], n = 0, after = x->shape[a->axis] - a->start - y->shape[a->axis];
+    if (!genreg__wants(x)) return;
+    memcpy(shape, x->shape, sizeof shape);
+    if (a->start) { shape[a->axis] = a->start; parts[n++] = genreg_constant(c, x->rank, shape, NULL); }
+    parts[n++] = dy;
+    if (after) { shape[a->axis] = after; parts[n++] = genreg_constant(c, x->rank, shape, NULL); }
+    genreg__give(s, x, genreg_join(c, parts, n, a->axis));
+}
+static const genreg__op genreg__slice_op = { "slice", genreg__slice_rule, NULL };
+
+GENREG__API genreg_tensor *genreg_slice(genreg_ctx *c, genreg_tensor *x, int axis, int start, int count)
+{
+    int shape[GENREG_MAX_RANK];
+    genreg__slice_attr *attr;
+    genreg_tensor *y;
+    ptrdiff_t outer, inner;
+    if (!genreg__ready(c, "slice", x, x)) return NULL;
+    if (axis < 0 || axis >= x->rank || start < 0 || count < 1 || start > x->shape[axis] || count > x->shape[axis] - start) {
+        genreg__fail(c, GENREG_ERROR_ARGUMENT, "slice: %d entries from %d on along axis %d of %t", count, start, axis, x);
+        return NULL;
+    }
+    memcpy(shape, x->shape, sizeof shape);
+    shape[axis] = count;
+    y = genreg__tensor(c, "slice", x->rank, shape, NULL);
+    if (!y) return NULL;
+    attr = (genreg__slice_attr *)genreg__take(c, &c->tape_arena, 1, sizeof *attr);
+    if (!attr) return NULL;
+    attr->axis = axis;
+    attr->start = start;
+    genreg__around_axis(x, axis, &outer, &inner);
+    genreg__copy_part(x->data + start * inner, x->shape[axis] * inner, y->data, count * inner, outer, count * inner);
+    return genreg__record1(c, y, &genreg__slice_op, x, attr);
+}
+
+static void genreg__join_rule(struct genreg__sweep *s, genreg_tensor *y, genreg_tensor *dy)
+{
+    int axis = ((const genreg__slice_attr *)y->attr)->axis, start = 0, i;
+    for (i = 0; i < y->inputs; i++) {
+        if (genreg__wants(y->in[i])) genreg__give(s, y->in[i], genreg_slice(genreg__context(s), dy, axis, start, y->in[i]->shape[axis]));
+        start += y->in[i]->shape[axis];
+    }
+}
+static const genreg__op genreg__join_op = { "join", genreg__join_rule, NULL };
+
+GENREG__API genreg_tensor *genreg_join(genreg_ctx *c, genreg_tensor *const *xs, int n, int axis)
+{
+    int shape[GENREG_MAX_RANK], i, k, start = 0;
+    genreg__slice_attr *attr;
+    genreg_tensor *y;
+    ptrdiff_t outer, inner;
+    if (genreg__halted(c)) return NULL;
+    if (n < 1 || !xs || !genreg__ready(c, "join", xs[0], xs[0])) {
+        genreg__fail(c, GENREG_ERROR_ARGUMENT, "join: nothing to join");
+        return NULL;
+    }
+    memcpy(shape, xs[0]->shape, sizeof shape);
+    for (i = 0; i < n; i++) {
+        if (!genreg__ready(c, "join", xs[i], xs[i])) return NULL;
+        if (axis < 0 || axis >= xs[0]->rank || xs[i]->rank != xs[0]->rank) {
+            genreg__fail(c, GENREG_ERROR_SHAPE, "join: %t and %t along axis %d", xs[0], xs[i], axis);
+            return NULL;
+        }
+        for (k = 0; k < xs[0]->rank; k++)
+            if (k != axis && xs[i]->shape[k] != shape[k]) {
+                genreg__fail(c, GENREG_ERROR_SHAPE, "join: %t and %t along axis %d", xs[0], xs[i], axis);
+                return NULL;
+            }
+        if (i && xs[i]->shape[axis] > INT_MAX - shape[axis]) {
+            genreg__fail(c, GENREG_ERROR_ARGUMENT, "join: axis %d would be longer than an int", axis);
+            return NULL;
+        }
+        shape[axis] = (i ? shape[axis] : 0) + xs[i]->shape[axis];
+    }
+    y = genreg__tensor(c, "join", xs[0]->rank, shape, NULL);
+    if (!y) return NULL;
+    attr = (genreg__slice_attr *)genreg__take(c, &c->tape_arena, 1, sizeof *attr);
+    if (!attr) return NULL;
+    attr->axis = axis;
+    attr->start = 0;
+    genreg__around_axis(y, axis, &outer, &inner);
+    for (i = 0; i < n; i++) {
+        ptrdiff_t width = xs[i]->shape[axis] * inner;
+        genreg__copy_part(xs[i]->data, width, y->data + start * inner, shape[axis] * inner, outer, width);
+        start += xs[i]->shape[axis];
+    }
+    return genreg__record(c, y, &genreg__join_op, n, xs, attr);
+}
+
+/* ---- pieces: views' adjoints joined into the flat adjoint of their tensor, zeros between;  its rule is views ------------ */
+
+typedef struct genreg__pieces_attr { ptrdiff_t offset[1]; } genreg__pieces_attr; /* one for each input */
+
+static void genreg__pieces_rule(struct genreg__sweep *s, genreg_tensor *y, genreg_tensor *dy)
+{
+    const ptrdiff_t *offset = (const ptrdiff_t *)y->attr;
+    int i;
+    for (i = 0; i < y->inputs; i++)
+        if (genreg__wants(y->in[i])) genreg__give(s, y->in[i], genreg_view(genreg__context(s), dy, offset[i], y->in[i]->rank, y->in[i]->shape));
+}
+static const genreg__op genreg__pieces_op = { "pieces", genreg__pieces_rule, NULL };
+
+/* Pieces must not overlap; offsets live on the tape. */
+static genreg_tensor *genreg__join_pieces(genreg_ctx *c, const genreg_tensor *like, genreg_tensor *const *xs, ptrdiff_t *offset, int n)
+{
+    genreg_tensor *y = genreg_constant(c, like->rank, like->shape, NULL);
+    int i;
+    if (!y) return NULL;
+    for (i = 0; i < n; i++)
+        memcpy(y->data + offset[i], xs[i]->data, (size_t)xs[i]->size * sizeof *y->data);
+    return genreg__record(c, y, &genreg__pieces_op, n, xs, offset);
+}
+
+/* ---- gather and scatter of rows: each is the other's rule ------------------------------------------------------------------ */
+
+typedef struct genreg__index_attr { int *index, n; } genreg__index_attr;
+
+static genreg__index_attr *genreg__keep_index(genreg_ctx *c, const int *index, int n)
+{
+    genreg__index_attr *a = (genreg__index_attr *)genreg__take(c, &c->tape_arena, 1, sizeof *a);
+    int *copy = a ? (int *)genreg__take(c, &c->tape_arena, (size_t)n, sizeof *copy) : NULL;
+    if (!copy) return NULL;
+    memcpy(copy, index, (size_t)n * sizeof *copy);
+    a->index = copy;
+    a->n = n;
+    return a;
+}
+
+static int genreg__index_fits(genreg_ctx *c, const char *name, const int *index, int n, int rows)
+{
+    int i;
+    for (i = 0; i < n; i++)
+        if (index[i] < 0 || index[i] >= rows) {
+            genreg__fail(c, GENREG_ERROR_ARGUMENT, "%s: index[%d] = %d is not in 0 ... %d", name, i, index[i], rows - 1);
+            return 0;
+        }
+    return 1;
+}
+
+static void genreg__gather_rule(struct genreg__sweep *s, genreg_tensor *y, genreg_tensor *dy)
+{
+    const genreg__index_attr *a = (const genreg__index_attr *)y->attr;
+    if (genreg__wants(y->in[0])) genreg__give(s, y->in[0], genreg_scatter(genreg__context(s), dy, a->index, y->in[0]->shape[0]));
+}
+static const genreg__op genreg__gather_op = { "gather", genreg__gather_rule, NULL };
+
+GENREG__API genreg_tensor *genreg_gather(genreg_ctx *c, genreg_tensor *x, const int *index, int n)
+{
+    int shape[GENREG_MAX_RANK], i;
+    genreg__index_attr *attr;
+    genreg_tensor *y;
+    ptrdiff_t width;
+    if (!genreg__ready(c, "gather", x, x)) return NULL;
+    if (x->rank < 1 || n < 1) {
+        genreg__fail(c, GENREG_ERROR_SHAPE, "gather: %d rows of %t", n, x);
+        return NULL;
+    }
+    if (!genreg__index_fits(c, "gather", index, n, x->shape[0])) return NULL;
+    memcpy(shape, x->shape, sizeof shape);
+    shape[0] = n;
+    width = x->size / x->shape[0];
+    y = genreg__tensor(c, "gather", x->rank, shape, NULL);
+    if (!y) return NULL;
+    attr = genreg__keep_index(c, index, n);
+    if (!attr) return NULL;
+    for (i = 0; i < n; i++)
+        memcpy(y->data + i * width, x->data + index[i] * width, (size_t)width * sizeof *y->data);
+    return genreg__record1(c, y, &genreg__gather_op, x, attr);
+}
+
+static void genreg__scatter_rule(struct genreg__sweep *s, genreg_tensor *y, genreg_tensor *dy)
+{
+    const genreg__index_attr *a = (const genreg__index_attr *)y->attr;
+    if (genreg__wants(y->in[0])) genreg__give(s, y->in[0], genreg_gather(genreg__context(s), dy, a->index, a->n));
+}
+static const genreg__op genreg__scatter_op = { "scatter", genreg__scatter_rule, NULL };
+
+GENREG__API genreg_tensor *genreg_scatter(genreg_ctx *c, genreg_tensor *x, const int *index, int rows)
+{
+    int shape[GENREG_MAX_RANK], i;
+    genreg__index_attr *attr;
+    genreg_tensor *y;
+    ptrdiff_t width, k;
+    if (!genreg__ready(c, "scatter", x, x)) return NULL;
+    if (x->rank < 1 || rows < 1) {
+        genreg__fail(c, GENREG_ERROR_SHAPE, "scatter: %t into %d rows", x, rows);
+        return NULL;
+    }
+    if (!genreg__index_fits(c, "scatter", index, x->shape[0], rows)) return NULL;
+    memcpy(shape, x->shape, sizeof shape);
+    shape[0] = rows;
+    width = x->size / x->shape[0];
+    y = genreg_constant(c, x->rank, shape, NULL);
+    if (!y) return NULL;
+    attr = genreg__keep_index(c, index, x->shape[0]);
+    if (!attr) return NULL;
+    for (i = 0; i < x->shape[0]; i++)
+        for (k = 0; k < width; k++) y->data[index[i] * width + k] += x->data[i * width + k];
+    return genreg__record1(c, y, &genreg__scatter_op, x, attr);
+}
+
+/* ---- max: where the maxima are is found once; the rest is gather ------------------------------------------------------------ */
+
+GENREG__API genreg_tensor *genreg_max(genreg_ctx *c, genreg_tensor *x, unsigned axes)
+{
+    int shape[GENREG_MAX_RANK], rank, flat[1], *where, i;
+    genreg_tensor *y;
+    ptrdiff_t size = 1, at;
+    if (!genreg__ready(c, "max", x, x)) return NULL;
+    rank = genreg__without_axes(c, "max", x, axes, shape);
+    if (rank < 0) return NULL;
+    if (x->size > INT_MAX) {
+        genreg__fail(c, GENREG_ERROR_ARGUMENT, "max: %t has more values than an int counts", x);
+        return NULL;
+    }
+    for (i = 0; i < rank; i++) size *= shape[i];
+    where = (int *)genreg__take(c, &c->tape_arena, (size_t)size, sizeof *where);
+    if (!where) return NULL;
+    for (at = 0; at < size; at++) where[at] = -1;
+    for (at = 0; at < x->size; at++) {
+        ptrdiff_t rest = at, to = 0, step = 1;
+        for (i = rank - 1; i >= 0; i--) {
+            ptrdiff_t k = rest % x->shape[i];
+            rest /= x->shape[i];
+            if (shape[i] > 1) { to += k * step; step *= shape[i]; }
+        }
+        if (where[to] < 0 || x->data[at] > x->data[where[to]] || (x->data[at] != x->data[at] && x->data[where[to]] == x->data[where[to]]))
+            where[to] = (int)at; /* a NaN is the maximum */
+    }
+    flat[0] = (int)x->size;
+    y = genreg_gather(c, genreg_reshape(c, x, 1, flat), where, (int)size);
+    return y ? genreg_reshape(c, y, rank, shape) : NULL;
+}
+
+/* ---- logsumexp and log_softmax over the last axis: dx = dy softmax(x), and dy - softmax(x) sum(dy) ------------------------------ */
+
+typedef struct genreg__rows_job { const genreg_real *x; genreg_real *y, *p; const int *labels; ptrdiff_t n; double weight; } genreg__rows_job;
+
+/* log sum exp of a row, by its maximum, so that nothing overflows. */
+static genreg_real genreg__row_logsumexp(const genreg_real *x, ptrdiff_t n)
+{
+    genreg_real top = x[0], total = 0;
+    ptrdiff_t i;
+    for (i = 1; i < n; i++) top = x[i] > top ? x[i] : top;
+    if (top - top != 0) return top; /* all -inf, or an inf or NaN: exp(top - top) would be NaN where the limit is not */
+    for (i = 0; i < n; i++) total += genreg__exp(x[i] - top);
+    return top + genreg__log(total);
+}
+
+static void genreg__logsumexp_range(void *arg, ptrdiff_t first, ptrdiff_t last)
+{
+    const genreg__rows_job *j = (const genreg__rows_job *)arg;
+    ptrdiff_t r;
+    for (r = first; r < last; r++) j->y[r] = genreg__row_logsumexp(j->x + r * j->n, j->n);
+}
+
+static void genreg__log_softmax_range(void *arg, ptrdiff_t first, ptrdiff_t last)
+{
+    const genreg__rows_job *j = (const genreg__rows_job *)arg;
+    ptrdiff_t r, i;
+    for (r = first; r < last; r++) {
+        const genreg_real *x = j->x + r * j->n, z = genreg__row_logsumexp(x, j->n);
+        for (i = 0; i < j->n; i++) j->y[r * j->n + i] = x[i] - z;
+    }
+}
+
+static void genreg__run_rows(genreg_ctx *c, genreg__rows_job *j, ptrdiff_t rows, genreg__range_fn fn)
+{
+    genreg__split_range(&c->exec, rows, 1, rows * j->n >= GENREG__SERIAL / 8, fn, j); /* an exp is worth eight adds */
+}
+
+static void genreg__logsumexp_rule(struct genreg__sweep *s, genreg_tensor *y, genreg_tensor *dy)
+{
+    genreg_ctx *c = genreg__context(s);
+    if (genreg__wants(y->in[0])) genreg__give(s, y->in[0], genreg_mul(c, dy, genreg_exp(c, genreg_sub(c, y->in[0], y))));
+}
+static const genreg__op genreg__logsumexp_op = { "logsumexp", genreg__logsumexp_rule, NULL };
+
+GENREG__API genreg_tensor *genreg_logsumexp(genreg_ctx *c, genreg_tensor *x)
+{
+    int shape[GENREG_MAX_RANK];
+    genreg__rows_job j;
+    genreg_tensor *y;
+    if (!genreg__ready(c, "logsumexp", x, x)) return NULL;
+    if (x->rank < 1) {
+        genreg__fail(c, GENREG_ERROR_SHAPE, "logsumexp: a scalar has no last axis");
+        return NULL;
+    }
+    memcpy(shape, x->shape, sizeof shape);
+    shape[x->rank - 1] = 1;
+    y = genreg__tensor(c, "logsumexp", x->rank, shape, NULL);
+    if (!y) return NULL;
+    memset(&j, 0, sizeof j);
+    j.x = x->data; j.y = y->data; j.n = x->shape[x->rank - 1];
+    genreg__run_rows(c, &j, y->size, genreg__logsumexp_range);
+    return genreg__record1(c, y, &genreg__logsumexp_op, x, NULL);
+}
+
+static void genreg__log_softmax_rule(struct genreg__sweep *s, genreg_tensor *y, genreg_tensor *dy)
+{
+    genreg_ctx *c = genreg__context(s);
+    if (!genreg__wants(y->in[0])) return;
+    genreg__give(s, y->in[0], genreg_sub(c, dy, genreg_mul(c, genreg_exp(c, y), genreg_sum(c, dy, GENREG_AXIS(y->rank - 1)))));
+}
+static const genreg__op genreg__log_softmax_op = { "log_softmax", genreg__log_softmax_rule, NULL };
+
+GENREG__API genreg_tensor *genreg_log_softmax(genreg_ctx *c, genreg_tensor *x)
+{
+    genreg__rows_job j;
+    genreg_tensor *y;
+    if (!genreg__ready(c, "log_softmax", x, x)) return NULL;
+    if (x->rank < 1) {
+        genreg__fail(c, GENREG_ERROR_SHAPE, "log_softmax: a scalar has no last axis");
+        return NULL;
+    }
+    y = genreg__like(c, "log_softmax", x);
+    if (!y) return NULL;
+    memset(&j, 0, sizeof j);
+    j.x = x->data; j.y = y->data; j.n = x->shape[x->rank - 1];
+    genreg__run_rows(c, &j, x->size / j.n, genreg__log_softmax_range);
+    return genreg__record1(c, y, &genreg__log_softmax_op, x, NULL);
+}
+
+/* ---- one_hot, cross_entropy: y = mean of logsumexp(z) - z[label];  dz = dy (softmax(z) - one_hot)/n ------------------------------- */
+
+GENREG__API genreg_tensor *genreg_one_hot(genreg_ctx *c, const int *labels, int n, int classes)
+{
+    genreg_tensor *y;
+    int shape[2], i;
+    shape[0] = n; shape[1] = classes;
+    y = genreg_constant(c, 2, shape, NULL);
+    if (!y || !genreg__index_fits(c, "one_hot", labels, n, classes)) return NULL;
+    for (i = 0; i < n; i++) y->data[(ptrdiff_t)i * classes + labels[i]] = 1;
+    return y;
+}
+
+static void genreg__cross_entropy_rule(struct genreg__sweep *s, genreg_tensor *y, genreg_tensor *dy)
+{
+    genreg_ctx *c = genreg__context(s);
+    genreg_tensor *z = y->in[0];
+    const genreg__index_attr *a = (const genreg__index_attr *)y->attr;
+    genreg_tensor *p, *difference;
+    if (!genreg__wants(z)) return;
+    p = genreg_exp(c, genreg_log_softmax(c, z));
+    difference = genreg_sub(c, p, genreg_one_hot(c, a->index, a->n, z->shape[1]));
+    genreg__give(s, z, genreg_mul(c, difference, genreg_scale(c, dy, 1.0 / a->n)));
+}
+
+static void genreg__cross_entropy_range(void *arg, ptrdiff_t first, ptrdiff_t last) /* the gradient of the rows */
+{
+    const genreg__rows_job *j = (const genreg__rows_job *)arg;
+    ptrdiff_t r, i;
+    genreg_real weight = (genreg_real)j->weight;
+    for (r = first; r < last; r++) {
+        const genreg_real *x = j->x + r * j->n, z = j->p[r];
+        genreg_real *y = j->y + r * j->n;
+        for (i = 0; i < j->n; i++) y[i] = weight * genreg__exp(x[i] - z);
+        y[j->labels[r]] -= weight;
+    }
+}
+
+typedef struct genreg__cross_entropy_attr { genreg__index_attr labels; genreg_real *logsumexp; } genreg__cross_entropy_attr;
+
+static void genreg__cross_entropy_direct(struct genreg__sweep *s, genreg_tensor *y, genreg_real *dy)
+{
+    genreg_ctx *c = genreg__context(s);
+    const genreg__cross_entropy_attr *a = (const genreg__cross_entropy_attr *)y->attr;
+    genreg_tensor *z = y->in[0];
+    genreg__rows_job j;
+    genreg_place p = genreg_mark(c);
+    int accumulate;
+    genreg_real *out = genreg__wants(z) ? genreg__target(s, z, &accumulate) : NULL;
+    if (!out) return;
+    j.x = z->data; j.p = a->logsumexp; j.labels = a->labels.index; j.n = z->shape[1];
+    j.weight = (double)dy[0] / a->labels.n;
+    j.y = accumulate ? (genreg_real *)genreg__take(c, &c->tape_arena, (size_t)z->size, sizeof *j.y) : out;
+    if (j.y) {
+        genreg__run_rows(c, &j, z->shape[0], genreg__cross_entropy_range);
+        if (accumulate) genreg__add_into(&c->exec, z->size, j.y, out);
+    }
+    genreg_release(c, p);
+}
+static const genreg__op genreg__cross_entropy_op = { "cross_entropy", genreg__cross_entropy_rule, genreg__cross_entropy_direct };
+
+GENREG__API genreg_tensor *genreg_cross_entropy(genreg_ctx *c, genreg_tensor *logits, const int *labels)
+{
+    genreg__cross_entropy_attr *attr;
+    genreg__index_attr *index;
+    genreg__rows_job j;
+    genreg_tensor *y;
+    double total = 0;
+    int n, i;
+    if (!genreg__ready(c, "cross_entropy", logits, logits)) return NULL;
+    if (logits->rank != 2 || !labels) {
+        genreg__fail(c, GENREG_ERROR_SHAPE, "cross_entropy: logits %t are not [n,classes], or there are no labels", logits);
+        return NULL;
+    }
+    n = logits->shape[0];
+    if (!genreg__index_fits(c, "cross_entropy: labels", labels, n, logits->shape[1])) return NULL;
+    y = genreg__tensor(c, "cross_entropy", 0, NULL, NULL);
+    attr = y ? (genreg__cross_entropy_attr *)genreg__take(c, &c->tape_arena, 1, sizeof *attr) : NULL;
+    index = attr ? genreg__keep_index(c, labels, n) : NULL;
+    if (!index) return NULL;
+    attr->labels = *index;
+    attr->logsumexp = (genreg_real *)genreg__take(c, &c->tape_arena, (size_t)n, sizeof *attr->logsumexp);
+    if (!attr->logsumexp) return NULL;
+    memset(&j, 0, sizeof j);
+    j.x = logits->data; j.y = attr->logsumexp; j.n = logits->shape[1];
+    genreg__run_rows(c, &j, n, genreg__logsumexp_range);
+    for (i = 0; i < n; i++) total += (double)(attr->logsumexp[i] - logits->data[i * j.n + labels[i]]);
+    y->data[0] = (genreg_real)(total / n);
+    return genreg__record1(c, y, &genreg__cross_entropy_op, logits, attr);
+}
+
+/* ---- mse, dropout: in terms of others -------------------------------------------------------------------------------------------- */
+
+GENREG__API genreg_tensor *genreg_mse(genreg_ctx *c, genreg_tensor *a, genreg_tensor *b)
+{
+    genreg_tensor *d = genreg_sub(c, a, b);
+    return d ? genreg_mean(c, genreg_mul(c, d, d), GENREG_ALL_AXES) : NULL;
+}
+
+GENREG__API genreg_tensor *genreg_dropout(genreg_ctx *c, genreg_tensor *x, double p, uint64_t seed, uint64_t stream)
+{
+    genreg_tensor *mask;
+    ptrdiff_t i;
+    if (!genreg__ready(c, "dropout", x, x)) return NULL;
+    if (!(p >= 0 && p < 1)) {
+        genreg__fail(c, GENREG_ERROR_ARGUMENT, "dropout: p = %g is not in [0, 1)", p);
+        return NULL;
+    }
+    if (p == 0) return x;
+    mask = genreg__like(c, "dropout", x);
+    if (!mask) return NULL;
+    for (i = 0; i < x->size; i += 2) {
+        uint64_t bits[2];
+        genreg__philox(seed, stream, (uint64_t)i / 2, bits);
+        mask->data[i] = (genreg_real)(genreg__unit(bits[0]) < p ? 0 : 1 / (1 - p));
+        if (i + 1 < x->size) mask->data[i + 1] = (genreg_real)(genreg__unit(bits[1]) < p ? 0 : 1 / (1 - p));
+    }
+    return genreg_mul(c, x, mask);
+}
+
+/* ----------------------------------------------------------------------------------------------------
+   Owns the reverse sweep, in its two kinds. Recorded: adjoints are tensors made by public operations, so they can be
+   differentiated. Direct: adjoints are bare memory that is handed on as soon as a rule is done with it.
+   In both, the adjoints of views are parts of the adjoint of the tensor they look into, joined once.
+*/
+// >>grad
+
+/* A part of an adjoint. Recorded: the adjoint of a view. Direct: a stretch of memory that already holds values. */
+typedef struct genreg__part {
+    struct genreg__part *next;
+    ptrdiff_t offset, size;
+    genreg_tensor *value;
+} genreg__part;
+
+typedef struct genreg__adjoint {
+    genreg_tensor *whole;   /* recorded: what came for the tensor itself */
+    genreg__part *parts;    /* in order of offset; they do not overlap (direct) or may (recorded) */
+    genreg_real *memory;    /* direct */
+    ptrdiff_t capacity;     /* of memory, to hand it on; 0: it is the caller's */
+} genreg__adjoint;
+
+typedef struct genreg__free_memory { struct genreg__free_memory *next; genreg_real *memory; ptrdiff_t capacity; } genreg__free_memory;
+
+typedef struct genreg__sweep {
+    genreg_ctx *c;
+    int recorded;
+    genreg__free_memory *free_memory; /* direct: adjoints that are done with */
+} genreg__sweep;
+
+static genreg_ctx *genreg__context(genreg__sweep *s) { return s->c; }
+
+static genreg__adjoint *genreg__adjoint_of(genreg__sweep *s, genreg_tensor *x)
+{
+    if (!x->adjoint) {
+        x->adjoint = (genreg__adjoint *)genreg__take(s->c, &s->c->sweep_arena, 1, sizeof *x->adjoint);
+        if (x->adjoint) memset(x->adjoint, 0, sizeof *x->adjoint);
+    }
+    return x->adjoint;
+}
+
+/* ---- direct: memory ------------------------------------------------------------------------------------ */
+
+static genreg_real *genreg__adjoint_memory(genreg__sweep *s, ptrdiff_t size, ptrdiff_t *capacity)
+{
+    genreg__free_memory **best = NULL, **f;
+    for (f = &s->free_memory; *f; f = &(*f)->next)
+        if ((*f)->capacity >= size && (!best || (*f)->capacity < (*best)->capacity)) best = f;
+    if (best) {
+        genreg_real *memory = (*best)->memory;
+        *capacity = (*best)->capacity;
+        *best = (*best)->next;
+        return memory;
+    }
+    *capacity = size;
+    return (genreg_real *)genreg__take(s->c, &s->c->sweep_arena, (size_t)size, sizeof(genreg_real));
+}
+
+static void genreg__hand_on(genreg__sweep *s, genreg__adjoint *a)
+{
+    genreg__free_memory *f;
+    if (!a->capacity) return;
+    f = (genreg__free_memory *)genreg__take(s->c, &s->c->sweep_arena, 1, sizeof *f);
+    if (!f) return;
+    f->memory = a->memory;
+    f->capacity = a->capacity;
+    f->next = s->free_memory;
+    s->free_memory = f;
+    a->memory = NULL;
+}
+
+/* Marks [offset, offset + size) of an adjoint as holding values. Returns 1 if it is to be added to: zeros were put where
+   nothing had been written yet. Returns 0 if all of it is to be overwritten, which saves setting and adding zeros. */
+static int genreg__cover(genreg__sweep *s, genreg__adjoint *a, ptrdiff_t offset, ptrdiff_t size)
+{
+    ptrdiff_t end = offset + size, at = offset;
+    genreg__part **link = &a->parts;
+    int overlap = 0;
+    while (*link && (*link)->offset + (*link)->size <= offset) link = &(*link)->next;
+    overlap = *link && (*link)->offset < end;
+    while (at < end) { /* fill each gap with a part of its own */
+        ptrdiff_t stop = *link && (*link)->offset < end ? (*link)->offset : end;
+        if (at < stop) {
+            genreg__part *part = (genreg__part *)genreg__take(s->c, &s->c->sweep_arena, 1, sizeof *part);
+            if (!part) return 0;
+            if (overlap) memset(a->memory + at, 0, (size_t)(stop - at) * sizeof *a->memory);
+            part->offset = at;
+            part->size = stop - at;
+            part->value = NULL;
+            part->next = *link;
+            *link = part;
+            link = &part->next;
+            at = stop;
+        } else {
+            at = (*link)->offset + (*link)->size;
+            link = &(*link)->next;
+        }
+    }
+    return overlap;
+}
+
+static void genreg__fill_gaps(genreg__sweep *s, genreg__adjoint *a, ptrdiff_t size)
+{
+    if (a->parts) (void)genreg__cover(s, a, 0, size);
+    else memset(a->memory, 0, (size_t)size * sizeof *a->memory);
+}
+
+static genreg_real *genreg__target(genreg__sweep *s, genreg_tensor *x, int *accumulate)
+{
+    genreg_tensor *base = genreg__view_base(x);
+    ptrdiff_t offset = genreg__view_offset(x);
+    genreg__adjoint *a = genreg__adjoint_of(s, base);
+    if (!a) return NULL;
+    if (!a->memory) a->memory = genreg__adjoint_memory(s, base->size, &a->capacity);
+    if (!a->memory) return NULL;
+    *accumulate = genreg__cover(s, a, offset, x->size);
+    return genreg__halted(s->c) ? NULL : a->memory + offset;
+}
+
+static void genreg__give_direct(genreg__sweep *s, genreg_tensor *x, const genreg_tensor *g)
+{
+    int accumulate;
+    genreg_real *out = genreg__target(s, x, &accumulate);
+    if (!out) return;
+    if (accumulate) genreg__add_into(&s->c->exec, x->size, g->data, out);
+    else memcpy(out, g->data, (size_t)x->size * sizeof *out);
+}
+
+/* ---- recorded: tensors ---------------------------------------------------------------------------------- */
+
+static void genreg__give_recorded(genreg__sweep *s, genreg_tensor *x, genreg_tensor *g)
+{
+    genreg_tensor *base = genreg__view_base(x);
+    ptrdiff_t offset = genreg__view_offset(x);
+    genreg__adjoint *a = genreg__adjoint_of(s, base);
+    genreg__part **link, *part;
+    if (!a) return;
+    if (x == base) {
+        a->whole = a->whole ? genreg_add(s->c, a->whole, g) : g;
+        return;
+    }
+    for (link = &a->parts; *link && (*link)->offset < offset; link = &(*link)->next) {}
+    for (; *link && (*link)->offset == offset; link = &(*link)->next)
+        if ((*link)->size == x->size) {
+            (*link)->value = genreg_add(s->c, (*link)->value, genreg_reshape(s->c, g, (*link)->value->rank, (*link)->value->shape));
+            return;
+        }
+    part = (genreg__part *)genreg__take(s->c, &s->c->sweep_arena, 1, sizeof *part);
+    if (!part) return;
+    part->offset = offset;
+    part->size = x->size;
+    part->value = g;
+    part->next = *link;
+    *link = part;
+}
+
+/* The adjoint of a tensor that is no view, all that came put together; NULL if nothing came. */
+static genreg_tensor *genreg__whole_adjoint(genreg__sweep *s, genreg_tensor *x)
+{
+    genreg_ctx *c = s->c;
+    genreg__adjoint *a = x->adjoint;
+    genreg_tensor *sum;
+    if (!a) return NULL;
+    sum = a->whole;
+    while (a->parts) { /* usually once: overlapping parts wait for the next round */
+        genreg__part *part, *kept = NULL, **tail = &kept;
+        genreg_tensor **xs, *joined;
+        ptrdiff_t end = 0, *offset;
+        int n = 0;
+        for (part = a->parts; part; part = part->next) n++;
+        xs = (genreg_tensor **)genreg__take(c, &c->tape_arena, (size_t)n, sizeof(genreg_tensor *));
+        offset = (ptrdiff_t *)genreg__take(c, &c->tape_arena, (size_t)n, sizeof *offset);
+        if (!xs || !offset) return NULL;
+        n = 0;
+        for (part = a->parts; part; part = part->next) {
+            if (part->offset < end) { *tail = part; tail = &part->next; continue; }
+            if (!part->value) return NULL; /* an error on the way */
+            xs[n] = part->value;
+            offset[n++] = part->offset;
+            end = part->offset + part->size;
+        }
+        *tail = NULL;
+        a->parts = kept;
+        joined = n == 1 && xs[0]->size == x->size ? genreg_reshape(c, xs[0], x->rank, x->shape) : genreg__join_pieces(c, x, xs, offset, n);
+        sum = sum ? genreg_add(c, sum, joined) : joined;
+    }
+    return a->whole = sum;
+}
+
+static void genreg__give(genreg__sweep *s, genreg_tensor *x, genreg_tensor *g)
+{
+    if (!genreg__wants(x) || !g || genreg__halted(s->c)) return;
+    if (!genreg__same_shape(x, g)) g = genreg_sum_to(s->c, g, x->rank, x->shape); /* x was broadcast */
+    if (!g) return;
+    if (s->recorded) genreg__give_recorded(s, x, g);
+    else genreg__give_direct(s, x, g);
+}
+
+/* ---- both ------------------------------------------------------------------------------------------------ */
+
+/* Marks every tensor between xs and y. Views need their base, so that their adjoints have a place to meet. */
+static void genreg__mark_needed(genreg_ctx *c, const genreg_tensor *y, genreg_tensor *const *xs, int n)
+{
+    ptrdiff_t at;
+    int i;
+    for (i = 0; i < n; i++) xs[i]->needed = genreg__view_base(xs[i])->needed = 1;
+    for (at = 0; at <= y->node; at++) {
+        genreg_tensor *t = c->tape[at];
+        for (i = 0; i < t->inputs && !t->needed; i++)
+            t->needed = t->in[i] && t->in[i]->needed;
+    }
+}
+
+static void genreg__unmark(genreg_ctx *c, const genreg_tensor *y, genreg_tensor *const *xs, int n)
+{
+    ptrdiff_t at;
+    int i;
+    for (at = 0; at <= y->node; at++) {
+        c->tape[at]->needed = 0;
+        c->tape[at]->adjoint = NULL;
+    }
+    for (i = 0; i < n; i++) {
+        genreg_tensor *base = genreg__view_base(xs[i]);
+        xs[i]->needed = base->needed = 0;
+        xs[i]->adjoint = base->adjoint = NULL;
+    }
+}
+
+static int genreg__can_sweep(genreg_ctx *c, const char *name, const genreg_tensor *y, const genreg_tensor *seed, genreg_tensor *const *xs, int n)
+{
+    int i;
+    if (!genreg__ready(c, name, y, y)) return 0;
+    if (!seed && y->size != 1) genreg__fail(c, GENREG_ERROR_SHAPE, "%s: without a seed y must be a scalar, and it is %t", name, y);
+    else if (seed && !genreg__same_shape(seed, y)) genreg__fail(c, GENREG_ERROR_SHAPE, "%s: seed %t for y %t", name, seed, y);
+    else if (!y->tracked) genreg__fail(c, GENREG_ERROR_ARGUMENT, "%s: y was computed from constants only; make its inputs with genreg_variable", name);
+    for (i = 0; i < n && genreg__ready(c, name, xs[i], xs[i]); i++)
+        if (!xs[i]->tracked) genreg__fail(c, GENREG_ERROR_ARGUMENT, "%s: x number %d, %t, is a constant; make it with genreg_variable", name, i, xs[i]);
+    return c->status == GENREG_OK;
+}
+
+static int genreg__has_rule(genreg__sweep *s, const genreg_tensor *t)
+{
+    if (t->op->rule) return 1;
+    genreg__fail(s->c, GENREG_ERROR_NO_RULE, "%s has no derivative", t->op->name);
+    return 0;
+}
+
+GENREG__API int genreg_grad(genreg_ctx *c, genreg_tensor *y, genreg_tensor *seed, genreg_tensor *const *xs, int n, genreg_tensor **grads)
+{
+    genreg__sweep s;
+    genreg_place p;
+    ptrdiff_t at;
+    int i;
+    for (i = 0; grads && i < n; i++) grads[i] = NULL;
+    if (!genreg__can_sweep(c, "grad", y, seed, xs, n)) return 0;
+    memset(&s, 0, sizeof s);
+    s.c = c;
+    s.recorded = 1;
+    p = genreg__arena_mark(&c->sweep_arena);
+    genreg__mark_needed(c, y, xs, n);
+    genreg__give(&s, y, seed ? seed : genreg_full(c, y->rank, y->shape, 1));
+    for (at = y->node; at >= 0 && !genreg__halted(c); at--) {
+        genreg_tensor *t = c->tape[at], *dt;
+        if (!t->needed || !t->adjoint || t->op == &genreg__view_op) continue;
+        dt = genreg__whole_adjoint(&s, t);
+        if (dt && genreg__has_rule(&s, t)) t->op->rule(&s, t, dt);
+    }
+    for (i = 0; i < n && !genreg__halted(c); i++) {
+        genreg_tensor *base = genreg__view_base(xs[i]), *whole = genreg__whole_adjoint(&s, base);
+        if (!whole) grads[i] = genreg_constant(c, xs[i]->rank, xs[i]->shape, NULL);
+        else grads[i] = xs[i] == base ? whole : genreg_view(c, whole, genreg__view_offset(xs[i]), xs[i]->rank, xs[i]->shape);
+    }
+    genreg__unmark(c, y, xs, n);
+    genreg__arena_release(&c->sweep_arena, p);
+    return !genreg__halted(c);
+}
+
+GENREG__API int genreg_gradient_into(genreg_ctx *c, genreg_tensor *y, genreg_tensor *seed, genreg_tensor *const *xs, int n, genreg_real *const *out)
+{
+    genreg__sweep s;
+    genreg_place p, tape;
+    ptrdiff_t at;
+    int i, recording;
+    if (!genreg__can_sweep(c, "gradient_into", y, seed, xs, n)) return 0;
+    memset(&s, 0, sizeof s);
+    s.c = c;
+    p = genreg__arena_mark(&c->sweep_arena);
+    tape = genreg_mark(c);
+    recording = c->recording;
+    c->recording = 0;
+    genreg__mark_needed(c, y, xs, n);
+    for (i = 0; i < n; i++) { /* the adjoint of a leaf is built where the caller wants it */
+        genreg_tensor *x = xs[i];
+        if (x->node < 0 && !x->adjoint && genreg__adjoint_of(&s, x)) x->adjoint->memory = out[i];
+    }
+    genreg__give(&s, y, seed ? seed : genreg_full(c, y->rank, y->shape, 1));
+    genreg_release(c, tape);
+    for (at = y->node; at >= 0 && !genreg__halted(c); at--) {
+        genreg_tensor *t = c->tape[at];
+        int is_x = 0;
+        if (!t->needed || !t->adjoint || t->op == &genreg__view_op) continue;
+        genreg__fill_gaps(&s, t->adjoint, t->size);
+        for (i = 0; i < n; i++) is_x |= genreg__view_base(xs[i]) == t;
+        if (genreg__halted(c) || !genreg__has_rule(&s, t)) break;
+        if (t->op->direct && !is_x) t->op->direct(&s, t, t->adjoint->memory); /* it may overwrite dy */
+        else {
+            genreg_tensor *dt = genreg__tensor(c, "gradient_into", t->rank, t->shape, t->adjoint->memory);
+            if (dt) t->op->rule(&s, t, dt);
+        }
+        genreg_release(c, tape);
+        if (!is_x) genreg__hand_on(&s, t->adjoint);
+    }
+    for (i = 0; i < n && !genreg__halted(c); i++) {
+        genreg_tensor *base = genreg__view_base(xs[i]);
+        ptrdiff_t offset = genreg__view_offset(xs[i]);
+        size_t bytes = (size_t)xs[i]->size * sizeof(genreg_real);
+        if (!base->adjoint || !base->adjoint->memory) { memset(out[i], 0, bytes); continue; }
+        genreg__fill_gaps(&s, base->adjoint, base->size);
+        if (base->adjoint->memory + offset != out[i]) memcpy(out[i], base->adjoint->memory + offset, bytes);
+    }
+    genreg__unmark(c, y, xs, n);
+    c->recording = recording;
+    genreg__arena_release(&c->sweep_arena, p);
+    return !genreg__halted(c);
+}
+
+/* ----------------------------------------------------------------------------------------------------
+   Owns labelled samples in memory: subsets, splits, label noise, and the batches that losses see.
+*/
+// >>data
+
+static uint64_t genreg__fnv1a(uint64_t hash, const void *data, size_t bytes)
+{
+    const unsigned char *p = (const unsigned char *)data;
+    size_t i;
+    for (i = 0; i < bytes; i++) hash = (hash ^ p[i]) * 1099511628211u;
+    return hash;
+}
+
+/* Integers enter the sum byte by byte from the low one, so that it is the same on every machine. */
+static uint64_t genreg__fnv1a_int(uint64_t hash, int value)
+{
+    unsigned char bytes[4];
+    int i;
+    for (i = 0; i < 4; i++) bytes[i] = (unsigned char)((unsigned)value >> (8 * i) & 255u);
+    return genreg__fnv1a(hash, bytes, sizeof bytes);
+}
+
+static void genreg__set_name(char *to, size_t room, const char *name)
+{
+    size_t at = 0;
+    to[0] = 0;
+    genreg__put(to, room, &at, name);
+}
+
+static uint64_t genreg__labels_checksum(const genreg_dataset *d)
+{
+    uint64_t hash = genreg__fnv1a_int(d->checksum, d->n);
+    int i;
+    for (i = 0; i < d->n; i++) hash = genreg__fnv1a_int(hash, d->labels[i]);
+    for (i = 0; d->rows && i < d->n; i++) hash = genreg__fnv1a_int(hash, d->rows[i]);
+    return hash;
+}
+
+static genreg_dataset genreg__dataset(genreg_ctx *c, const int *labels, int n, int rank, const int *shape, int classes)
+{
+    genreg_dataset d;
+    int i;
+    memset(&d, 0, sizeof d);
+    if (genreg__halted(c)) return d;
+    if (n < 1 || classes < 1 || rank < 1 || rank > 3 || !labels) {
+        genreg__fail(c, GENREG_ERROR_ARGUMENT, "dataset: %d samples of rank %d with %d classes; at least one sample, rank 1 to 3 and labels are needed", n, rank, classes);
+        return d;
+    }
+    if (genreg__shape_size(c, "dataset", rank, shape) < 0) return d;
+    if (genreg__shape_size(c, "dataset", rank, shape) > INT_MAX) {
+        genreg__fail(c, GENREG_ERROR_ARGUMENT, "dataset: a sample has more values than an int counts");
+        return d;
+    }
+    if (!genreg__index_fits(c, "dataset: label", labels, n, classes)) return d;
+    d.n = n;
+    d.rank = rank;
+    d.features = (int)genreg__shape_size(c, "dataset", rank, shape);
+    memcpy(d.shape, shape, (size_t)rank * sizeof *shape);
+    d.classes = classes;
+    d.labels = labels;
+    for (i = 0; i < 4; i++) d.std[i] = 1;
+    return d;
+}
+
+static int genreg__channels(const genreg_dataset *d) { return d->rank == 3 ? d->shape[2] : 1; }
+
+GENREG__API genreg_dataset genreg_dataset_bytes(genreg_ctx *c, const unsigned char *pixels, const int *labels, int n, int rank, const int *shape,
+                                                int classes, const float *mean, const float *std)
+{
+    genreg_dataset d = genreg__dataset(c, labels, n, rank, shape, classes);
+    int i;
+    if (!d.n) return d;
+    if (!pixels || genreg__channels(&d) > 4) {
+        genreg__fail(c, GENREG_ERROR_ARGUMENT, "dataset: no pixels, or more than 4 channels");
+        memset(&d, 0, sizeof d);
+        return d;
+    }
+    d.bytes = pixels;
+    for (i = 0; i < genreg__channels(&d); i++) {
+        d.mean[i] = mean ? mean[i] : 0;
+        d.std[i] = std ? std[i] : 1;
+        if (!(d.std[i] > 0)) {
+            genreg__fail(c, GENREG_ERROR_ARGUMENT, "dataset: the standard deviation of channel %d is %g", i, (double)d.std[i]);
+            memset(&d, 0, sizeof d);
+            return d;
+        }
+    }
+    d.checksum = genreg__fnv1a(14695981039346656037u, pixels, (size_t)n * (size_t)d.features);
+    d.checksum = genreg__labels_checksum(&d);
+    return d;
+}
+
+GENREG__API genreg_dataset genreg_dataset_reals(genreg_ctx *c, const genreg_real *values, const int *labels, int n, int rank, const int *shape, int classes)
+{
+    genreg_dataset d = genreg__dataset(c, labels, n, rank, shape, classes);
+    if (!d.n) return d;
+    if (!values) {
+        genreg__fail(c, GENREG_ERROR_ARGUMENT, "dataset: no values");
+        memset(&d, 0, sizeof d);
+        return d;
+    }
+    d.reals = values;
+    d.checksum = genreg__fnv1a(14695981039346656037u, values, (size_t)n * (size_t)d.features * sizeof *values);
+    d.checksum = genreg__labels_checksum(&d);
+    return d;
+}
+
+static int genreg__has_samples(genreg_ctx *c, const char *name, const genreg_dataset *d)
+{
+    if (genreg__halted(c)) return 0;
+    if (d && d->n > 0) return 1;
+    genreg__fail(c, GENREG_ERROR_ARGUMENT, "%s: the dataset is empty", name);
+    return 0;
+}
+
+/* The samples order[0 ... n-1] of d as a set of its own: rows and labels are copied, samples are shared. */
+static genreg_dataset genreg__subset(genreg_ctx *c, const genreg_dataset *d, const int *order, int n)
+{
+    genreg_dataset s = *d;
+    int *rows = (int *)genreg__keep(c, 2 * (size_t)n, sizeof *rows), *labels = rows ? rows + n : NULL, i;
+    if (!rows) {
+        memset(&s, 0, sizeof s);
+        return s;
+    }
+    for (i = 0; i < n; i++) {
+        rows[i] = d->rows ? d->rows[order[i]] : order[i];
+        labels[i] = d->labels[order[i]];
+    }
+    s.n = n;
+    s.rows = rows;
+    s.labels = labels;
+    s.checksum = genreg__labels_checksum(&s);
+    return s;
+}
+
+/* n ints that the caller unkeeps. */
+static int *genreg__order(genreg_ctx *c, int n, int random, uint64_t seed, uint64_t stream)
+{
+    int *order = (int *)genreg__keep(c, (size_t)n, sizeof *order), i;
+    if (order && random) genreg_permutation(order, n, seed, stream);
+    for (i = 0; order && !random && i < n; i++) order[i] = i;
+    return order;
+}
+
+static genreg_dataset genreg__some(genreg_ctx *c, const char *name, const genreg_dataset *d, int n, int random, uint64_t seed)
+{
+    genreg_dataset s;
+    int *order;
+    memset(&s, 0, sizeof s);
+    if (!genreg__has_samples(c, name, d)) return s;
+    if (n < 1) {
+        genreg__fail(c, GENREG_ERROR_ARGUMENT, "%s: %d samples", name, n);
+        return s;
+    }
+    order = genreg__order(c, d->n, random, seed, GENREG__STREAM(GENREG__DRAW_SUBSET, 0));
+    if (order) s = genreg__subset(c, d, order, GENREG__MIN(n, d->n));
+    genreg__unkeep(order);
+    return s;
+}
+
+GENREG__API genreg_dataset genreg_first(genreg_ctx *c, const genreg_dataset *d, int n) { return genreg__some(c, "first", d, n, 0, 0); }
+GENREG__API genreg_dataset genreg_sample(genreg_ctx *c, const genreg_dataset *d, int n, uint64_t seed) { return genreg__some(c, "sample", d, n, 1, seed); }
+
+GENREG__API void genreg_split(genreg_ctx *c, const genreg_dataset *d, double fraction, uint64_t seed, genreg_dataset *a, genreg_dataset *b)
+{
+    int *order, *chosen, n_a = 0, n_b = 0, class_, i;
+    memset(a, 0, sizeof *a);
+    memset(b, 0, sizeof *b);
+    if (!genreg__has_samples(c, "split", d)) return;
+    if (!(fraction >= 0 && fraction <= 1)) {
+        genreg__fail(c, GENREG_ERROR_ARGUMENT, "split: the fraction %g is not in [0, 1]", fraction);
+        return;
+    }
+    order = genreg__order(c, d->n, 1, seed, GENREG__STREAM(GENREG__DRAW_SPLIT, 0));
+    chosen = (int *)genreg__keep(c, (size_t)d->n, sizeof *chosen); /* a's from the front, b's from the back */
+    for (class_ = 0; order && chosen && class_ < d->classes; class_++) {
+        int count = 0, take;
+        for (i = 0; i < d->n; i++) count += d->labels[i] == class_;
+        take = (int)floor(fraction * count + 0.5);
+        for (i = 0; i < d->n; i++)
+            if (d->labels[order[i]] == class_) {
+                if (take-- > 0) chosen[n_a++] = order[i];
+                else chosen[d->n - ++n_b] = order[i];
+            }
+    }
+    if (order && chosen && n_a) *a = genreg__subset(c, d, chosen, n_a);
+    if (order && chosen && n_b) *b = genreg__subset(c, d, chosen + n_a, n_b);
+    genreg__unkeep(order);
+    genreg__unkeep(chosen);
+}
+
+GENREG__API genreg_dataset genreg_label_noise(genreg_ctx *c, const genreg_dataset *d, double p, uint64_t seed)
+{
+    genreg_dataset s;
+    int *labels, i;
+    memset(&s, 0, sizeof s);
+    if (!genreg__has_samples(c, "label_noise", d)) return s;
+    if (!(p >= 0 && p <= 1) || (p > 0 && d->classes < 2)) {
+        genreg__fail(c, GENREG_ERROR_ARGUMENT, "label_noise: probability %g with %d classes; it must be in [0, 1], with two classes or more", p, d->classes);
+        return s;
+    }
+    labels = (int *)genreg__keep(c, (size_t)d->n, sizeof *labels);
+    if (!labels) return s;
+    for (i = 0; i < d->n; i++) {
+        uint64_t stream = GENREG__STREAM(GENREG__DRAW_NOISE, 0);
+        labels[i] = d->labels[i];
+        if (genreg_uniform(seed, stream, 2 * (uint64_t)i) < p)
+            labels[i] = (labels[i] + 1 + (int)(genreg_uniform(seed, stream, 2 * (uint64_t)i + 1) * (d->classes - 1))) % d->classes;
+    }
+    s = *d;
+    s.labels = labels;
+    s.checksum = genreg__labels_checksum(&s);
+    return s;
+}
+
+typedef struct genreg__fetch_job { const genreg_dataset *d; const int *order; int first; genreg_real *x; } genreg__fetch_job;
+
+static void genreg__fetch_range(void *arg, ptrdiff_t first, ptrdiff_t last)
+{
+    const genreg__fetch_job *j = (const genreg__fetch_job *)arg;
+    const genreg_dataset *d = j->d;
+    int channels = genreg__channels(d), k;
+    ptrdiff_t r, i;
+    genreg_real value[4][256]; /* each byte's normalised value */
+    for (k = 0; d->bytes && k < channels; k++)
+        for (i = 0; i < 256; i++) value[k][i] = (genreg_real)(((double)i / 255.0 - (double)d->mean[k]) / (double)d->std[k]);
+    for (r = first; r < last; r++) {
+        int sample = j->order ? j->order[r] : j->first + (int)r;
+        ptrdiff_t from = (ptrdiff_t)(d->rows ? d->rows[sample] : sample) * d->features;
+        genreg_real *x = j->x + r * d->features;
+        if (d->reals) memcpy(x, d->reals + from, (size_t)d->features * sizeof *x);
+        else if (channels == 1)
+            for (i = 0; i < d->features; i++) x[i] = value[0][d->bytes[from + i]];
+        else
+            for (i = 0; i < d->features; i++) x[i] = value[i % channels][d->bytes[from + i]];
+    }
+}
+
+GENREG__API genreg_batch genreg_get_batch(genreg_ctx *c, const genreg_dataset *d, const int *order, int first, int n)
+{
+    genreg_batch b;
+    genreg__fetch_job j;
+    int shape[4], *labels, i;
+    memset(&b, 0, sizeof b);
+    if (!genreg__has_samples(c, "get_batch", d)) return b;
+    if (n < 1 || (!order && (first < 0 || first > d->n - n)) || (order && !genreg__index_fits(c, "get_batch", order, n, d->n))) {
+        genreg__fail(c, GENREG_ERROR_ARGUMENT, "get_batch: %d samples from %d on, of %d", n, first, d->n);
+        return b;
+    }
+    shape[0] = n;
+    for (i = 0; i < d->rank; i++) shape[i + 1] = d->shape[i];
+    b.x = genreg__tensor(c, "get_batch", d->rank + 1, shape, NULL);
+    labels = b.x ? (int *)genreg__take(c, &c->tape_arena, (size_t)n, sizeof *labels) : NULL;
+    if (!labels) {
+        b.x = NULL;
+        return b;
+    }
+    j.d = d; j.order = order; j.first = first; j.x = b.x->data;
+    genreg__split_range(&c->exec, n, 1, b.x->size >= 2 * GENREG__SERIAL, genreg__fetch_range, &j);
+    for (i = 0; i < n; i++) labels[i] = d->labels[order ? order[i] : first + i];
+    b.labels = labels;
+    b.n = n;
+    b.classes = d->classes;
+    return b;
+}
+
+/* ----------------------------------------------------------------------------------------------------
+   Owns models: stacks of layers over one flat parameter vector, their initialisation, forward passes and scores.
+*/
+// >>model
+
+typedef struct genreg__layer genreg__layer;
+typedef struct genreg__layer_kind {
+    const char *name; /* as checkpoints spell it */
+    genreg_tensor *(*forward)(genreg_model *m, int layer, genreg_tensor *theta, genreg_tensor *x, const genreg_pass *pass, int fuse_relu);
+} genreg__layer_kind;
+
+struct genreg__layer {
+    const genreg__layer_kind *kind;
+    int first_parameter;          /* index into the model's list, -1 without parameters */
+    int in_rank, in_shape[3];     /* of one sample */
+    int out_rank, out_shape[3];
+    int image[3];                 /* for linear: height, width, channels of what was flattened before it, or 0 */
+    double p;                     /* of dropout */
+    double scale;                 /* of NTK parametrisation, else 1 */
+    char scope[24];               /* of parameter names, if one begins here */
+};
+
+GENREG__API genreg_model *genreg_model_create(genreg_ctx *c, int rank, const int *shape)
+{
+    genreg_model *m;
+    if (genreg__halted(c)) return NULL;
+    if (rank < 1 || rank > 3) {
+        genreg__fail(c, GENREG_ERROR_SHAPE, "model: a sample of rank %d; [features] or [height,width,channels] is possible", rank);
+        return NULL;
+    }
+    if (genreg__shape_size(c, "model", rank, shape) < 0) return NULL;
+    m = (genreg_model *)genreg__keep(c, 1, sizeof *m);
+    if (!m) return NULL;
+    m->layers = (genreg__layer *)genreg__keep(c, 1, sizeof *m->layers); /* layer 0's input is the model's; grown with each layer */
+    if (!m->layers) { genreg__unkeep(m); return NULL; }
+    m->ctx = c;
+    m->layer_capacity = 1;
+    m->layers[0].in_rank = rank;
+    memcpy(m->layers[0].in_shape, shape, (size_t)rank * sizeof *shape);
+    return m;
+}
+
+GENREG__API void genreg_model_free(genreg_model *m)
+{
+    if (!m) return;
+    genreg__unkeep(m->theta);
+    genreg__unkeep(m->state);
+    genreg__unkeep(m->parameters);
+    genreg__unkeep(m->layers);
+    genreg__unkeep(m);
+}
+
+/* The next layer, its input shape filled in; NULL with the error set. One spare entry behind the last holds the shape that follows. */
+static genreg__layer *genreg__new_layer(genreg_model *m, const genreg__layer_kind *kind)
+{
+    genreg__layer *l, *grown;
+    if (!m || genreg__halted(m->ctx)) return NULL;
+    if (m->theta) {
+        genreg__fail(m->ctx, GENREG_ERROR_ARGUMENT, "layer %s: the model is laid out already; add layers before genreg_init", kind->name);
+        return NULL;
+    }
+    if (m->layer_count + 1 >= m->layer_capacity) {
+        int capacity = 2 * m->layer_capacity + 6;
+        grown = (genreg__layer *)genreg__keep(m->ctx, (size_t)capacity, sizeof *grown);
+        if (!grown) return NULL;
+        memcpy(grown, m->layers, (size_t)(m->layer_count + 1) * sizeof *grown);
+        genreg__unkeep(m->layers);
+        m->layers = grown;
+        m->layer_capacity = capacity;
+    }
+    l = &m->layers[m->layer_count];
+    l->kind = kind;
+    l->first_parameter = -1;
+    l->scale = 1;
+    if (m->scope_start == m->layer_count) memcpy(l->scope, m->scope, sizeof l->scope);
+    l->out_rank = l->in_rank;
+    memcpy(l->out_shape, l->in_shape, sizeof l->out_shape);
+    return l;
+}
+
+static void genreg__layer_done(genreg_model *m)
+{
+    genreg__layer *l = &m->layers[m->layer_count++];
+    memset(l + 1, 0, sizeof l[1]);
+    l[1].in_rank = l->out_rank;
+    memcpy(l[1].in_shape, l->out_shape, sizeof l->out_shape);
+}
+
+/* Adds a parameter to the layer in hand; theta is laid out by genreg_init. */
+static genreg_parameter *genreg__new_parameter(genreg_model *m, int kind, const char *suffix, int rank, const int *shape, int fan_in, int fan_out)
+{
+    genreg_parameter *p, *previous;
+    size_t at = 0;
+    int i;
+    if (m->parameter_count == m->parameter_capacity) {
+        int capacity = 2 * m->parameter_capacity + 8;
+        genreg_parameter *grown = (genreg_parameter *)genreg__keep(m->ctx, (size_t)capacity, sizeof *grown);
+        if (!grown) return NULL;
+        if (m->parameter_count) memcpy(grown, m->parameters, (size_t)m->parameter_count * sizeof *grown);
+        genreg__unkeep(m->parameters);
+        m->parameters = grown;
+        m->parameter_capacity = capacity;
+    }
+    p = &m->parameters[m->parameter_count];
+    previous = m->parameter_count ? p - 1 : NULL;
+    memset(p, 0, sizeof *p);
+    genreg__put(p->name, sizeof p->name, &at, m->scope);
+    if (at) genreg__put(p->name, sizeof p->name, &at, ".");
+    genreg__put_integer(p->name, sizeof p->name, &at, m->layer_count - m->scope_start);
+    genreg__put(p->name, sizeof p->name, &at, suffix);
+    p->layer = m->layer_count;
+    p->kind = kind;
+    p->offset = previous ? previous->offset + previous->size : 0;
+    p->size = 1;
+    p->rank = rank;
+    for (i = 0; i < rank; i++) {
+        p->shape[i] = shape[i];
+        if (p->size > (INT_MAX - p->offset) / shape[i]) {
+            genreg__fail(m->ctx, GENREG_ERROR_ARGUMENT, "model: more parameters than an int counts");
+            return NULL;
+        }
+        p->size *= shape[i];
+    }
+    p->fan_in = fan_in;
+    p->fan_out = fan_out;
+    m->parameter_count++;
+    return p;
+}
+
+GENREG__API void genreg_model_scope(genreg_model *m, const char *scope)
+{
+    if (!m || genreg__halted(m->ctx)) return;
+    if (strlen(scope) >= sizeof m->scope) {
+        genreg__fail(m->ctx, GENREG_ERROR_ARGUMENT, "model_scope: \"%s\" is longer than %d letters", scope, (int)sizeof m->scope - 1);
+        return;
+    }
+    genreg__set_name(m->scope, sizeof m->scope, scope);
+    m->scope_start = m->layer_count;
+}
+
+/* A parameter of a layer as a view of theta. */
+static genreg_tensor *genreg__parameter_view(genreg_model *m, genreg_tensor *theta, int index)
+{
+    const genreg_parameter *p = &m->parameters[index];
+    return genreg_view(m->ctx, theta, p->offset, p->rank, p->shape);
+}
+
+/* ---- linear -------------------------------------------------------------------------------------------- */
+
+static genreg_tensor *genreg__linear_forward(genreg_model *m, int layer, genreg_tensor *theta, genreg_tensor *x, const genreg_pass *pass, int fuse_relu)
+{
+    const genreg__layer *l = &m->layers[layer];
+    genreg_tensor *w = genreg__parameter_view(m, theta, l->first_parameter), *b = genreg__parameter_view(m, theta, l->first_parameter + 1);
+    (void)pass;
+    if (!w || !b) return NULL;
+    return genreg_affine(m->ctx, x, w, b, fuse_relu);
+}
+static const genreg__layer_kind genreg__linear_kind = { "linear", genreg__linear_forward };
+
+GENREG__API void genreg_layer_linear(genreg_model *m, int out)
+{
+    genreg__layer *l = genreg__new_layer(m, &genreg__linear_kind);
+    int shape[2], i;
+    if (!l) return;
+    if (l->in_rank != 1 || out < 1) {
+        genreg__fail(m->ctx, GENREG_ERROR_SHAPE, l->in_rank != 1 ? "layer linear: its input has %d axes; put a flatten layer before it" : "layer linear: %d outputs",
+                     l->in_rank != 1 ? l->in_rank : out);
+        return;
+    }
+    if (m->layer_count && m->layers[m->layer_count - 1].in_rank == 3)
+        for (i = 0; i < 3; i++) l->image[i] = m->layers[m->layer_count - 1].in_shape[i];
+    shape[0] = l->in_shape[0];
+    shape[1] = out;
+    l->first_parameter = m->parameter_count;
+    if (!genreg__new_parameter(m, GENREG_WEIGHT, ".weight", 2, shape, shape[0], out) || !genreg__new_parameter(m, GENREG_BIAS, ".bias", 1, shape + 1, shape[0], out))
+        return;
+    l->out_shape[0] = out;
+    genreg__layer_done(m);
+}
+
+/* ---- relu, tanh, sigmoid, flatten, dropout ---------------------------------------------------------------- */
+
+static genreg_tensor *genreg__relu_forward(genreg_model *m, int layer, genreg_tensor *theta, genreg_tensor *x, const genreg_pass *pass, int fuse_relu)
+{
+    (void)layer; (void)theta; (void)pass; (void)fuse_relu;
+    return genreg_relu(m->ctx, x);
+}
+static genreg_tensor *genreg__tanh_forward(genreg_model *m, int layer, genreg_tensor *theta, genreg_tensor *x, const genreg_pass *pass, int fuse_relu)
+{
+    (void)layer; (void)theta; (void)pass; (void)fuse_relu;
+    return genreg_tanh(m->ctx, x);
+}
+static genreg_tensor *genreg__sigmoid_forward(genreg_model *m, int layer, genreg_tensor *theta, genreg_tensor *x, const genreg_pass *pass, int fuse_relu)
+{
+    (void)layer; (void)theta; (void)pass; (void)fuse_relu;
+    return genreg_sigmoid(m->ctx, x);
+}
+static genreg_tensor *genreg__flatten_forward(genreg_model *m, int layer, genreg_tensor *theta, genreg_tensor *x, const genreg_pass *pass, int fuse_relu)
+{
+    int shape[2];
+    (void)theta; (void)pass; (void)fuse_relu;
+    shape[0] = x->shape[0];
+    shape[1] = m->layers[layer].out_shape[0];
+    return genreg_reshape(m->ctx, x, 2, shape);
+}
+static genreg_tensor *genreg__dropout_forward(genreg_model *m, int layer, genreg_tensor *theta, genreg_tensor *x, const genreg_pass *pass, int fuse_relu)
+{
+    (void)theta; (void)fuse_relu;
+    if (!pass || !pass->training) return x;
+    return genreg_dropout(m->ctx, x, m->layers[layer].p, pass->seed, GENREG__STREAM(GENREG__DRAW_DROPOUT, (uint64_t)layer << 36 | (pass->step & 0xfffffffffu)));
+}
+static const genreg__layer_kind genreg__relu_kind = { "relu", genreg__relu_forward };
+static const genreg__layer_kind genreg__tanh_kind = { "tanh", genreg__tanh_forward };
+static const genreg__layer_kind genreg__sigmoid_kind = { "sigmoid", genreg__sigmoid_forward };
+static const genreg__layer_kind genreg__flatten_kind = { "flatten", genreg__flatten_forward };
+static const genreg__layer_kind genreg__dropout_kind = { "dropout", genreg__dropout_forward };
+
+GENREG__API void genreg_layer_relu(genreg_model *m) { if (genreg__new_layer(m, &genreg__relu_kind)) genreg__layer_done(m); }
+GENREG__API void genreg_layer_tanh(genreg_model *m) { if (genreg__new_layer(m, &genreg__tanh_kind)) genreg__layer_done(m); }
+GENREG__API void genreg_layer_sigmoid(genreg_model *m) { if (genreg__new_layer(m, &genreg__sigmoid_kind)) genreg__layer_done(m); }
+
+GENREG__API void genreg_layer_flatten(genreg_model *m)
+{
+    genreg__layer *l = genreg__new_layer(m, &genreg__flatten_kind);
+    ptrdiff_t size = l ? genreg__shape_size(m->ctx, "layer flatten", l->in_rank, l->in_shape) : -1;
+    if (size < 0) return;
+    if (size > INT_MAX) {
+        genreg__fail(m->ctx, GENREG_ERROR_ARGUMENT, "layer flatten: more values than an int counts");
+        return;
+    }
+    l->out_rank = 1;
+    l->out_shape[0] = (int)size;
+    genreg__layer_done(m);
+}
+
+GENREG__API void genreg_layer_dropout(genreg_model *m, double p)
+{
+    genreg__layer *l = genreg__new_layer(m, &genreg__dropout_kind);
+    if (!l) return;
+    if (!(p >= 0 && p < 1)) {
+        genreg__fail(m->ctx, GENREG_ERROR_ARGUMENT, "layer dropout: p = %g is not in [0, 1)", p);
+        return;
+    }
+    l->p = p;
+    genreg__layer_done(m);
+}
+
+/* ---- initialisation ------------------------------------------------------------------------------------------ */
+
+/* A rank-1 tensor that outlives marks, with its values behind it. */
+static genreg_tensor *genreg__kept_vector(genreg_ctx *c, ptrdiff_t n)
+{
+    size_t head = (sizeof(genreg_tensor) + GENREG__ALIGN - 1) / GENREG__ALIGN * GENREG__ALIGN, bytes;
+    genreg_tensor *x;
+    if (!genreg__times((size_t)n, sizeof(genreg_real), &bytes) || bytes > (size_t)PTRDIFF_MAX - head) {
+        genreg__fail(c, GENREG_ERROR_ARGUMENT, "a vector of %z values is more than this machine can address", n);
+        return NULL;
+    }
+    x = (genreg_tensor *)genreg__keep(c, 1, head + bytes);
+    if (!x) return NULL;
+    x->data = (genreg_real *)(void *)((char *)x + head);
+    x->size = n;
+    x->rank = 1;
+    x->shape[0] = (int)n;
+    x->node = -1;
+    return x;
+}
+
+static void genreg__draw_parameter(genreg_model *m, int index, genreg_scheme scheme, uint64_t seed)
+{
+    const genreg_parameter *p = &m->parameters[index];
+    genreg__layer *l = &m->layers[p->layer];
+    genreg_real *w = m->theta->data + p->offset;
+    uint64_t stream = GENREG__STREAM(GENREG__DRAW_INIT, index);
+    int followed_by_relu = p->layer + 1 < m->layer_count && m->layers[p->layer + 1].kind == &genreg__relu_kind;
+    double bound = 0, deviation = 0;
+    ptrdiff_t i;
+    l->scale = scheme == GENREG_INIT_NTK ? sqrt((followed_by_relu ? 2.0 : 1.0) / p->fan_in) : 1.0;
+    if (scheme == GENREG_INIT_PYTORCH) bound = 1 / sqrt((double)p->fan_in);
+    else if (p->kind == GENREG_BIAS) bound = 0;
+    else if (scheme == GENREG_INIT_XAVIER) bound = sqrt(6.0 / ((double)p->fan_in + p->fan_out));
+    else deviation = scheme == GENREG_INIT_NTK ? 1.0 : sqrt(2.0 / p->fan_in);
+    if (deviation > 0) {
+        genreg_normal_fill(w, p->size, seed, stream);
+        for (i = 0; i < p->size; i++) w[i] *= (genreg_real)deviation;
+    } else {
+        for (i = 0; i < p->size; i++) w[i] = bound > 0 ? (genreg_real)(bound * (2 * genreg_uniform(seed, stream, (uint64_t)i) - 1)) : 0;
+    }
+}
+
+GENREG__API void genreg_init(genreg_model *m, genreg_scheme scheme, uint64_t seed)
+{
+    const genreg_parameter *last;
+    int i;
+    if (!m || genreg__halted(m->ctx)) return;
+    if (!m->parameter_count) {
+        genreg__fail(m->ctx, GENREG_ERROR_ARGUMENT, "init: the model has no parameters; add layers first");
+        return;
+    }
+    if ((int)scheme < 0 || scheme >= GENREG_INIT_COUNT) {
+        genreg__fail(m->ctx, GENREG_ERROR_ARGUMENT, "init: no scheme has the number %d", (int)scheme);
+        return;
+    }
+    last = &m->parameters[m->parameter_count - 1];
+    if (!m->theta) {
+        m->theta = genreg__kept_vector(m->ctx, last->offset + last->size);
+        if (!m->theta) return;
+        m->theta->tracked = 1;
+    }
+    for (i = 0; i < m->parameter_count; i++) genreg__draw_parameter(m, i, scheme, seed);
+    m->scheme = scheme;
+    m->seed = seed;
+}
+
+GENREG__API genreg_model *genreg_mlp(genreg_ctx *c, const int *sizes, int n)
+{
+    genreg_model *m;
+    int i;
+    if (genreg__halted(c)) return NULL;
+    if (n < 2 || !sizes) {
+        genreg__fail(c, GENREG_ERROR_ARGUMENT, "mlp: %d sizes; it takes at least an input and an output", n);
+        return NULL;
+    }
+    m = genreg_model_create(c, 1, sizes);
+    for (i = 1; i < n; i++) {
+        genreg_layer_linear(m, sizes[i]);
+        if (i + 1 < n) genreg_layer_relu(m);
+    }
+    genreg_init(m, GENREG_INIT_PYTORCH, 0);
+    if (!genreg__halted(c)) return m;
+    genreg_model_free(m);
+    return NULL;
+}
+
+/* ---- forward pass and scores ------------------------------------------------------------------------------------- */
+
+static int genreg__model_ready(genreg_model *m, const char *name)
+{
+    if (!m || genreg__halted(m->ctx)) return 0;
+    if (m->theta) return 1;
+    genreg__fail(m->ctx, GENREG_ERROR_ARGUMENT, "%s: the model has no parameters yet; call genreg_init after adding its layers", name);
+    return 0;
+}
+
+GENREG__API genreg_tensor *genreg_forward(genreg_model *m, genreg_tensor *theta, genreg_tensor *x, const genreg_pass *pass)
+{
+    genreg_ctx *c = m ? m->ctx : NULL;
+    genreg_trace *trace = pass ? pass->trace : NULL;
+    int i, shape[4];
+    ptrdiff_t size = 1;
+    if (!genreg__model_ready(m, "forward") || !genreg__ready(c, "forward", x, x)) return NULL;
+    if (!theta) theta = genreg_detach(c, m->theta);
+    if (theta && theta->size != m->theta->size) {
+        genreg__fail(c, GENREG_ERROR_SHAPE, "forward: theta %t for a model of %z parameters", theta, m->theta->size);
+        return NULL;
+    }
+    for (i = 0; i < m->layers[0].in_rank; i++) {
+        shape[i + 1] = m->layers[0].in_shape[i];
+        size *= shape[i + 1];
+    }
+    if (x->rank < 1 || x->size != x->shape[0] * size) {
+        genreg__fail(c, GENREG_ERROR_SHAPE, "forward: %t for a model whose samples have %z values", x, size);
+        return NULL;
+    }
+    shape[0] = x->shape[0];
+    x = genreg_reshape(c, x, m->layers[0].in_rank + 1, shape); /* images [n,28,28,1] go into an MLP as they are */
+    if (trace) {
+        trace->input = (genreg_tensor **)genreg__take(c, &c->tape_arena, 2 * (size_t)m->layer_count, sizeof *trace->input);
+        if (!trace->input) return NULL;
+        trace->output = trace->input + m->layer_count;
+    }
+    for (i = 0; i < m->layer_count && x; i++) {
+        const genreg__layer *l = &m->layers[i];
+        int fuse = !trace && l->kind == &genreg__linear_kind && i + 1 < m->layer_count && l[1].kind == &genreg__relu_kind;
+        if (l->scale != 1) x = genreg_scale(c, x, l->scale);
+        if (!x || !theta) return NULL;
+        if (trace) trace->input[i] = x;
+        x = l->kind->forward(m, i, theta, x, pass, fuse);
+        if (trace) trace->output[i] = x;
+        if (fuse) i++;
+    }
+    return genreg__halted(c) ? NULL : x;
+}
+
+/* Where the largest of n outputs is; the first of equals. */
+static int genreg__argmax(const genreg_real *x, int n)
+{
+    int best = 0, i;
+    for (i = 1; i < n; i++)
+        if (x[i] > x[best]) best = i;
+    return best;
+}
+
+static int genreg__count_correct(const genreg_tensor *outputs, const int *labels)
+{
+    int correct = 0, i;
+    for (i = 0; i < outputs->shape[0]; i++)
+        correct += genreg__argmax(outputs->data + (ptrdiff_t)i * outputs->shape[1], outputs->shape[1]) == labels[i];
+    return correct;
+}
+
+/* The mean loss of outputs as a tensor. */
+static genreg_tensor *genreg__loss_of(genreg_ctx *c, genreg_loss loss, genreg_tensor *outputs, const genreg_batch *b)
+{
+    if (!outputs) return NULL;
+    if (loss == GENREG_CROSS_ENTROPY) return genreg_cross_entropy(c, outputs, b->labels);
+    if (loss == GENREG_MSE) return genreg_mse(c, outputs, genreg_one_hot(c, b->labels, b->n, outputs->rank == 2 ? outputs->shape[1] : b->classes));
+    genreg__fail(c, GENREG_ERROR_ARGUMENT, "no loss has the number %d", (int)loss);
+    return NULL;
+}
+
+enum { GENREG__EVALUATION_BATCH = 250 };
+
+GENREG__API genreg_score genreg_evaluate_classes(genreg_model *m, const genreg_dataset *d, genreg_loss loss, double *class_accuracy)
+{
+    genreg_score s;
+    genreg_ctx *c = m ? m->ctx : NULL;
+    int first, i, correct = 0, classes = 0, *seen = NULL;
+    double total = 0;
+    s.loss = s.accuracy = (double)NAN;
+    s.samples = 0;
+    if (!genreg__model_ready(m, "evaluate") || !genreg__has_samples(c, "evaluate", d)) return s;
+    if (class_accuracy) {
+        classes = d->classes;
+        seen = (int *)genreg__keep(c, (size_t)classes, sizeof *seen);
+        for (i = 0; seen && i < classes; i++) class_accuracy[i] = 0;
+    }
+    for (first = 0; first < d->n; first += GENREG__EVALUATION_BATCH) {
+        genreg_place p = genreg_mark(c);
+        genreg_batch b = genreg_get_batch(c, d, NULL, first, GENREG__MIN(d->n - first, (int)GENREG__EVALUATION_BATCH));
+        genreg_tensor *y = genreg_forward(m, NULL, b.x, NULL), *l = genreg__loss_of(c, loss, y, &b);
+        if (l) {
+            total += genreg_item(l) * b.n;
+            correct += genreg__count_correct(y, b.labels);
+            for (i = 0; seen && i < b.n; i++) {
+                seen[b.labels[i]]++;
+                class_accuracy[b.labels[i]] += genreg__argmax(y->data + (ptrdiff_t)i * y->shape[1], y->shape[1]) == b.labels[i];
+            }
+        }
+        genreg_release(c, p);
+    }
+    for (i = 0; seen && i < classes; i++) class_accuracy[i] = seen[i] ? class_accuracy[i] / seen[i] : (double)NAN;
+    genreg__unkeep(seen);
+    if (genreg__halted(c)) return s;
+    s.loss = total / d->n;
+    s.accuracy = (double)correct / d->n;
+    s.samples = d->n;
+    return s;
+}
+
+GENREG__API genreg_score genreg_evaluate(genreg_model *m, const genreg_dataset *d) { return genreg_evaluate_classes(m, d, GENREG_CROSS_ENTROPY, NULL); }
+
+/* ----------------------------------------------------------------------------------------------------
+   Owns training: optimisers, schedules, the order of samples, and a run that can stop and go on anywhere.
+*/
+// >>train
+
+GENREG__API genreg_train_options genreg_train_defaults(void)
+{
+    genreg_train_options o;
+    memset(&o, 0, sizeof o);
+    o.optimizer = GENREG_SGD;
+    o.lr = 0.01;
+    o.momentum = 0.9;
+    o.beta1 = 0.9;
+    o.beta2 = 0.999;
+    o.eps = 1e-8;
+    o.schedule = GENREG_COSINE;
+    o.gamma = 0.1;
+    o.period = 30;
+    o.batch = 128;
+    o.epochs = 10;
+    o.loss = GENREG_CROSS_ENTROPY;
+    return o;
+}
+
+struct genreg_trainer {
+    genreg_model *m;
+    genreg_dataset data;
+    genreg_train_options o;
+    genreg_tensor *gradient, *velocity, *square; /* velocity is SGD's momentum and Adam's first moment, square Adam's second */
+    int *order;
+    int batch, position;         /* position: samples of the epoch already used */
+    int64_t steps, total_steps;  /* done, to do */
+    int epoch;                   /* begun so far */
+    int stopped;
+    double loss_sum, lr;
+    int correct, samples;        /* of the epoch in hand */
+};
+
+static int64_t genreg__steps_per_epoch(const genreg_trainer *t) { return (t->data.n + t->batch - 1) / t->batch; }
+
+static int genreg__train_options_fit(genreg_ctx *c, const genreg_train_options *o)
+{
+    const char *what = NULL;
+    if (!(o->lr > 0) || o->lr > 1e30) what = "lr is not a positive number";
+    else if (o->batch < 1) what = "batch is less than 1";
+    else if (o->epochs < 1 && o->steps < 1) what = "neither epochs nor steps is at least 1";
+    else if (o->steps < 0) what = "steps is negative";
+    else if (!(o->momentum >= 0 && o->momentum < 1)) what = "momentum is not in [0, 1)";
+    else if (!(o->weight_decay >= 0)) what = "weight_decay is negative";
+    else if (!(o->beta1 >= 0 && o->beta1 < 1 && o->beta2 >= 0 && o->beta2 < 1 && o->eps > 0)) what = "beta1 or beta2 is not in [0, 1), or eps is not positive";
+    else if (o->schedule == GENREG_STEP && o->period < 1) what = "period is less than 1";
+    else if (o->optimizer != GENREG_SGD && o->optimizer != GENREG_ADAM) what = "optimizer is unknown";
+    else if (o->schedule != GENREG_CONSTANT && o->schedule != GENREG_STEP && o->schedule != GENREG_COSINE) what = "schedule is unknown";
+    if (what) genreg__fail(c, GENREG_ERROR_ARGUMENT, "train: %s", what);
+    return !what;
+}
+
+GENREG__API genreg_trainer *genreg_trainer_create(genreg_model *m, const genreg_dataset *d, const genreg_train_options *options)
+{
+    genreg_train_options o = options ? *options : genreg_train_defaults();
+    genreg_ctx *c = m ? m->ctx : NULL;
+    genreg_trainer *t;
+    if (!genreg__model_ready(m, "train") || !genreg__has_samples(c, "train", d) || !genreg__train_options_fit(c, &o)) return NULL;
+    t = (genreg_trainer *)genreg__keep(c, 1, sizeof *t);
+    if (!t) return NULL;
+    t->m = m;
+    t->data = *d;
+    t->o = o;
+    t->batch = GENREG__MIN(o.batch, d->n);
+    t->total_steps = o.steps ? o.steps : o.epochs * genreg__steps_per_epoch(t);
+    t->gradient = genreg__kept_vector(c, m->theta->size);
+    t->velocity = genreg__kept_vector(c, m->theta->size);
+    t->square = o.optimizer == GENREG_ADAM ? genreg__kept_vector(c, m->theta->size) : NULL;
+    t->order = (int *)genreg__keep(c, (size_t)d->n, sizeof *t->order);
+    if (genreg__halted(c)) {
+        genreg_trainer_free(t);
+        return NULL;
+    }
+    genreg__set_name(m->data_name, sizeof m->data_name, d->name);
+    m->channels = d->bytes ? genreg__channels(d) : 0;
+    memcpy(m->mean, d->mean, sizeof m->mean);
+    memcpy(m->std, d->std, sizeof m->std);
+    return t;
+}
+
+GENREG__API void genreg_trainer_free(genreg_trainer *t)
+{
+    if (!t) return;
+    genreg__unkeep(t->gradient);
+    genreg__unkeep(t->velocity);
+    genreg__unkeep(t->square);
+    genreg__unkeep(t->order);
+    genreg__unkeep(t);
+}
+
+/* The rate of the next step. */
+static double genreg__rate(const genreg_trainer *t)
+{
+    const genreg_train_options *o = &t->o;
+    int64_t per_epoch = genreg__steps_per_epoch(t), at = o->schedule_by_step ? t->steps : t->epoch - 1;
+    int64_t end = o->schedule_by_step ? t->total_steps : (t->total_steps + per_epoch - 1) / per_epoch;
+    double rate = o->lr;
+    if (o->schedule == GENREG_COSINE) return o->lr_min + (o->lr - o->lr_min) * (1 + genreg__cos_pi((double)at / (double)end)) / 2;
+    if (o->schedule == GENREG_STEP)
+        for (at /= o->period; at > 0 && rate != 0; at--) rate *= o->gamma;
+    return rate;
+}
+
+/* One pass over theta: reads and writes each value once. */
+typedef struct genreg__update_job {
+    genreg__loop loop;
+    genreg_real *theta, *v, *q;
+    const genreg_real *g;
+    ptrdiff_t n;
+    genreg_real lr, momentum, decay, beta1, beta2, eps, scale1, scale2;
+    int nesterov;
+} genreg__update_job;
+
+static GENREG__INLINE void genreg__sgd_body(const void *arg)
+{
+    const genreg__update_job *j = (const genreg__update_job *)arg;
+    genreg_real *theta = j->theta, *v = j->v, lr = j->lr, momentum = j->momentum, decay = j->decay;
+    const genreg_real *g = j->g;
+    ptrdiff_t i, n = j->n;
+    if (j->nesterov) {
+        GENREG__NO_ALIAS
+        for (i = 0; i < n; i++) {
+            const genreg_real d = g[i] + decay * theta[i], u = momentum * v[i] + d;
+            v[i] = u;
+            theta[i] -= lr * (d + momentum * u);
+        }
+    } else {
+        GENREG__NO_ALIAS
+        for (i = 0; i < n; i++) {
+            const genreg_real u = momentum * v[i] + (g[i] + decay * theta[i]);
+            v[i] = u;
+            theta[i] -= lr * u;
+        }
+    }
+}
+GENREG__WIDEN(genreg__sgd)
+
+/* Adam: v and q are moving means of g and g^2, scale1 = lr/(1 - beta1^t) and scale2 = 1/sqrt(1 - beta2^t) correct their start at 0. */
+static GENREG__INLINE void genreg__adam_body(const void *arg)
+{
+    const genreg__update_job *j = (const genreg__update_job *)arg;
+    genreg_real *theta = j->theta, *v = j->v, *q = j->q, b1 = j->beta1, b2 = j->beta2, decay = j->decay, eps = j->eps, s1 = j->scale1, s2 = j->scale2;
+    const genreg_real *g = j->g;
+    ptrdiff_t i, n = j->n;
+    GENREG__NO_ALIAS
+    for (i = 0; i < n; i++) {
+        const genreg_real d = g[i] + decay * theta[i], u = b1 * v[i] + (1 - b1) * d, w = b2 * q[i] + (1 - b2) * d * d;
+        v[i] = u;
+        q[i] = w;
+        theta[i] -= s1 * u / (GENREG__SQRT(w) * s2 + eps);
+    }
+}
+GENREG__WIDEN(genreg__adam)
+
+static void genreg__update_range(void *arg, ptrdiff_t first, ptrdiff_t last)
+{
+    genreg__update_job job = *(const genreg__update_job *)arg;
+    job.theta += first;
+    job.v += first;
+    if (job.q) job.q += first;
+    job.g += first;
+    job.n = last - first;
+    job.loop(&job);
+}
+
+static void genreg__update(genreg_trainer *t, double lr)
+{
+    const genreg__exec *e = &t->m->ctx->exec;
+    double step = (double)t->steps + 1;
+    genreg__update_job j;
+    memset(&j, 0, sizeof j);
+    j.loop = genreg__pick(t->o.optimizer == GENREG_ADAM ? &genreg__adam : &genreg__sgd, e->isa);
+    j.theta = t->m->theta->data;
+    j.v = t->velocity->data;
+    j.q = t->square ? t->square->data : NULL;
+    j.g = t->gradient->data;
+    j.n = t->m->theta->size;
+    j.lr = (genreg_real)lr;
+    j.momentum = (genreg_real)t->o.momentum;
+    j.decay = (genreg_real)t->o.weight_decay;
+    j.nesterov = t->o.nesterov;
+    if (t->square) {
+        j.beta1 = (genreg_real)t->o.beta1;
+        j.beta2 = (genreg_real)t->o.beta2;
+        j.eps = (genreg_real)t->o.eps;
+        j.scale1 = (genreg_real)(lr / (t->o.beta1 > 0 ? 1 - genreg__exp64(step * genreg__log64(t->o.beta1)) : 1));
+        j.scale2 = (genreg_real)(1 / sqrt(t->o.beta2 > 0 ? 1 - genreg__exp64(step * genreg__log64(t->o.beta2)) : 1));
+    }
+    genreg__split_range(e, j.n, 64, j.n >= GENREG__SERIAL, genreg__update_range, &j);
+}
+
+/* The order of an epoch depends on seed and epoch alone, so that a resumed run finds it again. */
+static void genreg__draw_order(genreg_trainer *t)
+{
+    int i;
+    if (t->o.no_shuffle) for (i = 0; i < t->data.n; i++) t->order[i] = i;
+    else genreg_permutation(t->order, t->data.n, t->o.seed, GENREG__STREAM(GENREG__DRAW_ORDER, t->epoch));
+}
+
+static void genreg__begin_epoch(genreg_trainer *t)
+{
+    t->epoch++;
+    t->position = t->correct = t->samples = 0;
+    t->loss_sum = 0;
+    genreg__draw_order(t);
+}
+
+GENREG__API genreg_progress genreg_trainer_progress(const genreg_trainer *t)
+{
+    genreg_progress p;
+    memset(&p, 0, sizeof p);
+    p.loss = p.accuracy = (double)NAN;
+    if (!t) return p;
+    p.epoch = t->epoch;
+    p.step = t->steps;
+    p.lr = t->lr;
+    p.samples = t->samples;
+    if (t->samples) {
+        p.loss = t->loss_sum / t->samples;
+        p.accuracy = (double)t->correct / t->samples;
+    }
+    return p;
+}
+
+/* Loss, gradient and update for one batch. */
+static void genreg__train_batch(genreg_trainer *t, int n)
+{
+    genreg_ctx *c = t->m->ctx;
+    genreg_place p = genreg_mark(c);
+    genreg_batch b = genreg_get_batch(c, &t->data, t->order + t->position, 0, n);
+    genreg_pass pass;
+    genreg_tensor *y, *loss;
+    double value;
+    memset(&pass, 0, sizeof pass);
+    pass.training = 1;
+    pass.seed = t->o.seed;
+    pass.step = (uint64_t)t->steps;
+    y = genreg_forward(t->m, t->m->theta, b.x, &pass);
+    loss = genreg__loss_of(c, t->o.loss, y, &b);
+    value = genreg_item(loss);
+    t->lr = genreg__rate(t);
+    if (loss && value - value != 0)
+        genreg__fail(c, GENREG_ERROR_DIVERGED, "train: the loss is %g in epoch %d, step %z; try a smaller lr than %g", value, t->epoch, (ptrdiff_t)t->steps + 1, t->o.lr);
+    if (loss && genreg_gradient_into(c, loss, NULL, &t->m->theta, 1, &t->gradient->data)) {
+        genreg__update(t, t->lr);
+        t->loss_sum += value * n;
+        t->correct += genreg__count_correct(y, b.labels);
+        t->samples += n;
+        t->position += n;
+        t->steps++;
+    }
+    genreg_release(c, p);
+}
+
+GENREG__API int genreg_trainer_step(genreg_trainer *t)
+{
+    if (!t || genreg__halted(t->m->ctx) || t->stopped || t->steps >= t->total_steps) return 0;
+    if (t->epoch == 0 || t->position == t->data.n) genreg__begin_epoch(t);
+    genreg__train_batch(t, GENREG__MIN(t->batch, t->data.n - t->position));
+    if (genreg__halted(t->m->ctx)) return 0;
+    if ((t->position == t->data.n || t->steps == t->total_steps) && t->o.on_epoch) {
+        genreg_progress progress = genreg_trainer_progress(t);
+        if (t->o.on_epoch(&progress, t->o.user)) t->stopped = 1;
+    }
+    return !genreg__halted(t->m->ctx) && !t->stopped && t->steps < t->total_steps;
+}
+
+GENREG__API int genreg_trainer_epoch(genreg_trainer *t)
+{
+    int more = genreg_trainer_step(t);
+    while (more && t->position < t->data.n) more = genreg_trainer_step(t);
+    return more;
+}
+
+GENREG__API genreg_progress genreg_train(genreg_model *m, const genreg_dataset *d, const genreg_train_options *o)
+{
+    genreg_trainer *t = genreg_trainer_create(m, d, o);
+    genreg_progress p;
+    while (genreg_trainer_epoch(t)) {}
+    p = genreg_trainer_progress(t);
+    genreg_trainer_free(t);
+    return p;
+}
+
+/* ----------------------------------------------------------------------------------------------------
+   Owns what the loss looks like around theta: gradients and Hessian products over any number of samples, and eigenvalues.
+*/
+// >>curvature
+
+static genreg_tensor *genreg__model_cross_entropy(genreg_ctx *c, genreg_tensor *theta, const genreg_batch *b, void *user)
+{
+    return genreg__loss_of(c, GENREG_CROSS_ENTROPY, genreg_forward((genreg_model *)user, theta, b->x, NULL), b);
+}
+
+static genreg_tensor *genreg__model_mse(genreg_ctx *c, genreg_tensor *theta, const genreg_batch *b, void *user)
+{
+    return genreg__loss_of(c, GENREG_MSE, genreg_forward((genreg_model *)user, theta, b->x, NULL), b);
+}
+
+GENREG__API genreg_objective genreg_model_objective(genreg_model *m, const genreg_dataset *d, genreg_loss loss)
+{
+    genreg_objective f;
+    memset(&f, 0, sizeof f);
+    if (!genreg__model_ready(m, "model_objective") || !genreg__has_samples(m->ctx, "model_objective", d)) return f;
+    f.ctx = m->ctx;
+    f.theta = m->theta;
+    f.loss = loss == GENREG_MSE ? genreg__model_mse : genreg__model_cross_entropy;
+    f.user = m;
+    f.data = d;
+    return f;
+}
+
+static int genreg__objective_ready(const genreg_objective *f, const char *name)
+{
+    if (!f || genreg__halted(f->ctx)) return 0;
+    if (!f->theta || !f->theta->tracked || !f->loss) genreg__fail(f->ctx, GENREG_ERROR_ARGUMENT, "%s: the objective has no loss, or its theta is no variable", name);
+    else if (!f->data || genreg__has_samples(f->ctx, name, f->data)) return 1;
+    return 0;
+}
+
+static int genreg__objective_samples(const genreg_objective *f) { return f->data ? f->data->n : 1; }
+
+/* The loss of samples first ... first+n-1 on the tape. */
+static genreg_tensor *genreg__objective_loss(const genreg_objective *f, int first, int n)
+{
+    genreg_batch b;
+    genreg_tensor *loss;
+    memset(&b, 0, sizeof b);
+    if (f->data) b = genreg_get_batch(f->ctx, f->data, NULL, first, n);
+    loss = genreg__halted(f->ctx) ? NULL : f->loss(f->ctx, f->theta, &b, f->user);
+    if (loss && loss->size != 1) genreg__fail(f->ctx, GENREG_ERROR_SHAPE, "objective: the loss is %t and must be a scalar", loss);
+    return genreg__halted(f->ctx) ? NULL : loss;
+}
+
+/* What is done with a chunk: puts what it likes on the tape, which is released afterwards. */
+typedef int (*genreg__chunk_fn)(const genreg_objective *f, int first, int n, void *work);
+
+/* Runs fn on a chunk; a lack of tape is no error but an answer: 0, and the context goes on. */
+static int genreg__try_chunk(const genreg_objective *f, int first, int n, genreg__chunk_fn fn, void *work)
+{
+    genreg_place p = genreg_mark(f->ctx);
+    int done = fn(f, first, n, work);
+    genreg_release(f->ctx, p);
+    return done && !genreg__halted(f->ctx);
+}
+
+/* How many samples fn can take at once: all if they fit, else as many as the tape use of two small runs allows, a half of that
+   if the estimate was too good, and so on. 0 with the error set if not even one fits. */
+static int genreg__chunk_that_fits(const genreg_objective *f, genreg__chunk_fn fn, void *work)
+{
+    genreg_ctx *c = f->ctx;
+    int samples = genreg__objective_samples(f), chunk = samples, probe;
+    size_t before = genreg_tape_bytes(c), peak = c->peak, use[2];
+    if (samples > 16) {
+        for (probe = 0; probe < 2; probe++) {
+            c->peak = before;
+            if (!genreg__try_chunk(f, 0, 4 << probe, fn, work)) break;
+            use[probe] = c->peak - before;
+        }
+        c->peak = GENREG__MAX(peak, c->peak);
+        if (probe == 2) {
+            size_t each = use[1] > use[0] ? (use[1] - use[0] + 3) / 4 : 1, fixed = use[0] > 4 * each ? use[0] - 4 * each : 0;
+            size_t room = c->limit > before + fixed ? (c->limit - before - fixed) / each : 0;
+            if (room < (size_t)samples) chunk = room > 1 ? (int)room : 1;
+        } else if (c->status == GENREG_ERROR_LIMIT) {
+            genreg_clear_error(c);
+            chunk = 4;
+        }
+    }
+    while (!genreg__halted(c)) {
+        if (genreg__try_chunk(f, 0, chunk, fn, work)) return chunk;
+        if (c->status != GENREG_ERROR_LIMIT || chunk == 1) return 0;
+        genreg_clear_error(c);
+        chunk = (chunk + 1) / 2;
+    }
+    return 0;
+}
+
+/* out += weight x, and out = weight x */
+GENREG__BINARY_LOOP(genreg__add_scaled_loop, a + s * b)
+static void genreg__add_scaled(const genreg__exec *e, ptrdiff_t n, double weight, const genreg_real *x, genreg_real *out)
+{
+    genreg__map m = genreg__map_of(n, out, x, out, weight);
+    genreg__run_map(e, &genreg__add_scaled_loop, &m);
+}
+
+static void genreg__scale_into(const genreg__exec *e, ptrdiff_t n, double weight, const genreg_real *x, genreg_real *out)
+{
+    genreg__map m = genreg__map_of(n, x, NULL, out, weight);
+    genreg__run_map(e, &genreg__scale_loop, &m);
+}
+
+/* Work of the chunk functions: the value and vector of one chunk. */
+typedef struct genreg__chunk_work { double loss; const genreg_real *v; genreg_real *part; } genreg__chunk_work;
+
+static int genreg__gradient_chunk(const genreg_objective *f, int first, int n, void *p)
+{
+    genreg__chunk_work *w = (genreg__chunk_work *)p;
+    genreg_tensor *theta = f->theta, *loss = genreg__objective_loss(f, first, n);
+    w->loss = genreg_item(loss);
+    return loss && (!w->part || genreg_gradient_into(f->ctx, loss, NULL, &theta, 1, &w->part));
+}
+
+static int genreg__product_chunk(const genreg_objective *f, int first, int n, void *p)
+{
+    genreg__chunk_work *w = (genreg__chunk_work *)p;
+    genreg_tensor *theta = f->theta, *loss = genreg__objective_loss(f, first, n), *g, *v;
+    w->loss = genreg_item(loss);
+    if (!loss || !genreg_grad(f->ctx, loss, NULL, &theta, 1, &g)) return 0;
+    if (!g->tracked) { /* a gradient that does not depend on theta: the loss is linear in it */
+        memset(w->part, 0, (size_t)theta->size * sizeof *w->part);
+        return 1;
+    }
+    v = genreg_constant(f->ctx, theta->rank, theta->shape, (genreg_real *)(uintptr_t)w->v); /* only read */
+    return v && genreg_gradient_into(f->ctx, g, v, &theta, 1, &w->part);
+}
+
+/* The mean over all chunks of fn's loss and vector, each with its share of the samples. */
+static double genreg__over_chunks(const genreg_objective *f, int chunk, genreg__chunk_fn fn, genreg__chunk_work *w, genreg_real *out)
+{
+    int samples = genreg__objective_samples(f), first;
+    double loss = 0;
+    for (first = 0; first < samples; first += chunk) {
+        int n = GENREG__MIN(chunk, samples - first);
+        double share = (double)n / samples;
+        if (!genreg__try_chunk(f, first, n, fn, w)) return (double)NAN;
+        loss += share * w->loss;
+        if (!out) continue;
+        if (first == 0) genreg__scale_into(&f->ctx->exec, f->theta->size, share, w->part, out);
+        else genreg__add_scaled(&f->ctx->exec, f->theta->size, share, w->part, out);
+    }
+    return loss;
+}
+
+GENREG__API double genreg_objective_gradient(const genreg_objective *f, genreg_real *out)
+{
+    genreg__chunk_work w;
+    genreg_tensor *part = NULL;
+    double loss = (double)NAN;
+    int chunk;
+    memset(&w, 0, sizeof w);
+    if (!genreg__objective_ready(f, "objective_gradient")) return loss;
+    if (out) part = genreg__kept_vector(f->ctx, f->theta->size);
+    w.part = part ? part->data : NULL;
+    chunk = genreg__chunk_that_fits(f, genreg__gradient_chunk, &w);
+    if (chunk) loss = genreg__over_chunks(f, chunk, genreg__gradient_chunk, &w, out);
+    genreg__unkeep(part);
+    return loss;
+}
+
+struct genreg_hessian {
+    genreg_objective f;
+    genreg_dataset data;   /* a copy, so that the caller's may go */
+    genreg_place place;    /* where the tape was */
+    genreg_tensor *loss;   /* kept gradient: its loss and itself, or NULL */
+    genreg_tensor *gradient;
+    genreg_tensor *part;   /* room for a vector */
+    double value;
+    int chunk;
+};
+
+GENREG__API genreg_hessian *genreg_hessian_open(const genreg_objective *f)
+{
+    genreg_hessian *h;
+    genreg__chunk_work w;
+    genreg_ctx *c;
+    if (!genreg__objective_ready(f, "hessian_open")) return NULL;
+    c = f->ctx;
+    h = (genreg_hessian *)genreg__keep(c, 1, sizeof *h);
+    if (!h) return NULL;
+    h->f = *f;
+    if (f->data) {
+        h->data = *f->data;
+        h->f.data = &h->data;
+    }
+    h->place = genreg_mark(c);
+    h->part = genreg__kept_vector(c, f->theta->size);
+    memset(&w, 0, sizeof w);
+    if (h->part) { /* a product with 0 shows what fits */
+        genreg_tensor *zero = genreg__kept_vector(c, f->theta->size);
+        w.part = h->part->data;
+        w.v = zero ? zero->data : NULL;
+        h->chunk = zero ? genreg__chunk_that_fits(&h->f, genreg__product_chunk, &w) : 0;
+        genreg__unkeep(zero);
+    }
+    if (h->chunk == genreg__objective_samples(&h->f)) {
+        genreg_tensor *theta = h->f.theta;
+        h->loss = genreg__objective_loss(&h->f, 0, h->chunk);
+        h->value = genreg_item(h->loss);
+        if (h->loss) genreg_grad(c, h->loss, NULL, &theta, 1, &h->gradient);
+    } else if (h->chunk) {
+        w.part = NULL;
+        h->value = genreg__over_chunks(&h->f, h->chunk, genreg__gradient_chunk, &w, NULL);
+    }
+    if (!genreg__halted(c)) return h;
+    genreg_hessian_close(h);
+    return NULL;
+}
+
+GENREG__API void genreg_hessian_close(genreg_hessian *h)
+{
+    if (!h) return;
+    genreg_release(h->f.ctx, h->place);
+    genreg__unkeep(h->part);
+    genreg__unkeep(h);
+}
+
+GENREG__API double genreg_hessian_loss(const genreg_hessian *h) { return h ? h->value : (double)NAN; }
+GENREG__API int genreg_hessian_chunk(const genreg_hessian *h) { return h ? h->chunk : 0; }
+
+GENREG__API int genreg_hessian_product(genreg_hessian *h, const genreg_real *v, genreg_real *out)
+{
+    genreg_ctx *c = h ? h->f.ctx : NULL;
+    if (genreg__halted(c)) return 0;
+    if (h->gradient && !h->gradient->tracked) {
+        memset(out, 0, (size_t)h->f.theta->size * sizeof *out);
+    } else if (h->gradient) {
+        genreg_place p = genreg_mark(c);
+        genreg_tensor *theta = h->f.theta, *seed = genreg_constant(c, theta->rank, theta->shape, (genreg_real *)(uintptr_t)v); /* only read */
+        if (seed) genreg_gradient_into(c, h->gradient, seed, &theta, 1, &out);
+        genreg_release(c, p);
+    } else {
+        genreg__chunk_work w;
+        memset(&w, 0, sizeof w);
+        w.v = v;
+        w.part = h->part->data;
+        genreg__over_chunks(&h->f, h->chunk, genreg__product_chunk, &w, out);
+    }
+    return !genreg__halted(c);
+}
+
+GENREG__API genreg_eigen_options genreg_eigen_defaults(void)
+{
+    genreg_eigen_options o;
+    memset(&o, 0, sizeof o);
+    o.iterations = 100;
+    o.tol = 1e-3;
+    o.which = GENREG_LARGEST;
+    return o;
+}
+
+/* Power iteration on H - shift I from the unit vector in v; leaves the last unit vector in v and H v in hv. */
+static genreg_eigen genreg__power_iteration(genreg_hessian *h, const genreg_eigen_options *o, double shift, genreg_real *v, genreg_real *hv, double *room)
+{
+    const genreg__exec *e = &h->f.ctx->exec;
+    ptrdiff_t n = h->f.theta->size;
+    genreg_eigen r;
+    memset(&r, 0, sizeof r);
+    r.value = r.residual = (double)NAN;
+    for (;;) {
+        double norm2, norm;
+        if (!genreg_hessian_product(h, v, hv)) return r;
+        r.iterations++;
+        r.value = genreg__dot(e, n, v, hv, room);
+        norm2 = genreg__dot(e, n, hv, hv, room);
+        /* |Hv - value v|^2 by subtraction of vectors: the difference of squares would lose half the digits */
+        genreg__add_scaled(e, n, -r.value, v, hv);
+        r.residual = sqrt(genreg__dot(e, n, hv, hv, room));
+        r.residual = r.value != 0 ? r.residual / fabs(r.value) : norm2 > 0 ? HUGE_VAL : 0;
+        r.converged = r.residual <= o->tol;
+        if ((o->tol > 0 && r.converged) || r.iterations >= o->iterations) return r;
+        genreg__add_scaled(e, n, r.value - shift, v, hv); /* (H - shift) v */
+        norm = sqrt(genreg__dot(e, n, hv, hv, room));
+        if (!(norm > 0)) return r; /* v is in the null space: 0 is as good as it gets */
+        genreg__scale_into(e, n, 1 / norm, hv, v);
+    }
+}
+
+GENREG__API genreg_eigen genreg_top_eigen(genreg_hessian *h, const genreg_eigen_options *options)
+{
+    genreg_eigen_options o = options ? *options : genreg_eigen_defaults();
+    genreg_ctx *c = h ? h->f.ctx : NULL;
+    genreg_tensor *v = NULL, *hv = NULL;
+    double *room = NULL;
+    genreg_eigen r;
+    int used = 0, run;
+    double shift = 0;
+    memset(&r, 0, sizeof r);
+    r.value = r.residual = (double)NAN;
+    if (genreg__halted(c)) return r;
+    if (o.iterations < 1 || !(o.tol >= 0)) {
+        genreg__fail(c, GENREG_ERROR_ARGUMENT, "top_eigen: %d iterations with tolerance %g; at least one, and not less than 0", o.iterations, o.tol);
+        return r;
+    }
+    v = genreg__kept_vector(c, h->f.theta->size);
+    hv = genreg__kept_vector(c, h->f.theta->size);
+    room = (double *)genreg__keep(c, (size_t)(h->f.theta->size / GENREG__SUM_SEGMENT + 1), sizeof *room);
+    for (run = 0; v && hv && room && run < 2; run++) {
+        genreg_normal_fill(v->data, v->size, o.seed, GENREG__STREAM(GENREG__DRAW_PROBE, run));
+        genreg__scale_into(&c->exec, v->size, 1 / sqrt(genreg__dot(&c->exec, v->size, v->data, v->data, room)), v->data, v->data);
+        r = genreg__power_iteration(h, &o, shift, v->data, hv->data, room);
+        r.iterations += used;
+        used = r.iterations;
+        if (genreg__halted(c) || o.which == GENREG_LARGEST_MAGNITUDE || !(r.value < 0)) break;
+        shift = r.value; /* on H - shift I every eigenvalue is positive and the order is the algebraic one */
+    }
+    if (o.vector && v && !genreg__halted(c)) memcpy(o.vector, v->data, (size_t)v->size * sizeof *o.vector);
+    genreg__unkeep(v);
+    genreg__unkeep(hv);
+    genreg__unkeep(room);
+    return r;
+}
+
+GENREG__API genreg_eigen genreg_hessian_top(genreg_model *m, const genreg_dataset *d, const genreg_eigen_options *o)
+{
+    genreg_objective f = genreg_model_objective(m, d, GENREG_CROSS_ENTROPY);
+    genreg_hessian *h = genreg_hessian_open(&f);
+    genreg_eigen r = genreg_top_eigen(h, o);
+    genreg_hessian_close(h);
+    return r;
+}
+
+/* ----------------------------------------------------------------------------------------------------
+   Owns bytes on disk: IDX sets and safetensors checkpoints. Nothing in a file is believed until it was checked, and
+   nothing on disk is replaced until what replaces it is complete.
+*/
+// >>files
+#ifndef GENREG_NO_STDIO
+
+static void genreg__fail_file(genreg_ctx *c, const char *what, const char *path)
+{
+    genreg__fail(c, GENREG_ERROR_FILE, "%s %s: %s", what, path, strerror(errno));
+}
+
+/* A file open for reading, and its size. */
+static FILE *genreg__open(genreg_ctx *c, const char *path, size_t *size)
+{
+    FILE *f;
+    long end;
+    if (genreg__halted(c)) return NULL;
+    errno = 0;
+    f = path ? fopen(path, "rb") : NULL;
+    if (!f) {
+        genreg__fail_file(c, "cannot open", path ? path : "(no name)");
+        return NULL;
+    }
+    if (fseek(f, 0, SEEK_END) != 0 || (end = ftell(f)) < 0 || end == LONG_MAX || fseek(f, 0, SEEK_SET) != 0) {
+        genreg__fail(c, GENREG_ERROR_FILE, "cannot read %s: it has no size; is it a folder or a pipe?", path);
+        fclose(f);
+        return NULL;
+    }
+    *size = (size_t)end;
+    return f;
+}
+
+static int genreg__read(genreg_ctx *c, FILE *f, const char *path, void *out, size_t bytes)
+{
+    errno = 0;
+    if (fread(out, 1, bytes, f) == bytes) return 1;
+    if (ferror(f)) genreg__fail_file(c, "cannot read", path);
+    else genreg__fail(c, GENREG_ERROR_FORMAT, "%s ends too early: it was cut short", path);
+    return 0;
+}
+
+/* ---- IDX: magic (0, 0, 8 for bytes, rank), extents, values; numbers are 32-bit big-endian ---------------------- */
+
+/* Reads a whole IDX file of bytes; NULL sets the error. Unkeep the result. */
+static unsigned char *genreg__read_idx(genreg_ctx *c, const char *path, int rank, int *shape)
+{
+    unsigned char head[16], *data = NULL;
+    size_t file_size, size = 1;
+    FILE *f = genreg__open(c, path, &file_size);
+    int i;
+    if (!f) return NULL;
+    if (genreg__read(c, f, path, head, 4 + 4 * (size_t)rank)) {
+        if (head[0] || head[1] || head[2] != 8 || head[3] != rank) {
+            genreg__fail(c, GENREG_ERROR_FORMAT, "%s is no IDX file of bytes with %d axes: it begins with %d %d %d %d%s", path, rank, head[0], head[1], head[2],
+                         head[3], head[0] == 0x1f && head[1] == 0x8b ? "; it is packed, gunzip it" : "");
+        } else {
+            for (i = 0; i < rank; i++) {
+                const unsigned char *p = head + 4 + 4 * i;
+                uint32_t extent = (uint32_t)p[0] << 24 | (uint32_t)p[1] << 16 | (uint32_t)p[2] << 8 | p[3];
+                if (extent < 1 || extent > INT_MAX || !genreg__times(size, extent, &size)) {
+                    genreg__fail(c, GENREG_ERROR_FORMAT, "%s: axis %d has an extent of 0 or beyond reason", path, i);
+                    break;
+                }
+                shape[i] = (int)extent;
+            }
+            if (!genreg__halted(c) && file_size - (4 + 4 * (size_t)rank) != size)
+                genreg__fail(c, GENREG_ERROR_FORMAT, "%s has %z bytes after its header, which promises %z: it was cut short or is damaged", path,
+                             (ptrdiff_t)(file_size - (4 + 4 * (size_t)rank)), (ptrdiff_t)size);
+        }
+        if (!genreg__halted(c)) data = (unsigned char *)genreg__keep(c, size, 1);
+        if (data && !genreg__read(c, f, path, data, size)) {
+            genreg__unkeep(data);
+            data = NULL;
+        }
+    }
+    fclose(f);
+    return data;
+}
+
+GENREG__API genreg_dataset genreg_load_idx(genreg_ctx *c, const char *images, const char *labels, const float *mean, const float *std)
+{
+    genreg_dataset d;
+    int shape[3], count[1], image[3], *wide = NULL, i;
+    unsigned char *pixels = genreg__read_idx(c, images, 3, shape), *bytes = pixels ? genreg__read_idx(c, labels, 1, count) : NULL;
+    memset(&d, 0, sizeof d);
+    if (bytes && count[0] != shape[0])
+        genreg__fail(c, GENREG_ERROR_FORMAT, "%s has %d images and %s has %d labels: they do not belong together", images, shape[0], labels, count[0]);
+    for (i = 0; bytes && i < count[0]; i++)
+        if (bytes[i] > 9) {
+            genreg__fail(c, GENREG_ERROR_FORMAT, "%s: label %d is %d and must be in 0 ... 9", labels, i, bytes[i]);
+            break;
+        }
+    if (bytes && !genreg__halted(c)) wide = (int *)genreg__keep(c, (size_t)count[0], sizeof *wide);
+    for (i = 0; wide && i < count[0]; i++) wide[i] = bytes[i];
+    genreg__unkeep(bytes);
+    if (wide) {
+        image[0] = shape[1]; image[1] = shape[2]; image[2] = 1;
+        d = genreg_dataset_bytes(c, pixels, wide, shape[0], 3, image, 10, mean, std);
+    }
+    if (!d.n) {
+        genreg__unkeep(pixels);
+        genreg__unkeep(wide);
+    }
+    return d;
+}
+
+/* folder/part + suffix in a kept string; NULL sets the error. */
+static char *genreg__path(genreg_ctx *c, const char *folder, const char *part, const char *suffix)
+{
+    size_t room = strlen(folder) + strlen(part) + strlen(suffix) + 2, at = 0;
+    char *path = (char *)genreg__keep(c, room, 1);
+    if (!path) return NULL;
+    genreg__put(path, room, &at, folder);
+    if (*part) genreg__put(path, room, &at, "/");
+    genreg__put(path, room, &at, part);
+    genreg__put(path, room, &at, suffix);
+    return path;
+}
+
+static int genreg__load_pair(genreg_ctx *c, const char *folder, const char *part, const char *name, float mean, float std, genreg_dataset *out)
+{
+    char *images, *labels;
+    if (!out) return 1;
+    memset(out, 0, sizeof *out);
+    if (genreg__halted(c)) return 0;
+    images = genreg__path(c, folder ? folder : ".", part, "-images-idx3-ubyte");
+    labels = genreg__path(c, folder ? folder : ".", part, "-labels-idx1-ubyte");
+    if (images && labels) *out = genreg_load_idx(c, images, labels, &mean, &std);
+    genreg__set_name(out->name, sizeof out->name, name);
+    genreg__unkeep(images);
+    genreg__unkeep(labels);
+    return out->n > 0;
+}
+
+GENREG__API int genreg_load_mnist(genreg_ctx *c, const char *folder, genreg_dataset *train, genreg_dataset *test)
+{
+    return genreg__load_pair(c, folder, "train", "mnist", 0.1307f, 0.3081f, train) && genreg__load_pair(c, folder, "t10k", "mnist", 0.1307f, 0.3081f, test);
+}
+
+GENREG__API int genreg_load_fashion(genreg_ctx *c, const char *folder, genreg_dataset *train, genreg_dataset *test)
+{
+    return genreg__load_pair(c, folder, "train", "fashion", 0.2860f, 0.3530f, train) && genreg__load_pair(c, folder, "t10k", "fashion", 0.2860f, 0.3530f, test);
+}
+
+/* ---- text that grows, for headers ------------------------------------------------------------------------------- */
+
+typedef struct genreg__text { genreg_ctx *c; char *data; ptrdiff_t n, capacity; } genreg__text;
+
+static void genreg__text_add(genreg__text *t, const char *s)
+{
+    for (; *s; s++) {
+        char *grown = (char *)genreg__grow(t->c, t->data, t->n + 1, &t->capacity, 1);
+        if (!grown) return;
+        t->data = grown;
+        t->data[t->n++] = *s;
+        t->data[t->n] = 0;
+    }
+}
+
+static void genreg__text_int(genreg__text *t, int64_t value)
+{
+    char digits[32];
+    size_t at = 0;
+    if (value < 0) { genreg__text_add(t, "-"); value = -value; } /* nothing here is INT64_MIN */
+    if (value >= 1000000000) {
+        genreg__put_integer(digits, sizeof digits, &at, (ptrdiff_t)(value / 1000000000));
+        genreg__text_add(t, digits);
+        value %= 1000000000;
+        at = 0;
+        genreg__put_integer(digits, sizeof digits, &at, (ptrdiff_t)(value + 1000000000)); /* 1, then nine digits */
+        genreg__text_add(t, digits + 1);
+        return;
+    }
+    genreg__put_integer(digits, sizeof digits, &at, (ptrdiff_t)value);
+    genreg__text_add(t, digits);
+}
+
+/* A double by its bits, 16 hexadecimal digits: exact, and free of any locale. */
+static void genreg__text_bits(genreg__text *t, uint64_t bits)
+{
+    char hex[17];
+    int i;
+    for (i = 0; i < 16; i++) hex[i] = "0123456789abcdef"[bits >> (60 - 4 * i) & 15u];
+    hex[16] = 0;
+    genreg__text_add(t, hex);
+}
+
+static void genreg__text_double(genreg__text *t, double value) { genreg__text_bits(t, genreg__to_bits64(value)); }
+
+static void genreg__text_string(genreg__text *t, const char *s) /* in JSON's quotes */
+{
+    char one[8];
+    genreg__text_add(t, "\"");
+    for (; *s; s++) {
+        unsigned char ch = (unsigned char)*s;
+        if (ch == '"' || ch == '\\') { one[0] = '\\'; one[1] = (char)ch; one[2] = 0; }
+        else if (ch < 32) { memcpy(one, "\\u0000", 7); one[4] = (char)('0' + ch / 16); one[5] = "0123456789abcdef"[ch % 16]; }
+        else { one[0] = (char)ch; one[1] = 0; }
+        genreg__text_add(t, one);
+    }
+    genreg__text_add(t, "\"");
+}
+
+static void genreg__text_pair(genreg__text *t, const char *key, const char *value)
+{
+    genreg__text_add(t, ",");
+    genreg__text_string(t, key);
+    genreg__text_add(t, ":");
+    genreg__text_string(t, value);
+}
+
+/* ---- safetensors: a table of what is in the file ------------------------------------------------------------------- */
+
+typedef struct genreg__entry { const char *name; int wide, rank; int64_t shape[4], begin, end; } genreg__entry;
+typedef struct genreg__pair { const char *key, *value; } genreg__pair;
+enum { GENREG__ENTRIES = 512, GENREG__PAIRS = 64, GENREG__HEADER = 1 << 24 };
+
+/* An open checkpoint. Strings live in header. */
+typedef struct genreg__archive {
+    genreg_ctx *c;
+    const char *path;
+    FILE *f;
+    char *header, *at; /* at: where the parser is */
+    size_t data;       /* where values begin in the file */
+    genreg__entry *entry;
+    genreg__pair *pair;
+    int entries, pairs;
+} genreg__archive;
+
+static int genreg__bad_header(genreg__archive *a, const char *what)
+{
+    genreg__fail(a->c, GENREG_ERROR_FORMAT, "%s is no checkpoint that this library reads: %s", a->path, what);
+    return 0;
+}
+
+static void genreg__skip_space(genreg__archive *a) { while (*a->at == ' ' || *a->at == '\n' || *a->at == '\t' || *a->at == '\r') a->at++; }
+
+static int genreg__accept(genreg__archive *a, char ch)
+{
+    genreg__skip_space(a);
+    if (*a->at != ch) return 0;
+    a->at++;
+    return 1;
+}
+
+/* A JSON string, unescaped where it stands; NULL sets the error. */
+static const char *genreg__parse_string(genreg__archive *a)
+{
+    char *to, *start;
+    if (!genreg__accept(a, '"')) { genreg__bad_header(a, "a string is missing in its header"); return NULL; }
+    start = to = a->at;
+    while (*a->at != '"') {
+        unsigned char ch = (unsigned char)*a->at;
+        if (ch < 32) { genreg__bad_header(a, "a string in its header does not end"); return NULL; }
+        if (ch == '\\') {
+            static const char from[] = "\"\\/bfnrt", into[] = "\"\\/\b\f\n\r\t";
+            const char *k = a->at[1] ? strchr(from, a->at[1]) : NULL;
+            if (k) { *to++ = into[k - from]; a->at += 2; continue; }
+            if (a->at[1] == 'u') { /* nothing of ours needs it: kept as it is */
+                *to++ = '\\';
+                a->at++;
+                continue;
+            }
+            genreg__bad_header(a, "an unknown escape in its header");
+            return NULL;
+        }
+        *to++ = (char)ch;
+        a->at++;
+    }
+    a->at++;
+    *to = 0;
+    return start;
+}
+
+static int genreg__parse_int(genreg__archive *a, int64_t *value)
+{
+    int64_t n = 0;
+    genreg__skip_space(a);
+    if (*a->at < '0' || *a->at > '9') return genreg__bad_header(a, "a number is missing in its header");
+    for (; *a->at >= '0' && *a->at <= '9'; a->at++) {
+        if (n > (INT64_MAX - 9) / 10) return genreg__bad_header(a, "a number in its header is too large");
+        n = 10 * n + (*a->at - '0');
+    }
+    *value = n;
+    return 1;
+}
+
+/* [n, n, ...], at most `room` numbers. */
+static int genreg__parse_ints(genreg__archive *a, int64_t *values, int room, int *count)
+{
+    *count = 0;
+    if (!genreg__accept(a, '[')) return genreg__bad_header(a, "a list is missing in its header");
+    if (genreg__accept(a, ']')) return 1;
+    do {
+        if (*count == room) return genreg__bad_header(a, "a list in its header is too long");
+        if (!genreg__parse_int(a, &values[(*count)++])) return 0;
+    } while (genreg__accept(a, ','));
+    return genreg__accept(a, ']') ? 1 : genreg__bad_header(a, "a list in its header does not end");
+}
+
+static int genreg__parse_entry(genreg__archive *a, genreg__entry *e)
+{
+    int64_t range[2];
+    int found = 0, count;
+    if (!genreg__accept(a, '{')) return genreg__bad_header(a, "a tensor has no description");
+    do {
+        const char *key = genreg__parse_string(a), *type;
+        if (!key || !genreg__accept(a, ':')) return genreg__bad_header(a, "a key has no value");
+        if (!strcmp(key, "dtype")) {
+            type = genreg__parse_string(a);
+            if (!type) return 0;
+            e->wide = !strcmp(type, "F64");
+            if (!e->wide && strcmp(type, "F32") != 0) return genreg__bad_header(a, "a tensor is neither F32 nor F64");
+            found |= 1;
+        } else if (!strcmp(key, "shape")) {
+            if (!genreg__parse_ints(a, e->shape, 4, &e->rank)) return 0;
+            found |= 2;
+        } else if (!strcmp(key, "data_offsets")) {
+            if (!genreg__parse_ints(a, range, 2, &count) || count != 2) return genreg__bad_header(a, "a tensor's offsets are no pair");
+            e->begin = range[0];
+            e->end = range[1];
+            found |= 4;
+        } else return genreg__bad_header(a, "a tensor has an unknown property");
+    } while (genreg__accept(a, ','));
+    if (!genreg__accept(a, '}') || found != 7) return genreg__bad_header(a, "a tensor's description is incomplete");
+    return 1;
+}
+
+static int genreg__parse_metadata(genreg__archive *a)
+{
+    if (!genreg__accept(a, '{')) return genreg__bad_header(a, "its metadata is no object");
+    if (genreg__accept(a, '}')) return 1;
+    do {
+        genreg__pair *p = &a->pair[a->pairs];
+        if (a->pairs++ == GENREG__PAIRS) return genreg__bad_header(a, "it has too much metadata");
+        p->key = genreg__parse_string(a);
+        if (!p->key || !genreg__accept(a, ':')) return genreg__bad_header(a, "a metadata key has no value");
+        p->value = genreg__parse_string(a);
+        if (!p->value) return 0;
+    } while (genreg__accept(a, ','));
+    return genreg__accept(a, '}') ? 1 : genreg__bad_header(a, "its metadata does not end");
+}
+
+static int genreg__parse_header(genreg__archive *a, size_t data_bytes)
+{
+    int i, k;
+    if (!genreg__accept(a, '{')) return genreg__bad_header(a, "its header is no JSON object");
+    do {
+        const char *name = genreg__parse_string(a);
+        if (!name || !genreg__accept(a, ':')) return genreg__bad_header(a, "a name has no value");
+        if (!strcmp(name, "__metadata__")) {
+            if (!genreg__parse_metadata(a)) return 0;
+            continue;
+        }
+        if (a->entries == GENREG__ENTRIES) return genreg__bad_header(a, "it has too many tensors");
+        a->entry[a->entries].name = name;
+        if (!genreg__parse_entry(a, &a->entry[a->entries++])) return 0;
+    } while (genreg__accept(a, ','));
+    if (!genreg__accept(a, '}')) return genreg__bad_header(a, "its header does not end");
+    genreg__skip_space(a);
+    if (*a->at) return genreg__bad_header(a, "something follows its header's end");
+    for (i = 0; i < a->entries; i++) {
+        const genreg__entry *e = &a->entry[i];
+        size_t bytes = e->wide ? 8 : 4;
+        for (k = 0; k < e->rank; k++)
+            if ((uint64_t)e->shape[k] > (size_t)PTRDIFF_MAX || !genreg__times(bytes, (size_t)e->shape[k], &bytes)) return genreg__bad_header(a, "a tensor's shape is too large");
+        if (e->begin < 0 || e->end < e->begin || (uint64_t)(e->end - e->begin) != bytes) return genreg__bad_header(a, "a tensor's offsets do not fit its shape");
+        if ((uint64_t)e->end > data_bytes) return genreg__bad_header(a, "it was cut short");
+    }
+    return 1;
+}
+
+static void genreg__archive_close(genreg__archive *a)
+{
+    if (a->f) fclose(a->f);
+    genreg__unkeep(a->header);
+    genreg__unkeep(a->entry);
+    genreg__unkeep(a->pair);
+}
+
+static int genreg__archive_open(genreg__archive *a, genreg_ctx *c, const char *path)
+{
+    unsigned char head[8];
+    size_t size = 0, length = 0;
+    int i;
+    memset(a, 0, sizeof *a);
+    a->c = c;
+    a->path = path;
+    a->f = genreg__open(c, path, &size);
+    if (!a->f) return 0;
+    if (!genreg__read(c, a->f, path, head, 8)) { genreg__archive_close(a); return 0; }
+    for (i = 7; i >= 0; i--) {
+        if (length > (size_t)GENREG__HEADER) break;
+        length = length << 8 | head[i];
+    }
+    if (length < 2 || length > (size_t)GENREG__HEADER || length > size - 8) genreg__bad_header(a, "its header has an impossible length, or it was cut short");
+    a->data = 8 + length;
+    a->header = (char *)genreg__keep(c, length + 1, 1);
+    a->entry = (genreg__entry *)genreg__keep(c, GENREG__ENTRIES, sizeof *a->entry);
+    a->pair = (genreg__pair *)genreg__keep(c, GENREG__PAIRS, sizeof *a->pair);
+    a->at = a->header;
+    if (a->header && a->entry && a->pair && genreg__read(c, a->f, path, a->header, length) && genreg__parse_header(a, size - a->data)) return 1;
+    genreg__archive_close(a);
+    return 0;
+}
+
+/* The value of a metadata key; NULL sets the error. */
+static const char *genreg__metadata(genreg__archive *a, const char *key)
+{
+    int i;
+    for (i = 0; i < a->pairs; i++)
+        if (!strcmp(a->pair[i].key, key)) return a->pair[i].value;
+    genreg__fail(a->c, GENREG_ERROR_FORMAT, "%s: its metadata lack \"%s\": it was not written by this library, or not as this kind of file", a->path, key);
+    return NULL;
+}
+
+/* Where a value of the file's order is in memory. Order and shape in files are PyTorch's: a linear weight is [out, in], and if an
+   image was flattened before it, `in` runs over channels, height, width, where ours runs over height, width, channels. */
+static ptrdiff_t genreg__from_file_order(const genreg_model *m, const genreg_parameter *p, ptrdiff_t i)
+{
+    const int *image = m->layers[p->layer].image;
+    ptrdiff_t in, out, row, column;
+    if (p->rank != 2) return i;
+    in = p->shape[0];
+    out = p->shape[1];
+    row = i / in;
+    column = i % in;
+    if (image[2] > 1) {
+        ptrdiff_t area = (ptrdiff_t)image[0] * image[1];
+        column = column % area * image[2] + column / area;
+    }
+    return column * out + row;
+}
+
+/* One stretch of values of the file to or from memory; p NULL: in order. */
+typedef struct genreg__stretch { const char *name; genreg_real *values; ptrdiff_t size; const genreg_parameter *p; } genreg__stretch;
+
+static int genreg__stretch_rank(const genreg__stretch *s, int64_t *shape)
+{
+    int i;
+    if (!s->p) { shape[0] = s->size; return 1; }
+    for (i = 0; i < s->p->rank; i++) shape[i] = s->p->shape[s->p->rank == 2 ? 1 - i : i];
+    return s->p->rank;
+}
+
+static const genreg__entry *genreg__find_entry(genreg__archive *a, const genreg__stretch *s)
+{
+    int64_t shape[4];
+    int rank = genreg__stretch_rank(s, shape), i, k;
+    for (i = 0; i < a->entries; i++) {
+        const genreg__entry *e = &a->entry[i];
+        int fits = e->rank == rank;
+        if (strcmp(e->name, s->name) != 0) continue;
+        for (k = 0; k < rank && fits; k++) fits = e->shape[k] == shape[k];
+        if (fits) return e;
+        genreg__fail(a->c, GENREG_ERROR_FORMAT, "%s: %s has another shape than the model's: it is of another model", a->path, s->name);
+        return NULL;
+    }
+    genreg__fail(a->c, GENREG_ERROR_FORMAT, "%s lacks %s: it is of another model", a->path, s->name);
+    return NULL;
+}
+
+static int genreg__read_stretch(genreg__archive *a, const genreg_model *m, const genreg__stretch *s)
+{
+    const genreg__entry *e = genreg__find_entry(a, s);
+    unsigned char buffer[4096];
+    ptrdiff_t i, k;
+    size_t width;
+    if (!e) return 0;
+    width = e->wide ? 8 : 4;
+    if (a->data + (size_t)e->begin > (size_t)LONG_MAX || fseek(a->f, (long)(a->data + (size_t)e->begin), SEEK_SET) != 0) {
+        genreg__fail_file(a->c, "cannot read", a->path);
+        return 0;
+    }
+    for (i = 0; i < s->size; i += k) {
+        ptrdiff_t n = GENREG__MIN(s->size - i, (ptrdiff_t)(sizeof buffer / width));
+        if (!genreg__read(a->c, a->f, a->path, buffer, (size_t)n * width)) return 0;
+        for (k = 0; k < n; k++) {
+            const unsigned char *b = buffer + (size_t)k * width;
+            uint64_t bits = 0;
+            size_t byte;
+            for (byte = width; byte-- > 0;) bits = bits << 8 | b[byte];
+            s->values[s->p ? genreg__from_file_order(m, s->p, i + k) : i + k] =
+                width == 8 ? (genreg_real)genreg__from_bits64(bits) : (genreg_real)genreg__from_bits32((uint32_t)bits);
+        }
+    }
+    return 1;
+}
+
+static int genreg__write_stretch(FILE *f, const genreg_model *m, const genreg__stretch *s)
+{
+    unsigned char buffer[4096];
+    size_t width = sizeof(genreg_real), used = 0, byte;
+    ptrdiff_t i;
+    for (i = 0; i < s->size; i++) {
+        genreg_real value = s->values[s->p ? genreg__from_file_order(m, s->p, i) : i];
+#if GENREG_REAL_IS_DOUBLE
+        uint64_t bits = genreg__to_bits64(value);
+#else
+        uint32_t bits = genreg__to_bits32(value);
+#endif
+        for (byte = 0; byte < width; byte++) buffer[used++] = (unsigned char)(bits >> (8 * byte) & 255u);
+        if (used == sizeof buffer || i + 1 == s->size) {
+            if (fwrite(buffer, 1, used, f) != used) return 0;
+            used = 0;
+        }
+    }
+    return 1;
+}
+
+/* ---- checkpoints ---------------------------------------------------------------------------------------------------- */
+
+/* A model's layers as text, e.g. "28x28x1 flatten linear:512 relu dropout:3fe0000000000000 linear:10"; "@name" opens a scope. */
+static void genreg__write_architecture(genreg__text *t, const genreg_model *m)
+{
+    int i;
+    for (i = 0; i < m->layers[0].in_rank; i++) {
+        if (i) genreg__text_add(t, "x");
+        genreg__text_int(t, m->layers[0].in_shape[i]);
+    }
+    for (i = 0; i < m->layer_count; i++) {
+        const genreg__layer *l = &m->layers[i];
+        if (l->scope[0]) { genreg__text_add(t, " @"); genreg__text_add(t, l->scope); }
+        genreg__text_add(t, " ");
+        genreg__text_add(t, l->kind->name);
+        if (l->kind == &genreg__linear_kind) { genreg__text_add(t, ":"); genreg__text_int(t, l->out_shape[0]); }
+        if (l->kind == &genreg__dropout_kind) { genreg__text_add(t, ":"); genreg__text_double(t, l->p); }
+    }
+}
+
+static uint64_t genreg__parse_bits(const char *s)
+{
+    uint64_t bits = 0;
+    int i;
+    for (i = 0; i < 16 && s[i]; i++) {
+        const char *k = strchr("0123456789abcdef", s[i]);
+        if (!k) break;
+        bits = bits << 4 | (uint64_t)(k - "0123456789abcdef");
+    }
+    return bits;
+}
+
+/* A whole number below 2^31 at *s, which moves past it; -1 if there is none. */
+static int genreg__parse_small(const char **s)
+{
+    int64_t n = 0;
+    const char *start = *s;
+    for (; **s >= '0' && **s <= '9'; (*s)++) {
+        n = 10 * n + (**s - '0');
+        if (n > INT_MAX) return -1;
+    }
+    return *s == start ? -1 : (int)n;
+}
+
+static genreg_model *genreg__parse_architecture(genreg__archive *a, const char *s)
+{
+    int shape[3], rank = 0;
+    genreg_model *m;
+    do {
+        if (rank == 3 || (shape[rank++] = genreg__parse_small(&s)) < 1) { genreg__bad_header(a, "its architecture has no input shape"); return NULL; }
+    } while (*s == 'x' && *s++);
+    m = genreg_model_create(a->c, rank, shape);
+    while (m && *s == ' ' && !genreg__halted(a->c)) {
+        char word[48];
+        const char *argument;
+        size_t n = 0;
+        for (s++; *s && *s != ' ' && n + 1 < sizeof word; s++) word[n++] = *s;
+        word[n] = 0;
+        argument = strchr(word, ':');
+        argument = argument ? argument + 1 : "";
+        if (word[0] == '@') genreg_model_scope(m, word + 1);
+        else if (!strcmp(word, "relu")) genreg_layer_relu(m);
+        else if (!strcmp(word, "tanh")) genreg_layer_tanh(m);
+        else if (!strcmp(word, "sigmoid")) genreg_layer_sigmoid(m);
+        else if (!strcmp(word, "flatten")) genreg_layer_flatten(m);
+        else if (!strncmp(word, "linear:", 7)) genreg_layer_linear(m, genreg__parse_small(&argument));
+        else if (!strncmp(word, "dropout:", 8)) genreg_layer_dropout(m, genreg__from_bits64(genreg__parse_bits(argument)));
+        else genreg__fail(a->c, GENREG_ERROR_FORMAT, "%s: its architecture has a layer \"%s\", which this version does not know", a->path, word);
+    }
+    if (m && *s) genreg__bad_header(a, "its architecture does not end");
+    return m;
+}
+
+/* Everything of a model, and of its trainer if there is one, that a checkpoint holds as tensors. Returns how many. */
+static int genreg__stretches(genreg_model *m, genreg_trainer *t, genreg__stretch *s)
+{
+    int n = 0, i;
+    for (i = 0; i < m->parameter_count; i++, n++) {
+        s[n].name = m->parameters[i].name;
+        s[n].values = m->theta->data + m->parameters[i].offset;
+        s[n].size = m->parameters[i].size;
+        s[n].p = &m->parameters[i];
+    }
+    if (m->state) { s[n].name = "genreg.state"; s[n].values = m->state->data; s[n].size = m->state->size; s[n++].p = NULL; }
+    if (t) { s[n].name = "genreg.velocity"; s[n].values = t->velocity->data; s[n].size = t->velocity->size; s[n++].p = NULL; }
+    if (t && t->square) { s[n].name = "genreg.square"; s[n].values = t->square->data; s[n].size = t->square->size; s[n++].p = NULL; }
+    return n;
+}
+
+/* Options and data that a resumed run must share with the saved one, as one line that can be compared. */
+static void genreg__write_run(genreg__text *t, const genreg_trainer *r)
+{
+    const genreg_train_options *o = &r->o;
+    const double reals[] = { o->lr, o->momentum, o->weight_decay, o->beta1, o->beta2, o->eps, o->lr_min, o->gamma };
+    int64_t whole[13];
+    int i;
+    whole[0] = (int64_t)o->optimizer; whole[1] = o->nesterov; whole[2] = (int64_t)o->schedule; whole[3] = o->schedule_by_step; whole[4] = o->period;
+    whole[5] = r->batch; whole[6] = r->total_steps; whole[7] = (int64_t)(o->seed >> 32); whole[8] = (int64_t)(o->seed & 0xffffffffu);
+    whole[9] = o->no_shuffle; whole[10] = (int64_t)o->loss; whole[11] = r->data.n; whole[12] = (int64_t)sizeof(genreg_real);
+    for (i = 0; i < 13; i++) { genreg__text_int(t, whole[i]); genreg__text_add(t, " "); }
+    for (i = 0; i < 8; i++) { genreg__text_double(t, reals[i]); genreg__text_add(t, " "); }
+    genreg__text_bits(t, r->data.checksum);
+}
+
+static void genreg__write_progress(genreg__text *t, const genreg_trainer *r)
+{
+    int64_t whole[6];
+    int i;
+    whole[0] = r->steps; whole[1] = r->epoch; whole[2] = r->position; whole[3] = r->stopped; whole[4] = r->correct; whole[5] = r->samples;
+    for (i = 0; i < 6; i++) { genreg__text_int(t, whole[i]); genreg__text_add(t, " "); }
+    genreg__text_double(t, r->loss_sum);
+    genreg__text_add(t, " ");
+    genreg__text_double(t, r->lr);
+}
+
+static void genreg__write_header(genreg__text *t, genreg_model *m, genreg_trainer *r, const genreg__stretch *s, int n)
+{
+    genreg__text value;
+    int64_t at = 0, shape[4];
+    int i, k, rank;
+    memset(&value, 0, sizeof value);
+    value.c = t->c;
+    genreg__text_add(t, "{\"__metadata__\":{\"format\":\"pt\"");
+    genreg__text_pair(t, "genreg.version", GENREG_VERSION);
+    genreg__write_architecture(&value, m);
+    genreg__text_pair(t, "genreg.architecture", value.data ? value.data : "");
+    value.n = 0;
+    genreg__text_int(&value, (int64_t)m->scheme);
+    genreg__text_add(&value, " ");
+    genreg__text_bits(&value, m->seed);
+    genreg__text_pair(t, "genreg.init", value.data ? value.data : "");
+    value.n = 0;
+    genreg__text_int(&value, m->channels);
+    for (i = 0; i < m->channels; i++) {
+        genreg__text_add(&value, " ");
+        genreg__text_double(&value, (double)m->mean[i]);
+        genreg__text_add(&value, " ");
+        genreg__text_double(&value, (double)m->std[i]);
+    }
+    genreg__text_pair(t, "genreg.normalisation", value.data ? value.data : "");
+    genreg__text_pair(t, "genreg.dataset", m->data_name);
+    if (r) {
+        value.n = 0;
+        genreg__write_run(&value, r);
+        genreg__text_pair(t, "genreg.run", value.data ? value.data : "");
+        value.n = 0;
+        genreg__write_progress(&value, r);
+        genreg__text_pair(t, "genreg.progress", value.data ? value.data : "");
+    }
+    genreg__text_add(t, "}");
+    for (i = 0; i < n; i++) {
+        genreg__text_add(t, ",");
+        genreg__text_string(t, s[i].name);
+        genreg__text_add(t, sizeof(genreg_real) == 8 ? ":{\"dtype\":\"F64\",\"shape\":[" : ":{\"dtype\":\"F32\",\"shape\":[");
+        rank = genreg__stretch_rank(&s[i], shape);
+        for (k = 0; k < rank; k++) {
+            if (k) genreg__text_add(t, ",");
+            genreg__text_int(t, shape[k]);
+        }
+        genreg__text_add(t, "],\"data_offsets\":[");
+        genreg__text_int(t, at);
+        at += s[i].size * (int64_t)sizeof(genreg_real);
+        genreg__text_add(t, ",");
+        genreg__text_int(t, at);
+        genreg__text_add(t, "]}");
+    }
+    genreg__text_add(t, "}");
+    while (t->n % 8) {
+        ptrdiff_t before = t->n;
+        genreg__text_add(t, " ");
+        if (t->n == before) break;
+    }
+    genreg__unkeep(value.data);
+}
+
+static int genreg__save(genreg_model *m, genreg_trainer *r, const char *path)
+{
+    genreg_ctx *c = m->ctx;
+    genreg__stretch *s = (genreg__stretch *)genreg__keep(c, (size_t)m->parameter_count + 3, sizeof *s);
+    char *temporary = genreg__path(c, path, "", ".tmp");
+    genreg__text t;
+    FILE *f;
+    int n, i, done = 0;
+    memset(&t, 0, sizeof t);
+    t.c = c;
+    if (s && temporary) {
+        n = genreg__stretches(m, r, s);
+        genreg__write_header(&t, m, r, s, n);
+        errno = 0;
+        f = genreg__halted(c) ? NULL : fopen(temporary, "wb");
+        if (f) {
+            unsigned char head[8];
+            for (i = 0; i < 8; i++) head[i] = (unsigned char)((uint64_t)t.n >> (8 * i) & 255u);
+            done = fwrite(head, 1, 8, f) == 8 && fwrite(t.data, 1, (size_t)t.n, f) == (size_t)t.n;
+            for (i = 0; i < n && done; i++) done = genreg__write_stretch(f, m, &s[i]);
+            if (fflush(f) != 0) done = 0;
+            if (fclose(f) != 0) done = 0;
+        }
+        if (!done && !genreg__halted(c)) genreg__fail_file(c, "cannot write", temporary);
+#ifdef _WIN32
+        if (done) remove(path); /* rename there does not replace */
+#endif
+        if (done && rename(temporary, path) != 0) {
+            genreg__fail_file(c, "cannot write", path);
+            done = 0;
+        }
+        if (f && !done) remove(temporary);
+    }
+    genreg__unkeep(s);
+    genreg__unkeep(temporary);
+    genreg__unkeep(t.data);
+    return done;
+}
+
+GENREG__API int genreg_save_model(genreg_model *m, const char *path)
+{
+    if (!genreg__model_ready(m, "save_model")) return 0;
+    if (!path || !*path) {
+        genreg__fail(m->ctx, GENREG_ERROR_ARGUMENT, "save_model: no file name");
+        return 0;
+    }
+    return genreg__save(m, NULL, path);
+}
+
+GENREG__API int genreg_trainer_save(genreg_trainer *t, const char *path)
+{
+    if (!t || genreg__halted(t->m->ctx)) return 0;
+    if (!path || !*path) {
+        genreg__fail(t->m->ctx, GENREG_ERROR_ARGUMENT, "trainer_save: no file name");
+        return 0;
+    }
+    return genreg__save(t->m, t, path);
+}
+
+/* Numbers of a metadata value, separated by spaces: `wholes` whole ones, then up to *count of 64 bits in hexadecimal. */
+static int genreg__parse_numbers(genreg__archive *a, const char *key, int64_t *whole, int wholes, uint64_t *bits, int *count)
+{
+    const char *s = genreg__metadata(a, key);
+    int i;
+    if (!s) return 0;
+    for (i = 0; i < wholes; i++) {
+        int64_t n = 0;
+        const char *start = s;
+        for (; *s >= '0' && *s <= '9'; s++) {
+            if (n > (INT64_MAX - 9) / 10) return genreg__bad_header(a, "a number in its metadata is too large");
+            n = 10 * n + (*s - '0');
+        }
+        if (s == start) return genreg__bad_header(a, "a number is missing in its metadata");
+        whole[i] = n;
+        while (*s == ' ') s++;
+    }
+    for (i = 0; i < *count && *s; i++) {
+        bits[i] = genreg__parse_bits(s);
+        while (*s && *s != ' ') s++;
+        while (*s == ' ') s++;
+    }
+    *count = i;
+    return 1;
+}
+
+GENREG__API genreg_model *genreg_load_model(genreg_ctx *c, const char *path)
+{
+    genreg__archive a;
+    genreg__stretch *s = NULL;
+    genreg_model *m = NULL;
+    const char *text;
+    uint64_t bits[8];
+    int64_t scheme, channels;
+    int n, i, count = 1;
+    if (genreg__halted(c) || !genreg__archive_open(&a, c, path)) return NULL;
+    text = genreg__metadata(&a, "genreg.architecture");
+    m = text ? genreg__parse_architecture(&a, text) : NULL;
+    if (m && !genreg__halted(c) && genreg__parse_numbers(&a, "genreg.init", &scheme, 1, bits, &count)) {
+        if (count != 1 || scheme >= GENREG_INIT_COUNT) genreg__bad_header(&a, "its initialisation is unknown");
+        genreg_init(m, (genreg_scheme)scheme, count == 1 ? bits[0] : 0);
+    }
+    count = 8;
+    if (m && !genreg__halted(c) && genreg__parse_numbers(&a, "genreg.normalisation", &channels, 1, bits, &count)) {
+        if (channels > 4 || count != 2 * (int)channels) genreg__bad_header(&a, "its normalisation is incomplete");
+        else m->channels = (int)channels;
+        for (i = 0; i < m->channels; i++) {
+            m->mean[i] = (float)genreg__from_bits64(bits[2 * i]);
+            m->std[i] = (float)genreg__from_bits64(bits[2 * i + 1]);
+        }
+    }
+    text = genreg__halted(c) ? NULL : genreg__metadata(&a, "genreg.dataset");
+    if (m && text) genreg__set_name(m->data_name, sizeof m->data_name, text);
+    if (m && !genreg__halted(c)) s = (genreg__stretch *)genreg__keep(c, (size_t)m->parameter_count + 3, sizeof *s);
+    for (i = 0, n = s ? genreg__stretches(m, NULL, s) : 0; i < n; i++)
+        if (!genreg__read_stretch(&a, m, &s[i])) break;
+    genreg__unkeep(s);
+    genreg__archive_close(&a);
+    if (!genreg__halted(c)) return m;
+    genreg_model_free(m);
+    return NULL;
+}
+
+/* Whether an open checkpoint is of this trainer's model, options and data. */
+static int genreg__same_run(genreg__archive *a, genreg_trainer *t)
+{
+    genreg__text run, architecture;
+    const char *text;
+    memset(&run, 0, sizeof run);
+    run.c = a->c;
+    architecture = run;
+    genreg__write_run(&run, t);
+    genreg__write_architecture(&architecture, t->m);
+    text = genreg__metadata(a, "genreg.architecture");
+    if (text && architecture.data && strcmp(text, architecture.data) != 0)
+        genreg__fail(a->c, GENREG_ERROR_FORMAT, "%s is of another model: \"%s\" where this one is \"%s\"", a->path, text, architecture.data);
+    text = genreg__halted(a->c) ? NULL : genreg__metadata(a, "genreg.run");
+    if (text && run.data && strcmp(text, run.data) != 0)
+        genreg__fail(a->c, GENREG_ERROR_FORMAT, "%s is of a run with other options or another dataset: remove it to start afresh", a->path);
+    genreg__unkeep(run.data);
+    genreg__unkeep(architecture.data);
+    return !genreg__halted(a->c);
+}
+
+GENREG__API int genreg_trainer_load(genreg_trainer *t, const char *path)
+{
+    genreg_ctx *c = t ? t->m->ctx : NULL;
+    genreg__archive a;
+    genreg__stretch *s = NULL;
+    genreg_real *fresh = NULL;
+    int64_t whole[6];
+    uint64_t bits[2];
+    ptrdiff_t room = 0;
+    int n = 0, i, count = 2;
+    if (genreg__halted(c) || !genreg__archive_open(&a, c, path)) return 0;
+    if (genreg__same_run(&a, t) && genreg__parse_numbers(&a, "genreg.progress", whole, 6, bits, &count)) {
+        if (count != 2 || whole[0] > t->total_steps || whole[1] > INT_MAX || whole[2] > t->data.n || whole[4] > whole[5] || whole[5] > t->data.n)
+            genreg__bad_header(&a, "its progress is out of range");
+        s = (genreg__stretch *)genreg__keep(c, (size_t)t->m->parameter_count + 3, sizeof *s);
+        n = s ? genreg__stretches(t->m, t, s) : 0;
+    }
+    /* Into fresh memory first: a file that cannot be read to its end leaves the trainer as it was. */
+    for (i = 0; i < n; i++) room += s[i].size;
+    if (n) fresh = (genreg_real *)genreg__keep(c, (size_t)room, sizeof *fresh);
+    for (i = 0, room = 0; i < n && fresh; room += s[i++].size) {
+        genreg__stretch into = s[i];
+        into.values = fresh + room;
+        if (!genreg__read_stretch(&a, t->m, &into)) break;
+    }
+    if (!genreg__halted(c)) {
+        for (i = 0, room = 0; i < n; room += s[i++].size) memcpy(s[i].values, fresh + room, (size_t)s[i].size * sizeof *fresh);
+        t->steps = whole[0];
+        t->epoch = (int)whole[1];
+        t->position = (int)whole[2];
+        t->stopped = whole[3] != 0;
+        t->correct = (int)whole[4];
+        t->samples = (int)whole[5];
+        t->loss_sum = genreg__from_bits64(bits[0]);
+        t->lr = genreg__from_bits64(bits[1]);
+        if (t->epoch) genreg__draw_order(t);
+    }
+    genreg__unkeep(fresh);
+    genreg__unkeep(s);
+    genreg__archive_close(&a);
+    return !genreg__halted(c);
+}
+
+#endif /* GENREG_NO_STDIO */
+
+#if defined(__clang__)
+#pragma STDC FP_CONTRACT DEFAULT
+#elif defined(__GNUC__)
+#pragma GCC pop_options
+#endif
+
+#endif /* GENREG_IMPLEMENTATION */
+
+/* VERSIONS
+     0.1.0  the core: tensors, operations, gradients, models, training, top Hessian eigenvalue, IDX and safetensors files */
+
+/*
+  MIT License
+
+  Copyright (c) 2026 the genreg authors
+
+  Permission is hereby granted, free of charge, to any person obtaining a copy
+  of this software and associated documentation files (the "Software"), to deal
+  in the Software without restriction, including without limitation the rights
+  to use, copy, modify, merge, publish, distribute, sublicense, and/or sell
+  copies of the Software, and to permit persons to whom the Software is
+  furnished to do so, subject to the following conditions:
+
+  The above copyright notice and this permission notice shall be included in all
+  copies or substantial portions of the Software.
+
+  THE SOFTWARE IS PROVIDED "AS IS", WITHOUT WARRANTY OF ANY KIND, EXPRESS OR
+  IMPLIED, INCLUDING BUT NOT LIMITED TO THE WARRANTIES OF MERCHANTABILITY,
+  FITNESS FOR A PARTICULAR PURPOSE AND NONINFRINGEMENT. IN NO EVENT SHALL THE
+  AUTHORS OR COPYRIGHT HOLDERS BE LIABLE FOR ANY CLAIM, DAMAGES OR OTHER
+  LIABILITY, WHETHER IN AN ACTION OF CONTRACT, TORT OR OTHERWISE, ARISING FROM,
+  OUT OF OR IN CONNECTION WITH THE SOFTWARE OR THE USE OR OTHER DEALINGS IN THE
+  SOFTWARE.
+*/

@@ -1,0 +1,464 @@
+/* test_lab.c - what examples/lab.h does without a network: text, JSON, statistics, flags, files, locks, plots.
+
+      cc -O2 -fopenmp tests/test_lab.c -o test_lab -lm && ./test_lab          (writes and removes files in the working folder) */
+#define GENREG_IMPLEMENTATION
+#include "../genreg.h"
+#include "../examples/lab.h"
+
+#ifdef LAB_POSIX
+#include <sys/wait.h>
+#endif
+
+typedef struct counts { int passed, failed; } counts;
+
+static void check(counts *t, int good, const char *what)
+{
+    if (good) t->passed++;
+    else {
+        t->failed++;
+        printf("FAILED: %s\n", what);
+    }
+}
+
+static int close_to(double a, double b, double tolerance) { return fabs(a - b) <= tolerance * (fabs(b) > 1 ? fabs(b) : 1); }
+static int same_bits(double a, double b) { return !memcmp(&a, &b, sizeof a); }
+
+static int same_text(lab__buffer *b, const char *expected)
+{
+    int good = !strcmp(b->s, expected);
+    if (!good) printf("    got      %s\n    expected %s\n", b->s, expected);
+    free(b->s);
+    memset(b, 0, sizeof *b);
+    return good;
+}
+
+/* ------------------------------------------------------------------------------------------------ text and numbers */
+
+static void test_numbers(counts *t, const char *where)
+{
+    static const double samples[] = { 0, 0.1, 1.0 / 3, 2048, 1e300, 5e-324, 1.7976931348623157e308, -2.5, 9007199254740993.0, 123456789.123456789, 0.30000000000000004 };
+    lab__buffer b = { NULL, 0, 0 };
+    double x;
+    int i, good = 1;
+    for (i = 0; i < (int)(sizeof samples / sizeof samples[0]); i++) {
+        lab__print_number(&b, samples[i]);
+        good &= lab__read_number(b.s, b.n, &x) && same_bits(x, samples[i]) && !strchr(b.s, ',');
+        b.n = 0;
+    }
+    for (i = 0; i < 2000; i++) { /* any bits that are a number */
+        uint64_t bits = lab__hash(0, &i, sizeof i);
+        memcpy(&x, &bits, sizeof x);
+        if (!isfinite(x)) continue;
+        lab__print_number(&b, x);
+        {
+            double back = 0;
+            good &= lab__read_number(b.s, b.n, &back) && same_bits(back, x);
+        }
+        b.n = 0;
+    }
+    check(t, good, where);
+    lab__print_number(&b, 0.1);
+    check(t, same_text(&b, "0.1"), "a short number stays short");
+    lab__print_number(&b, (double)NAN);
+    lab__print(&b, " ");
+    lab__print_number(&b, -(double)INFINITY);
+    check(t, same_text(&b, "null null"), "NaN and Inf are null");
+    lab__print(&b, "%d|%5.2f|%-4s|%.*f|%s|%%|%03d|%.1e|%+.2f|%c|%*s|%.3s", -7, 3.14159, "ab", 1, 2.25, "x,y", 7, 12345.0, 1.5, 'q', 3, "", "abcdef");
+    check(t, same_text(&b, "-7| 3.14|ab  |2.2|x,y|%|007|1.2e+04|+1.50|q|   |abc"), "the printf without a locale");
+}
+
+static void test_bad_numbers(counts *t)
+{
+    static const char *const bad[] = { "", " 1", "1 ", "1,5", "0x10", "inf", "nan", "1e", "--1", "1.2.3", "1e999", "one", "1\0002" };
+    double x;
+    int i;
+    for (i = 0; i < (int)(sizeof bad / sizeof bad[0]); i++) check(t, !lab__read_number(bad[i], i == 12 ? 3 : strlen(bad[i]), &x), "what is no number is refused");
+}
+
+/* ------------------------------------------------------------------------------------------------ rows */
+
+static void test_row_round_trip(counts *t)
+{
+    const double list[] = { 1.5, (double)NAN, -3e-9 };
+    lab__buffer b = { NULL, 0, 0 }, again = { NULL, 0, 0 };
+    lab__row row, back;
+    memset(&row, 0, sizeof row);
+    lab__record_text(&row.head, "experiment", "quote \" backslash \\ newline \n tab \t bell \a del \x7f ünï");
+    lab__record_text(&row.settings, "rule", "");
+    lab__record_number(&row.settings, "batch", 32);
+    lab__record_number(&row.figures, "lambda", (double)NAN);
+    lab__record_list(&row.figures, "density", list, 3, 1);
+    lab__record_list(&row.figures, "empty", list, 0, 1);
+    lab__record_list(&row.figures, "one", list, 1, 1);
+    lab__json_row(&b, &row);
+    check(t, b.s[b.n - 1] == '\n' && strchr(b.s, '\n') == b.s + b.n - 1, "a row is one line");
+    check(t, strstr(b.s, "\"lambda\":null,\"density\":[1.5,null,-3e-09],\"empty\":[],\"one\":[1.5]}") != NULL, "lists and nulls as JSON");
+    check(t, lab__read_row(b.s, b.n - 1, &back), "a written row reads");
+    lab__json_row(&again, &back);
+    check(t, !strcmp(b.s, again.s), "and writes the same bytes");
+    check(t, !strcmp(lab__record_get_text(&back.head, "experiment"), lab__record_get_text(&row.head, "experiment")), "escapes come back");
+    check(t, !(lab__record_get(&back.figures, "lambda") >= 0) && lab__record_get(&back.settings, "batch") > 31, "values come back");
+    lab__row_free(&back);
+    lab__row_free(&row);
+    free(b.s);
+    free(again.s);
+}
+
+static void test_hostile_rows(counts *t)
+{
+    static const char *const good[] = { "{}", "{\"a\":1}", " { \"a\" : [ 1 , 2 ] , \"settings\" : { } } ", "{\"figures\":{\"x\":null}}", "{\"a\":\"\\u00e9\\ud83d\\ude00\\/\"}",
+                                        "{\"a\":-0.5e-3}", "{\"a\":[]}\r" };
+    static const char *const bad[] = { "", "{", "}", "null", "[1]", "{\"a\"}", "{\"a\":}", "{\"a\":1", "{\"a\":1,}", "{,}", "{\"a\":1}}", "{\"a\":1} x", "{a:1}",
+                                       "{\"a\":1,\"a\":2}", "{\"a\":01}", "{\"a\":+1}", "{\"a\":.5}", "{\"a\":1.}", "{\"a\":1.e3}", "{\"a\":1e}", "{\"a\":NaN}",
+                                       "{\"a\":Infinity}", "{\"a\":nul}", "{\"a\":true}", "{\"a\":1e400}", "{\"a\":--1}", "{\"a\":\"x}", "{\"a\":\"\\x\"}",
+                                       "{\"a\":\"\\u12\"}", "{\"a\":\"\\u0000\"}", "{\"a\":\"\\ud800\"}", "{\"a\":\"\\udc00\"}", "{\"a\":\"\\ud800\\u0041\"}",
+                                       "{\"a\":\"tab\there\"}", "{\"a\":\"ctrl\001\"}", "{\"a\":[1,]}", "{\"a\":[,1]}", "{\"a\":[1}", "{\"a\":[\"x\"]}", "{\"a\":[[1]]}",
+                                       "{\"a\":{}}", "{\"other\":{\"b\":1}}", "{\"settings\":{\"a\":{}}}", "{\"settings\":{},\"settings\":{}}", "{\"settings\":{\"settings\":{}}}",
+                                       "{\"a\":1 \"b\":2}", "\xff\xfe{}", "{\"a\":\"\\" };
+    lab__row row;
+    char line[64], *deep;
+    size_t n;
+    int i;
+    for (i = 0; i < (int)(sizeof good / sizeof good[0]); i++) {
+        int took = lab__read_row(good[i], strlen(good[i]), &row);
+        check(t, took, good[i]);
+        if (took) lab__row_free(&row);
+    }
+    for (i = 0; i < (int)(sizeof bad / sizeof bad[0]); i++) {
+        char *copy = (char *)malloc(strlen(bad[i]) + 1); /* so that a sanitizer sees a step too far */
+        memcpy(copy, bad[i], strlen(bad[i]));
+        check(t, !lab__read_row(copy, strlen(bad[i]), &row), bad[i]);
+        free(copy);
+    }
+    check(t, !lab__read_row("{}\0", 3, &row), "a zero byte after a row");
+    check(t, !lab__read_row("{\"a\":\0}", 7, &row), "a zero byte in a row");
+    memset(line, '1', sizeof line);
+    memcpy(line, "{\"a\":", 5);
+    check(t, !lab__read_row(line, sizeof line, &row), "a number without an end");
+    n = 100000;
+    deep = (char *)malloc(n);
+    for (i = 0; i < (int)n; i++) deep[i] = "{\"a\":"[i % 5];
+    check(t, !lab__read_row(deep, n, &row), "a deep nest");
+    memset(deep, '[', n);
+    check(t, !lab__read_row(deep, n, &row), "many brackets");
+    memset(deep, '7', n);
+    memcpy(deep, "{\"a\":", 5);
+    deep[n - 1] = '}';
+    check(t, !lab__read_row(deep, n, &row), "a number of 99,994 digits");
+    free(deep);
+}
+
+/* Every cut of a good row and every changed byte is refused or read, never a crash. */
+static void test_mutations(counts *t)
+{
+    static const char text[] = "{\"experiment\":\"b\",\"settings\":{\"batch\":32,\"rule\":\"a\\u00e9\"},\"figures\":{\"l\":[1,null],\"m\":2.5e-3}}";
+    size_t n = sizeof text - 1, i;
+    int byte, cuts = 0;
+    char copy[sizeof text];
+    lab__row row;
+    for (i = 0; i < n; i++) {
+        int took = lab__read_row(text, i, &row);
+        cuts += took;
+        if (took) lab__row_free(&row);
+    }
+    check(t, cuts == 0, "no beginning of a row is a row");
+    for (i = 0; i < n; i++)
+        for (byte = 0; byte < 256; byte += 3) {
+            memcpy(copy, text, sizeof text);
+            copy[i] = (char)byte;
+            if (lab__read_row(copy, n, &row)) lab__row_free(&row);
+        }
+    check(t, 1, "changed bytes");
+}
+
+static void test_keys(counts *t)
+{
+    static const char *const rows[] = {
+        "{\"experiment\":\"e\",\"version\":\"1\",\"real\":\"float\",\"data\":\"00\",\"isa\":\"avx2\",\"settings\":{\"a\":1,\"b\":\"x\"},\"figures\":{}}",
+        "{\"isa\":\"plain\",\"version\":\"1\",\"data\":\"00\",\"experiment\":\"e\",\"real\":\"float\",\"seconds\":3,\"settings\":{\"b\":\"x\",\"a\":1.0},\"figures\":{\"q\":1}}",
+        "{\"experiment\":\"e\",\"version\":\"2\",\"real\":\"float\",\"data\":\"00\",\"settings\":{\"a\":1,\"b\":\"x\"},\"figures\":{}}",
+        "{\"experiment\":\"e\",\"version\":\"1\",\"real\":\"double\",\"data\":\"00\",\"settings\":{\"a\":1,\"b\":\"x\"},\"figures\":{}}",
+        "{\"experiment\":\"e\",\"version\":\"1\",\"real\":\"float\",\"data\":\"01\",\"settings\":{\"a\":1,\"b\":\"x\"},\"figures\":{}}",
+        "{\"experiment\":\"e\",\"version\":\"1\",\"real\":\"float\",\"data\":\"00\",\"settings\":{\"a\":1.0000000000000002,\"b\":\"x\"},\"figures\":{}}",
+        "{\"experiment\":\"e\",\"version\":\"1\",\"real\":\"float\",\"data\":\"00\",\"settings\":{\"a\":1,\"b\":\"x\",\"c\":0},\"figures\":{}}",
+        "{\"experiment\":\"e\",\"version\":\"1\",\"real\":\"float\",\"data\":\"00\",\"settings\":{\"a\":1,\"b\":\"y\"},\"figures\":{}}",
+    };
+    char *first = NULL;
+    int i;
+    for (i = 0; i < (int)(sizeof rows / sizeof rows[0]); i++) {
+        lab__row row;
+        char *key;
+        check(t, lab__read_row(rows[i], strlen(rows[i]), &row), "a row for its key");
+        key = lab__key(&row);
+        if (i == 0) first = lab__copy(key);
+        else check(t, !strcmp(key, first) == (i == 1), i == 1 ? "order, instruction set and figures are no part of the key" : "version, precision, data and settings are");
+        free(key);
+        lab__row_free(&row);
+    }
+    free(first);
+    check(t, lab__hash(0, "foobar", 6) == 0x85944171f73967e8u, "FNV-1a, the published value");
+}
+
+/* ------------------------------------------------------------------------------------------------ statistics */
+
+static void test_statistics(counts *t)
+{
+    /* two-sided 95 % and 99 % points from the usual tables */
+    static const double table[][3] = { { 1, 12.7062, 63.6567 }, { 2, 4.30265, 9.92484 }, { 3, 3.18245, 5.84091 }, { 4, 2.77645, 4.60409 },  { 5, 2.57058, 4.03214 },
+                                       { 9, 2.26216, 3.24984 }, { 10, 2.22814, 3.16927 }, { 29, 2.04523, 2.75639 }, { 30, 2.04227, 2.75000 }, { 120, 1.97993, 2.61742 } };
+    static const double x[] = { 2, 4, 4, 4, 5, 5, 7, 9 }, with_holes[] = { (double)NAN, 1, 3, (double)INFINITY }, a[] = { 2, 8, (double)NAN }, b[] = { 1, 2, 4 };
+    static const double line_x[] = { 1, 2, 3, 4, (double)NAN }, line_y[] = { 2.1, 3.9, 6.2, 7.8, 0 };
+    lab_stats s;
+    int i;
+    for (i = 0; i < (int)(sizeof table / sizeof table[0]); i++) {
+        check(t, close_to(lab_t_quantile((int)table[i][0], 0.95), table[i][1], 1e-5), "t, 95 %");
+        check(t, close_to(lab_t_quantile((int)table[i][0], 0.99), table[i][2], 1e-5), "t, 99 %");
+    }
+    check(t, close_to(lab_t_quantile(100000, 0.95), 1.95999, 1e-4), "t goes to the normal's");
+    check(t, !(lab_t_quantile(0, 0.95) > 0), "no degree of freedom, no t");
+    s = lab_stats_of(x, 8);
+    check(t, s.n == 8 && close_to(s.mean, 5, 1e-12) && close_to(s.sd, 2.138089935, 1e-9), "mean and deviation");
+    check(t, close_to(s.high - s.mean, 2.36462 * 2.138089935 / sqrt(8.0), 1e-5) && close_to(s.mean - s.low, s.high - s.mean, 1e-12), "interval");
+    s = lab_stats_of(with_holes, 4);
+    check(t, s.n == 2 && close_to(s.mean, 2, 1e-12) && close_to(s.low, 2 - 12.7062 * sqrt(2.0) / sqrt(2.0), 1e-5), "holes are left out");
+    s = lab_stats_of(x, 1);
+    check(t, s.n == 1 && s.mean > 1 && !isfinite(s.sd) && !isfinite(s.low) && !isfinite(s.high), "one value has no interval");
+    s = lab_stats_of(x, 0);
+    check(t, s.n == 0 && !isfinite(s.mean), "no value has no mean");
+    s = lab_ratio_of(a, b, 3); /* logarithms of 2 and 4 */
+    check(t, s.n == 2 && close_to(s.mean, sqrt(8.0), 1e-12) && close_to(s.low, exp(log(8.0) / 2 - 12.7062 * log(2.0) / 2), 1e-4), "ratio over pairs");
+    s = lab_slope_of(line_x, line_y, 5);
+    check(t, s.n == 4 && close_to(s.mean, 1.94, 1e-12) && close_to(s.sd, 0.0905538514, 1e-8) && close_to(s.high - s.mean, 4.30265 * 0.0905538514, 1e-5), "slope");
+    s = lab_slope_of(line_x, line_y, 2);
+    check(t, close_to(s.mean, 1.8, 1e-12) && !isfinite(s.low), "two points: a slope without interval");
+    s = lab_slope_of(line_y, line_x, 1);
+    check(t, !isfinite(s.mean), "one point: no slope");
+}
+
+/* ------------------------------------------------------------------------------------------------ flags */
+
+static void never(lab_cell *cell) { (void)cell; }
+
+static void test_flags(counts *t)
+{
+    static const lab_flag flags[] = { { "widths", LAB_INTS, "8,16", NULL, "8,16,32", 1, 100, NULL, "" },
+                                      { "rule", LAB_WORD, "paper", "fixed", NULL, 0, 0, "paper|linear|fixed", "" },
+                                      { "epochs", LAB_INT, "5", "30", "60", 1, 100, NULL, "" } };
+    static const lab_experiment e = { "flags", "", "mnist|slice", flags, 3, NULL, 0, never };
+    char words[][16] = { "flags", "--preset=paper", "--rule", "linear", "--seed", "7,3", "--shard", "2/5", "--checkpoint", "1e-3" };
+    char *argv[10];
+    lab *l = (lab *)lab__new(1, sizeof *l);
+    int i, n;
+    const double *list;
+    for (i = 0; i < 10; i++) argv[i] = words[i];
+    l->experiment = &e;
+    lab__command_line(l, 10, argv);
+    list = lab_list(l, "widths", &n);
+    check(t, n == 3 && list[0] < 9 && list[2] > 31, "a list takes the preset's value");
+    check(t, !strcmp(lab_text(l, "rule"), "linear"), "a word overrides the preset");
+    check(t, lab_int(l, "epochs") == 60 && lab_int(l, "train") == 0, "the experiment's value of a common flag; unset is 0");
+    list = lab_seeds(l, &n);
+    check(t, n == 2 && list[0] > 6 && list[1] < 4, "seeds by list");
+    check(t, l->shard == 2 && l->shards == 5, "shard");
+    check(t, close_to(lab_number(l, "checkpoint"), 1e-3, 1e-15), "a number");
+    check(t, !strcmp(lab_text(l, "data"), "data") && !strcmp(lab_text(l, "out"), "results"), "defaults");
+    check(t, lab__among("paper|linear", "linear") && !lab__among("paper|linear", "line") && !lab__among("paper|linear", "") && !lab__among("paper", "paper|"), "words are whole");
+    lab_close(l);
+}
+
+/* ------------------------------------------------------------------------------------------------ files and locks */
+
+static int holds(const char *path, const char *expected)
+{
+    size_t n;
+    char *text = lab__read_file(path, 0, &n);
+    int good = text && n == strlen(expected) && !memcmp(text, expected, n);
+    if (!good) printf("    got      %s\n    expected %s\n", text ? text : "(nothing)", expected);
+    free(text);
+    return good;
+}
+
+static void test_append(counts *t)
+{
+    const char *path = "test_lab.tmp.jsonl";
+    FILE *f;
+    remove(path);
+    check(t, lab__append(path, "{\"a\":1}\n", 8) && lab__append(path, "{\"a\":2}\n", 8) && holds(path, "{\"a\":1}\n{\"a\":2}\n"), "lines are added");
+    f = fopen(path, "ab");
+    fputs("{\"a\":3,\"b", f);
+    fclose(f);
+    check(t, lab__append(path, "", 0) && holds(path, "{\"a\":1}\n{\"a\":2}\n"), "a torn line is cut");
+    f = fopen(path, "ab");
+    fputs("{\"a\":3}", f);
+    fclose(f);
+    check(t, lab__append(path, "{\"a\":4}\n", 8) && holds(path, "{\"a\":1}\n{\"a\":2}\n{\"a\":3}\n{\"a\":4}\n"), "a whole line without newline is kept");
+    f = fopen(path, "wb");
+    fputs("torn from the start", f);
+    fclose(f);
+    check(t, lab__append(path, "{\"a\":5}\n", 8) && holds(path, "{\"a\":5}\n"), "a file that is all torn");
+    remove(path);
+    check(t, !lab__append("no such folder/x.jsonl", "{}\n", 3), "no folder, no row");
+    check(t, lab__write_file(path, "abc", 3) && holds(path, "abc") && lab__write_file(path, "de", 2) && holds(path, "de"), "a file is replaced whole");
+    remove(path);
+    check(t, !lab__write_file("no such folder/x", "abc", 3), "no folder, no file");
+#ifdef LAB_POSIX
+    if (lab__exists("/dev/full")) check(t, !lab__append("/dev/full", "{}\n", 3) && errno == ENOSPC, "a full disk is seen");
+#endif
+}
+
+static void test_locks(counts *t)
+{
+#ifdef LAB_POSIX
+    const char *path = "test_lab.tmp.lock";
+    lab__lockfile file;
+    int status, ready[2], hold[2];
+    pid_t child;
+    char ch = 0;
+    check(t, pipe(ready) == 0 && pipe(hold) == 0, "pipes");
+    fflush(stdout);
+    child = fork();
+    if (!child) { /* takes byte 5 and dies with it */
+        if (!lab__lock_open(&file, path) || !lab__lock(file, 5, 0) || write(ready[1], "x", 1) != 1) _exit(1);
+        _exit(read(hold[0], &ch, 1) == 1 ? 0 : 1);
+    }
+    check(t, read(ready[0], &ch, 1) == 1 && lab__lock_open(&file, path), "the other process has its lock");
+    check(t, !lab__lock(file, 5, 0), "a byte that another process has");
+    check(t, lab__lock(file, 6, 0), "its neighbour is free");
+    check(t, write(hold[1], "x", 1) == 1 && waitpid(child, &status, 0) == child && status == 0, "the other process ends");
+    check(t, lab__lock(file, 5, 0), "its lock has gone with it");
+    fflush(stdout);
+    child = fork();
+    if (!child) {
+        lab__lockfile mine;
+        int got = lab__lock_open(&mine, path) && !lab__lock(mine, 5, 0);
+        _exit(got ? 0 : 1);
+    }
+    check(t, waitpid(child, &status, 0) == child && status == 0, "and is ours now");
+    lab__unlock(file, 5);
+    fflush(stdout);
+    child = fork();
+    if (!child) {
+        lab__lockfile mine;
+        int got = lab__lock_open(&mine, path) && lab__lock(mine, 5, 1) && !lab__lock(mine, 6, 0);
+        _exit(got ? 0 : 1);
+    }
+    check(t, waitpid(child, &status, 0) == child && status == 0, "one byte is let go, the other held");
+    lab__lock_close(file);
+    remove(path);
+#else
+    (void)t;
+#endif
+}
+
+/* ------------------------------------------------------------------------------------------------ plots and threads */
+
+static void test_plots(counts *t)
+{
+    const double x[] = { 1, 10, 100 }, y[] = { 1e-3, (double)NAN, 50 }, low[] = { -1, (double)NAN, 20 }, high[] = { 1, (double)NAN, 90 }, zero[] = { 0, 0, 0 };
+    lab_plot *p = lab_plot_new("a < b & \"c\"");
+    lab__axis a;
+    lab__buffer b = { NULL, 0, 0 };
+    double at[LAB__TICKS];
+    char *svg;
+    int n, i;
+    lab_panel(p, "<panel>", "x & x", "y\nz", LAB_LOG_X | LAB_LOG_Y);
+    lab_line(p, "curve > 1", x, y, low, high, 3, 0);
+    lab_line(p, "", x, y, NULL, NULL, 3, 1);
+    lab_panel(p, "all the same", "", "", 0);
+    lab_line(p, "zero", zero, zero, NULL, NULL, 3, 0);
+    lab_panel(p, "nothing", "", "", LAB_LOG_X);
+    svg = lab_plot_svg(p, "A caption with a tag </svg> in it.");
+    check(t, strstr(svg, "a &lt; b &amp; &quot;c&quot;") && strstr(svg, "&lt;panel&gt;") && strstr(svg, "tag &lt;/svg&gt; in") && strstr(svg, "curve &gt; 1"), "text is escaped");
+    check(t, !strstr(svg, "nan") && !strstr(svg, "inf"), "no NaN in a plot");
+    check(t, strstr(svg, "</svg>") == svg + strlen(svg) - 7, "one end");
+    free(svg);
+    lab__plot_free(p);
+
+    memset(&a, 0, sizeof a);
+    a.low = 12.2;
+    a.high = 19.9;
+    n = lab__ticks(&a, at);
+    check(t, n >= 3 && n <= 8 && close_to(at[0], 14, 1e-9), "linear ticks");
+    a.log = 1;
+    a.low = -3;
+    a.high = 4.1;
+    n = lab__ticks(&a, at);
+    check(t, n >= 3 && close_to(log10(at[1]), floor(log10(at[1]) + 0.5), 1e-9), "decades");
+    a.low = log10(30.0);
+    a.high = log10(2100.0);
+    a.two = 1;
+    n = lab__ticks(&a, at);
+    check(t, n == 7 && close_to(at[0], 32, 1e-9) && close_to(at[6], 2048, 1e-9), "powers of two");
+    for (i = 0; i < 200; i++) { /* any range gives a few ticks within it */
+        a.two = i % 2;
+        a.log = i % 3 == 0;
+        a.low = a.log ? (i - 100) / 20.0 : (i - 100) * pow(10, i % 13 - 6);
+        a.high = a.low + (a.log ? 0.01 + i / 10.0 : pow(10, i % 11 - 5));
+        n = lab__ticks(&a, at);
+        if (n < 1 || n > LAB__TICKS || !(lab__unit(&a, at[0]) >= a.low - 1e-6 * fabs(a.low)) || !(lab__unit(&a, at[n - 1]) <= a.high + 1e-6 * fabs(a.high))) break;
+    }
+    check(t, i == 200, "ticks lie in the range");
+    lab__print_tick(&b, 2e7);
+    lab__print(&b, " ");
+    lab__print_tick(&b, 1e-12);
+    lab__print(&b, " ");
+    lab__print_tick(&b, 0);
+    lab__print(&b, " ");
+    lab__print_tick(&b, 2048);
+    check(t, same_text(&b, "2×10⁷ 10⁻¹² 0 2048"), "labels of ticks");
+}
+
+static void test_shares(counts *t)
+{
+    int busy[4] = { 1, 1, 1, 1 }, i, w;
+    lab l;
+    memset(&l, 0, sizeof l);
+    l.busy = busy;
+    l.workers = 4;
+    for (l.threads = 1; l.threads < 12; l.threads++)
+        for (i = 0; i < 16; i++) {
+            int sum = 0, cells = 0, least = 99, most = 0;
+            for (w = 0; w < 4; w++) busy[w] = i >> w & 1;
+            for (w = 0; w < 4; w++)
+                if (busy[w]) {
+                    int share = lab__share(&l, w);
+                    sum += share;
+                    cells++;
+                    if (share < least) least = share;
+                    if (share > most) most = share;
+                }
+            if (cells && (sum != (cells > l.threads ? cells : l.threads) || most - least > 1)) break;
+        }
+    check(t, l.threads == 12, "all threads are shared out, evenly");
+}
+
+int main(void)
+{
+    static const char *const locales[] = { "de_DE.UTF-8", "de_DE.utf8", "fr_FR.UTF-8", "it_IT.UTF-8", "pl_PL.UTF-8", "de_DE", "German_Germany.1252" };
+    counts t = { 0, 0 };
+    int i;
+    test_numbers(&t, "numbers round trip");
+    for (i = 0; i < 7; i++)
+        if (setlocale(LC_ALL, locales[i])) {
+            check(&t, *localeconv()->decimal_point == ',', "a locale with a decimal comma");
+            test_numbers(&t, "numbers round trip under a decimal comma");
+            test_row_round_trip(&t);
+            test_plots(&t);
+            break;
+        }
+    if (i == 7) printf("no locale with a decimal comma is installed: that part is left out\n");
+    setlocale(LC_ALL, "C");
+    test_bad_numbers(&t);
+    test_row_round_trip(&t);
+    test_hostile_rows(&t);
+    test_mutations(&t);
+    test_keys(&t);
+    test_statistics(&t);
+    test_flags(&t);
+    test_append(&t);
+    test_locks(&t);
+    test_plots(&t);
+    test_shares(&t);
+    printf("%d passed, %d failed\n", t.passed, t.failed);
+    return t.failed != 0;
+}
