@@ -641,12 +641,9 @@ GENREG__API int genreg_trainer_load(genreg_trainer *t, const char *path);
 #if defined(GENREG_IMPLEMENTATION) && !defined(GENREG__IMPLEMENTED)
 #define GENREG__IMPLEMENTED
 
-/* ----------------------------------------------------------------------------------------------------
-   // >>platform
-   Owns what differs between compilers and machines: includes, attributes, floating-point rules, instruction sets, the one
-   OpenMP region, and the context that every floor above hangs off.
-*/
-// >>platform
+// >>platform -----------------------------------------------------------------------------------------------------------
+// Owns what differs between compilers and machines: includes, attributes, floating-point rules, instruction sets, the one
+// OpenMP region, and the context that every floor above hangs off.
 
 #if defined(__FAST_MATH__)
 #error "genreg.h: -ffast-math reorders sums and assumes away NaN, so that results and error checks mean nothing; compile without it"
@@ -688,9 +685,11 @@ GENREG__API int genreg_trainer_load(genreg_trainer *t, const char *path);
    is meant. gcc needs to be told to vectorize as well, as its -O2 leaves most loops alone. */
 #if defined(__clang__)
 #pragma STDC FP_CONTRACT OFF
+#pragma clang diagnostic push
+#pragma clang diagnostic ignored "-Wpass-failed" /* a loop that stays scalar is slow and no fault */
 #elif defined(__GNUC__)
 #pragma GCC push_options
-#pragma GCC optimize("fp-contract=off", "tree-vectorize", "vect-cost-model=dynamic")
+#pragma GCC optimize("fp-contract=off", "no-math-errno", "tree-vectorize", "vect-cost-model=dynamic")
 #endif
 
 #if defined(__clang__)
@@ -762,17 +761,22 @@ static void genreg__team(int threads, genreg__team_fn fn, void *arg)
     fn(arg, 0, 1);
 }
 
-/* ----------------------------------------------------------------------------------------------------
-   Owns the sticky error of a context and the text of its message. Formats for itself, as printf depends on the locale and
-   belongs to stdio: %s string, %d int, %z ptrdiff_t, %g double (six digits), %t tensor (its shape).
-*/
-// >>errors
+// >>errors -------------------------------------------------------------------------------------------------------------
+// Owns the sticky error of a context and the text of its message. Formats for itself, as printf depends on the locale and
+// belongs to stdio: %s string, %d int, %z ptrdiff_t, %g double (six digits), %t tensor (its shape).
 
 static void genreg__put(char *out, size_t room, size_t *at, const char *text)
 {
     while (*text && *at + 1 < room)
         out[(*at)++] = *text++;
     out[*at] = 0;
+}
+
+static void genreg__set_name(char *to, size_t room, const char *name)
+{
+    size_t at = 0;
+    to[0] = 0;
+    genreg__put(to, room, &at, name);
 }
 
 static void genreg__put_integer(char *out, size_t room, size_t *at, ptrdiff_t value)
@@ -903,11 +907,9 @@ GENREG__API void genreg_set_error(genreg_ctx *c, genreg_status s, const char *me
         genreg__fail(c, s, "%s", message ? message : genreg_status_text(s));
 }
 
-/* ----------------------------------------------------------------------------------------------------
-   Owns every byte: checked sizes, allocations that are kept until freed, and arenas that are released to a mark.
-   Whatever it hands out is 64-byte aligned, a cache line and the widest vector.
-*/
-// >>memory
+// >>memory -------------------------------------------------------------------------------------------------------------
+// Owns every byte: checked sizes, allocations that are kept until freed, and arenas that are released to a mark. Whatever it
+// hands out is 64-byte aligned, a cache line and the widest vector.
 
 enum { GENREG__ALIGN = 64 };
 
@@ -1074,11 +1076,9 @@ static int genreg__scratch(genreg__exec *e, size_t bytes)
     return 1;
 }
 
-/* ----------------------------------------------------------------------------------------------------
-   Owns exp, log and their kin, so that no result depends on the C library. Straight-line code without calls, which
-   compilers turn into vectors. Errors are a few units in the last place.
-*/
-// >>math
+// >>math ---------------------------------------------------------------------------------------------------------------
+// Owns exp, log and their kin, so that no result depends on the C library. Straight-line code without calls, which compilers
+// turn into vectors. Errors are a few units in the last place.
 
 static GENREG__INLINE double genreg__from_bits64(uint64_t u) { double x; memcpy(&x, &u, sizeof x); return x; }
 static GENREG__INLINE uint64_t genreg__to_bits64(double x) { uint64_t u; memcpy(&u, &x, sizeof u); return u; }
@@ -1284,11 +1284,9 @@ static double genreg__cos_pi(double t)
     return sign * (1 - z / 2 * (1 - z / 12 * (1 - z / 30 * (1 - z / 56 * (1 - z / 90 * (1 - z / 132 * (1 - z / 182 * (1 - z / 240))))))));
 }
 
-/* ----------------------------------------------------------------------------------------------------
-   Owns random numbers: each is a function of (seed, stream, index), so that nothing depends on what was drawn before
-   it or on which thread drew it.
-*/
-// >>rng
+// >>rng ----------------------------------------------------------------------------------------------------------------
+// Owns random numbers: each is a function of (seed, stream, index), so that nothing depends on what was drawn before it or
+// on which thread drew it.
 
 /* What draws: the upper 16 bits of a stream; the lower 48 tell its draws apart. */
 #define GENREG__STREAM(kind, index) ((uint64_t)(kind) << 48 | (uint64_t)(index))
@@ -1378,11 +1376,9 @@ GENREG__API void genreg_permutation(int *out, int n, uint64_t seed, uint64_t str
     }
 }
 
-/* ----------------------------------------------------------------------------------------------------
-   Owns the inner loops: raw pointers and sizes, no tensors. Products first, then elementwise loops and sums.
-   A sum runs over blocks that depend on the shape alone, and each output has one thread: the bits do not depend on threads.
-*/
-// >>kernels
+// >>kernels ------------------------------------------------------------------------------------------------------------
+// Owns the inner loops: raw pointers and sizes, no tensors. Products first, then elementwise loops and sums. A sum runs over
+// blocks that depend on the shape alone, and each output has one thread: the bits do not depend on threads.
 // ---- isa: which instruction sets this build contains, and which of them this machine runs ----
 
 // GENREG__VECTORS: the compiler has gcc's generic vectors. GENREG__X86: it can also compile single functions for AVX2 and
@@ -2337,11 +2333,9 @@ static double genreg__dot(const genreg__exec *e, ptrdiff_t n, const genreg_real 
     return total;
 }
 
-/* ----------------------------------------------------------------------------------------------------
-   Owns contexts and the record of what was computed. A tensor is tracked if derivatives flow through it; an operation on a
-   tracked tensor is recorded, any other leaves nothing behind but its result.
-*/
-// >>tape
+// >>tape ---------------------------------------------------------------------------------------------------------------
+// Owns contexts and the record of what was computed. A tensor is tracked if derivatives flow through it; an operation on a
+// tracked tensor is recorded, any other leaves nothing behind but its result.
 
 GENREG__API genreg_options genreg_defaults(void)
 {
@@ -2428,13 +2422,25 @@ GENREG__API void genreg_release(genreg_ctx *c, genreg_place p)
 GENREG__API size_t genreg_tape_bytes(const genreg_ctx *c) { return c ? c->tape_arena.bytes + c->sweep_arena.bytes : 0; }
 GENREG__API size_t genreg_tape_peak(const genreg_ctx *c) { return c ? c->peak : 0; }
 
+/* A reverse sweep as rules see it. give adds g to the adjoint of x, summed down to x's shape if x was broadcast; it does
+   nothing if nobody asked for x, which genreg__wants tells beforehand. target, for direct rules, is where the adjoint of x is to be
+   written, or added if *accumulate comes out 1; NULL after an error. */
+typedef struct genreg__sweep {
+    genreg_ctx *c;
+    void (*give)(struct genreg__sweep *s, genreg_tensor *x, genreg_tensor *g);
+    genreg_real *(*target)(struct genreg__sweep *s, genreg_tensor *x, int *accumulate);
+    struct genreg__free_memory *free_memory; /* direct: adjoints that are done with */
+} genreg__sweep;
+
+static int genreg__wants(const genreg_tensor *x) { return x && x->needed; }
+
 /* What an operation is to the sweep. rule gives each wanted input its adjoint in public operations, so that it can itself be
-   recorded; direct, where it pays, does the same for first order only with kernels that write where the adjoint belongs. */
-struct genreg__sweep;
+   recorded; direct, where it pays, does the same for first order only with kernels that write where the adjoint belongs, and
+   may overwrite dy. */
 typedef struct genreg__op {
     const char *name;
-    void (*rule)(struct genreg__sweep *s, genreg_tensor *y, genreg_tensor *dy);
-    void (*direct)(struct genreg__sweep *s, genreg_tensor *y, genreg_real *dy);
+    void (*rule)(genreg__sweep *s, genreg_tensor *y, genreg_tensor *dy);
+    void (*direct)(genreg__sweep *s, genreg_tensor *y, genreg_real *dy);
 } genreg__op;
 
 /* The size of a shape, or -1 with the error set. */
@@ -2566,20 +2572,9 @@ GENREG__API genreg_tensor *genreg_scalar(genreg_ctx *c, double value) { return g
 
 GENREG__API double genreg_item(const genreg_tensor *x) { return x && x->size == 1 ? (double)x->data[0] : (double)NAN; }
 
-/* ----------------------------------------------------------------------------------------------------
-   Owns the operations, one block each: formula, loop, forward, rule. The rule is written in operations, so every one can be
-   differentiated as often as one likes. To add one: a block here, a prototype above, a row in tests/test_ops.c.
-*/
-// >>ops
-
-/* Rules give adjoints with this (it lives with the sweep): adds g to the adjoint of x, summed down to x's shape if x was
-   broadcast; does nothing if nobody asked for x. `wants` tells beforehand. */
-static void genreg__give(struct genreg__sweep *s, genreg_tensor *x, genreg_tensor *g);
-static int genreg__wants(const genreg_tensor *x) { return x && x->needed; }
-
-/* For direct rules: where the adjoint of x is to be written, or added if *accumulate comes out 1. */
-static genreg_real *genreg__target(struct genreg__sweep *s, genreg_tensor *x, int *accumulate);
-static genreg_ctx *genreg__context(struct genreg__sweep *s);
+// >>ops ----------------------------------------------------------------------------------------------------------------
+// Owns the operations, one block each: formula, loop, forward, rule. The rule is written in operations, so every one can be
+// differentiated as often as one likes. To add one: a block here, a prototype above, a row in tests/test_ops.c.
 
 /* ---- view, reshape: other eyes on the same memory -------------------------------------------------- */
 
@@ -2751,10 +2746,10 @@ static double *genreg__keep_double(genreg_ctx *c, double value)
 
 /* ---- add: y = a + b -------------------------------------------------------------------------------- */
 
-static void genreg__add_rule(struct genreg__sweep *s, genreg_tensor *y, genreg_tensor *dy)
+static void genreg__add_rule(genreg__sweep *s, genreg_tensor *y, genreg_tensor *dy)
 {
-    genreg__give(s, y->in[0], dy);
-    genreg__give(s, y->in[1], dy);
+    s->give(s, y->in[0], dy);
+    s->give(s, y->in[1], dy);
 }
 static const genreg__op genreg__add_op = { "add", genreg__add_rule, NULL };
 GENREG__API genreg_tensor *genreg_add(genreg_ctx *c, genreg_tensor *a, genreg_tensor *b) { return genreg__binary(c, &genreg__add_op, &genreg__add_loop, a, b); }
@@ -2762,9 +2757,9 @@ GENREG__API genreg_tensor *genreg_add(genreg_ctx *c, genreg_tensor *a, genreg_te
 /* ---- neg: y = -x ----------------------------------------------------------------------------------- */
 
 GENREG__UNARY_LOOP(genreg__neg_loop, -a)
-static void genreg__neg_rule(struct genreg__sweep *s, genreg_tensor *y, genreg_tensor *dy)
+static void genreg__neg_rule(genreg__sweep *s, genreg_tensor *y, genreg_tensor *dy)
 {
-    if (genreg__wants(y->in[0])) genreg__give(s, y->in[0], genreg_neg(genreg__context(s), dy));
+    if (genreg__wants(y->in[0])) s->give(s, y->in[0], genreg_neg(s->c, dy));
 }
 static const genreg__op genreg__neg_op = { "neg", genreg__neg_rule, NULL };
 GENREG__API genreg_tensor *genreg_neg(genreg_ctx *c, genreg_tensor *x) { return genreg__unary(c, &genreg__neg_op, &genreg__neg_loop, x, 0, NULL); }
@@ -2772,10 +2767,10 @@ GENREG__API genreg_tensor *genreg_neg(genreg_ctx *c, genreg_tensor *x) { return 
 /* ---- sub: y = a - b -------------------------------------------------------------------------------- */
 
 GENREG__BINARY_LOOP(genreg__sub_loop, a - b)
-static void genreg__sub_rule(struct genreg__sweep *s, genreg_tensor *y, genreg_tensor *dy)
+static void genreg__sub_rule(genreg__sweep *s, genreg_tensor *y, genreg_tensor *dy)
 {
-    genreg__give(s, y->in[0], dy);
-    if (genreg__wants(y->in[1])) genreg__give(s, y->in[1], genreg_neg(genreg__context(s), dy));
+    s->give(s, y->in[0], dy);
+    if (genreg__wants(y->in[1])) s->give(s, y->in[1], genreg_neg(s->c, dy));
 }
 static const genreg__op genreg__sub_op = { "sub", genreg__sub_rule, NULL };
 GENREG__API genreg_tensor *genreg_sub(genreg_ctx *c, genreg_tensor *a, genreg_tensor *b) { return genreg__binary(c, &genreg__sub_op, &genreg__sub_loop, a, b); }
@@ -2783,12 +2778,12 @@ GENREG__API genreg_tensor *genreg_sub(genreg_ctx *c, genreg_tensor *a, genreg_te
 /* ---- mul: y = a b;  da = dy b, db = dy a ------------------------------------------------------------ */
 
 GENREG__BINARY_LOOP(genreg__mul_loop, a *b)
-static void genreg__mul_rule(struct genreg__sweep *s, genreg_tensor *y, genreg_tensor *dy)
+static void genreg__mul_rule(genreg__sweep *s, genreg_tensor *y, genreg_tensor *dy)
 {
-    genreg_ctx *c = genreg__context(s);
+    genreg_ctx *c = s->c;
     genreg_tensor *a = y->in[0], *b = y->in[1];
-    if (genreg__wants(a)) genreg__give(s, a, genreg_mul(c, dy, b));
-    if (genreg__wants(b)) genreg__give(s, b, genreg_mul(c, dy, a));
+    if (genreg__wants(a)) s->give(s, a, genreg_mul(c, dy, b));
+    if (genreg__wants(b)) s->give(s, b, genreg_mul(c, dy, a));
 }
 static const genreg__op genreg__mul_op = { "mul", genreg__mul_rule, NULL };
 GENREG__API genreg_tensor *genreg_mul(genreg_ctx *c, genreg_tensor *a, genreg_tensor *b) { return genreg__binary(c, &genreg__mul_op, &genreg__mul_loop, a, b); }
@@ -2796,12 +2791,12 @@ GENREG__API genreg_tensor *genreg_mul(genreg_ctx *c, genreg_tensor *a, genreg_te
 /* ---- div: y = a / b;  da = dy / b, db = -dy y / b --------------------------------------------------- */
 
 GENREG__BINARY_LOOP(genreg__div_loop, a / b)
-static void genreg__div_rule(struct genreg__sweep *s, genreg_tensor *y, genreg_tensor *dy)
+static void genreg__div_rule(genreg__sweep *s, genreg_tensor *y, genreg_tensor *dy)
 {
-    genreg_ctx *c = genreg__context(s);
+    genreg_ctx *c = s->c;
     genreg_tensor *a = y->in[0], *b = y->in[1], *da = genreg_div(c, dy, b);
-    genreg__give(s, a, da);
-    if (genreg__wants(b)) genreg__give(s, b, genreg_neg(c, genreg_mul(c, da, y)));
+    s->give(s, a, da);
+    if (genreg__wants(b)) s->give(s, b, genreg_neg(c, genreg_mul(c, da, y)));
 }
 static const genreg__op genreg__div_op = { "div", genreg__div_rule, NULL };
 GENREG__API genreg_tensor *genreg_div(genreg_ctx *c, genreg_tensor *a, genreg_tensor *b) { return genreg__binary(c, &genreg__div_op, &genreg__div_loop, a, b); }
@@ -2809,9 +2804,9 @@ GENREG__API genreg_tensor *genreg_div(genreg_ctx *c, genreg_tensor *a, genreg_te
 /* ---- scale: y = s x --------------------------------------------------------------------------------- */
 
 GENREG__UNARY_LOOP(genreg__scale_loop, s *a)
-static void genreg__scale_rule(struct genreg__sweep *s, genreg_tensor *y, genreg_tensor *dy)
+static void genreg__scale_rule(genreg__sweep *s, genreg_tensor *y, genreg_tensor *dy)
 {
-    if (genreg__wants(y->in[0])) genreg__give(s, y->in[0], genreg_scale(genreg__context(s), dy, *(const double *)y->attr));
+    if (genreg__wants(y->in[0])) s->give(s, y->in[0], genreg_scale(s->c, dy, *(const double *)y->attr));
 }
 static const genreg__op genreg__scale_op = { "scale", genreg__scale_rule, NULL };
 GENREG__API genreg_tensor *genreg_scale(genreg_ctx *c, genreg_tensor *x, double s)
@@ -2822,9 +2817,9 @@ GENREG__API genreg_tensor *genreg_scale(genreg_ctx *c, genreg_tensor *x, double 
 /* ---- exp: y = e^x;  dx = dy y ----------------------------------------------------------------------- */
 
 GENREG__UNARY_LOOP(genreg__exp_loop, genreg__exp(a))
-static void genreg__exp_rule(struct genreg__sweep *s, genreg_tensor *y, genreg_tensor *dy)
+static void genreg__exp_rule(genreg__sweep *s, genreg_tensor *y, genreg_tensor *dy)
 {
-    if (genreg__wants(y->in[0])) genreg__give(s, y->in[0], genreg_mul(genreg__context(s), dy, y));
+    if (genreg__wants(y->in[0])) s->give(s, y->in[0], genreg_mul(s->c, dy, y));
 }
 static const genreg__op genreg__exp_op = { "exp", genreg__exp_rule, NULL };
 GENREG__API genreg_tensor *genreg_exp(genreg_ctx *c, genreg_tensor *x) { return genreg__unary(c, &genreg__exp_op, &genreg__exp_loop, x, 0, NULL); }
@@ -2832,9 +2827,9 @@ GENREG__API genreg_tensor *genreg_exp(genreg_ctx *c, genreg_tensor *x) { return 
 /* ---- log: y = log x;  dx = dy / x ------------------------------------------------------------------- */
 
 GENREG__UNARY_LOOP(genreg__log_loop, genreg__log(a))
-static void genreg__log_rule(struct genreg__sweep *s, genreg_tensor *y, genreg_tensor *dy)
+static void genreg__log_rule(genreg__sweep *s, genreg_tensor *y, genreg_tensor *dy)
 {
-    if (genreg__wants(y->in[0])) genreg__give(s, y->in[0], genreg_div(genreg__context(s), dy, y->in[0]));
+    if (genreg__wants(y->in[0])) s->give(s, y->in[0], genreg_div(s->c, dy, y->in[0]));
 }
 static const genreg__op genreg__log_op = { "log", genreg__log_rule, NULL };
 GENREG__API genreg_tensor *genreg_log(genreg_ctx *c, genreg_tensor *x) { return genreg__unary(c, &genreg__log_op, &genreg__log_loop, x, 0, NULL); }
@@ -2842,10 +2837,10 @@ GENREG__API genreg_tensor *genreg_log(genreg_ctx *c, genreg_tensor *x) { return 
 /* ---- sqrt: y = sqrt x;  dx = dy / (2 y) -------------------------------------------------------------- */
 
 GENREG__UNARY_LOOP(genreg__sqrt_loop, GENREG__SQRT(a))
-static void genreg__sqrt_rule(struct genreg__sweep *s, genreg_tensor *y, genreg_tensor *dy)
+static void genreg__sqrt_rule(genreg__sweep *s, genreg_tensor *y, genreg_tensor *dy)
 {
-    genreg_ctx *c = genreg__context(s);
-    if (genreg__wants(y->in[0])) genreg__give(s, y->in[0], genreg_scale(c, genreg_div(c, dy, y), 0.5));
+    genreg_ctx *c = s->c;
+    if (genreg__wants(y->in[0])) s->give(s, y->in[0], genreg_scale(c, genreg_div(c, dy, y), 0.5));
 }
 static const genreg__op genreg__sqrt_op = { "sqrt", genreg__sqrt_rule, NULL };
 GENREG__API genreg_tensor *genreg_sqrt(genreg_ctx *c, genreg_tensor *x) { return genreg__unary(c, &genreg__sqrt_op, &genreg__sqrt_loop, x, 0, NULL); }
@@ -2860,12 +2855,12 @@ static void genreg__pow_range(void *arg, ptrdiff_t first, ptrdiff_t last)
     memcpy(&p, m->b, sizeof p); /* the exponent in double, behind b */
     for (i = first; i < last; i++) m->y[i] = genreg__power(m->a[i], p);
 }
-static void genreg__pow_rule(struct genreg__sweep *s, genreg_tensor *y, genreg_tensor *dy)
+static void genreg__pow_rule(genreg__sweep *s, genreg_tensor *y, genreg_tensor *dy)
 {
-    genreg_ctx *c = genreg__context(s);
+    genreg_ctx *c = s->c;
     double p = *(const double *)y->attr;
     if (!genreg__wants(y->in[0])) return;
-    genreg__give(s, y->in[0], genreg_mul(c, dy, genreg_scale(c, genreg_pow(c, y->in[0], p == 0 ? 0 : p - 1), p)));
+    s->give(s, y->in[0], genreg_mul(c, dy, genreg_scale(c, genreg_pow(c, y->in[0], p == 0 ? 0 : p - 1), p)));
 }
 static const genreg__op genreg__pow_op = { "pow", genreg__pow_rule, NULL };
 GENREG__API genreg_tensor *genreg_pow(genreg_ctx *c, genreg_tensor *x, double p)
@@ -2885,10 +2880,10 @@ GENREG__API genreg_tensor *genreg_pow(genreg_ctx *c, genreg_tensor *x, double p)
 /* ---- tanh: dx = dy (1 - y^2) ------------------------------------------------------------------------- */
 
 GENREG__UNARY_LOOP(genreg__tanh_loop, genreg__tanh(a))
-static void genreg__tanh_rule(struct genreg__sweep *s, genreg_tensor *y, genreg_tensor *dy)
+static void genreg__tanh_rule(genreg__sweep *s, genreg_tensor *y, genreg_tensor *dy)
 {
-    genreg_ctx *c = genreg__context(s);
-    if (genreg__wants(y->in[0])) genreg__give(s, y->in[0], genreg_sub(c, dy, genreg_mul(c, dy, genreg_mul(c, y, y))));
+    genreg_ctx *c = s->c;
+    if (genreg__wants(y->in[0])) s->give(s, y->in[0], genreg_sub(c, dy, genreg_mul(c, dy, genreg_mul(c, y, y))));
 }
 static const genreg__op genreg__tanh_op = { "tanh", genreg__tanh_rule, NULL };
 GENREG__API genreg_tensor *genreg_tanh(genreg_ctx *c, genreg_tensor *x) { return genreg__unary(c, &genreg__tanh_op, &genreg__tanh_loop, x, 0, NULL); }
@@ -2896,10 +2891,10 @@ GENREG__API genreg_tensor *genreg_tanh(genreg_ctx *c, genreg_tensor *x) { return
 /* ---- sigmoid: dx = dy y (1 - y) ---------------------------------------------------------------------- */
 
 GENREG__UNARY_LOOP(genreg__sigmoid_loop, genreg__sigmoid(a))
-static void genreg__sigmoid_rule(struct genreg__sweep *s, genreg_tensor *y, genreg_tensor *dy)
+static void genreg__sigmoid_rule(genreg__sweep *s, genreg_tensor *y, genreg_tensor *dy)
 {
-    genreg_ctx *c = genreg__context(s);
-    if (genreg__wants(y->in[0])) genreg__give(s, y->in[0], genreg_mul(c, dy, genreg_sub(c, y, genreg_mul(c, y, y))));
+    genreg_ctx *c = s->c;
+    if (genreg__wants(y->in[0])) s->give(s, y->in[0], genreg_mul(c, dy, genreg_sub(c, y, genreg_mul(c, y, y))));
 }
 static const genreg__op genreg__sigmoid_op = { "sigmoid", genreg__sigmoid_rule, NULL };
 GENREG__API genreg_tensor *genreg_sigmoid(genreg_ctx *c, genreg_tensor *x) { return genreg__unary(c, &genreg__sigmoid_op, &genreg__sigmoid_loop, x, 0, NULL); }
@@ -2907,10 +2902,10 @@ GENREG__API genreg_tensor *genreg_sigmoid(genreg_ctx *c, genreg_tensor *x) { ret
 /* ---- softplus: y = log(1 + e^x);  dx = dy sigmoid(x) -------------------------------------------------- */
 
 GENREG__UNARY_LOOP(genreg__softplus_loop, genreg__softplus(a))
-static void genreg__softplus_rule(struct genreg__sweep *s, genreg_tensor *y, genreg_tensor *dy)
+static void genreg__softplus_rule(genreg__sweep *s, genreg_tensor *y, genreg_tensor *dy)
 {
-    genreg_ctx *c = genreg__context(s);
-    if (genreg__wants(y->in[0])) genreg__give(s, y->in[0], genreg_mul(c, dy, genreg_sigmoid(c, y->in[0])));
+    genreg_ctx *c = s->c;
+    if (genreg__wants(y->in[0])) s->give(s, y->in[0], genreg_mul(c, dy, genreg_sigmoid(c, y->in[0])));
 }
 static const genreg__op genreg__softplus_op = { "softplus", genreg__softplus_rule, NULL };
 GENREG__API genreg_tensor *genreg_softplus(genreg_ctx *c, genreg_tensor *x) { return genreg__unary(c, &genreg__softplus_op, &genreg__softplus_loop, x, 0, NULL); }
@@ -2918,19 +2913,19 @@ GENREG__API genreg_tensor *genreg_softplus(genreg_ctx *c, genreg_tensor *x) { re
 /* ---- gate: y = g where h > 0, else 0: the derivative of ReLU at h, linear in g and flat in h ------------ */
 
 static genreg_tensor *genreg__gate(genreg_ctx *c, genreg_tensor *g, genreg_tensor *h);
-static void genreg__gate_rule(struct genreg__sweep *s, genreg_tensor *y, genreg_tensor *dy)
+static void genreg__gate_rule(genreg__sweep *s, genreg_tensor *y, genreg_tensor *dy)
 {
-    if (genreg__wants(y->in[0])) genreg__give(s, y->in[0], genreg__gate(genreg__context(s), dy, y->in[1]));
+    if (genreg__wants(y->in[0])) s->give(s, y->in[0], genreg__gate(s->c, dy, y->in[1]));
 }
-static void genreg__gate_direct(struct genreg__sweep *s, genreg_tensor *y, genreg_real *dy)
+static void genreg__gate_direct(genreg__sweep *s, genreg_tensor *y, genreg_real *dy)
 {
-    genreg_ctx *c = genreg__context(s);
+    genreg_ctx *c = s->c;
     genreg_tensor *g = y->in[0], *h = y->in[1];
     int accumulate;
     genreg_real *out;
     genreg__map m;
     if (!genreg__wants(g)) return;
-    out = genreg__target(s, g, &accumulate);
+    out = s->target(s, g, &accumulate);
     if (!out) return;
     m = genreg__map_of(y->size, dy, h->data, accumulate ? dy : out, 0);
     genreg__run_map(&c->exec, &genreg__gate_loop, &m);
@@ -2942,9 +2937,9 @@ static genreg_tensor *genreg__gate(genreg_ctx *c, genreg_tensor *g, genreg_tenso
 /* ---- relu: y = max(x, 0), NaN stays NaN;  dx = dy where y > 0 ------------------------------------------ */
 
 GENREG__UNARY_LOOP(genreg__relu_loop, a < 0 ? 0 : a)
-static void genreg__relu_rule(struct genreg__sweep *s, genreg_tensor *y, genreg_tensor *dy)
+static void genreg__relu_rule(genreg__sweep *s, genreg_tensor *y, genreg_tensor *dy)
 {
-    if (genreg__wants(y->in[0])) genreg__give(s, y->in[0], genreg__gate(genreg__context(s), dy, y));
+    if (genreg__wants(y->in[0])) s->give(s, y->in[0], genreg__gate(s->c, dy, y));
 }
 static const genreg__op genreg__relu_op = { "relu", genreg__relu_rule, NULL };
 GENREG__API genreg_tensor *genreg_relu(genreg_ctx *c, genreg_tensor *x) { return genreg__unary(c, &genreg__relu_op, &genreg__relu_loop, x, 0, NULL); }
@@ -2959,10 +2954,10 @@ GENREG__API genreg_tensor *genreg_sign(genreg_ctx *c, genreg_tensor *x)
 }
 
 GENREG__UNARY_LOOP(genreg__abs_loop, GENREG__FABS(a))
-static void genreg__abs_rule(struct genreg__sweep *s, genreg_tensor *y, genreg_tensor *dy)
+static void genreg__abs_rule(genreg__sweep *s, genreg_tensor *y, genreg_tensor *dy)
 {
-    genreg_ctx *c = genreg__context(s);
-    if (genreg__wants(y->in[0])) genreg__give(s, y->in[0], genreg_mul(c, dy, genreg_sign(c, y->in[0])));
+    genreg_ctx *c = s->c;
+    if (genreg__wants(y->in[0])) s->give(s, y->in[0], genreg_mul(c, dy, genreg_sign(c, y->in[0])));
 }
 static const genreg__op genreg__abs_op = { "abs", genreg__abs_rule, NULL };
 GENREG__API genreg_tensor *genreg_abs(genreg_ctx *c, genreg_tensor *x) { return genreg__unary(c, &genreg__abs_op, &genreg__abs_loop, x, 0, NULL); }
@@ -2989,26 +2984,26 @@ static int genreg__product(genreg_ctx *c, int m, int n, int k, const genreg_real
 
 typedef struct genreg__matmul_attr { int ta, tb; } genreg__matmul_attr;
 
-static void genreg__matmul_rule(struct genreg__sweep *s, genreg_tensor *y, genreg_tensor *dy)
+static void genreg__matmul_rule(genreg__sweep *s, genreg_tensor *y, genreg_tensor *dy)
 {
-    genreg_ctx *c = genreg__context(s);
+    genreg_ctx *c = s->c;
     const genreg__matmul_attr *t = (const genreg__matmul_attr *)y->attr;
     genreg_tensor *a = y->in[0], *b = y->in[1];
-    if (genreg__wants(a)) genreg__give(s, a, t->ta ? genreg_matmul(c, b, dy, t->tb, 1) : genreg_matmul(c, dy, b, 0, !t->tb));
-    if (genreg__wants(b)) genreg__give(s, b, t->tb ? genreg_matmul(c, dy, a, 1, t->ta) : genreg_matmul(c, a, dy, !t->ta, 0));
+    if (genreg__wants(a)) s->give(s, a, t->ta ? genreg_matmul(c, b, dy, t->tb, 1) : genreg_matmul(c, dy, b, 0, !t->tb));
+    if (genreg__wants(b)) s->give(s, b, t->tb ? genreg_matmul(c, dy, a, 1, t->ta) : genreg_matmul(c, a, dy, !t->ta, 0));
 }
-static void genreg__matmul_direct(struct genreg__sweep *s, genreg_tensor *y, genreg_real *dy)
+static void genreg__matmul_direct(genreg__sweep *s, genreg_tensor *y, genreg_real *dy)
 {
-    genreg_ctx *c = genreg__context(s);
+    genreg_ctx *c = s->c;
     const genreg__matmul_attr *t = (const genreg__matmul_attr *)y->attr;
     genreg_tensor *a = y->in[0], *b = y->in[1];
     int m = y->shape[0], n = y->shape[1], k = t->ta ? a->shape[0] : a->shape[1], accumulate;
     genreg_real *out;
-    if (genreg__wants(a) && (out = genreg__target(s, a, &accumulate)) != NULL) {
+    if (genreg__wants(a) && (out = s->target(s, a, &accumulate)) != NULL) {
         if (t->ta) genreg__product(c, k, m, n, b->data, t->tb, dy, 1, out, accumulate, NULL, 0);
         else genreg__product(c, m, k, n, dy, 0, b->data, !t->tb, out, accumulate, NULL, 0);
     }
-    if (genreg__wants(b) && (out = genreg__target(s, b, &accumulate)) != NULL) {
+    if (genreg__wants(b) && (out = s->target(s, b, &accumulate)) != NULL) {
         if (t->tb) genreg__product(c, n, k, m, dy, 1, a->data, t->ta, out, accumulate, NULL, 0);
         else genreg__product(c, k, n, m, a->data, !t->ta, dy, 0, out, accumulate, NULL, 0);
     }
@@ -3043,18 +3038,18 @@ GENREG__API genreg_tensor *genreg_matmul(genreg_ctx *c, genreg_tensor *a, genreg
 
 typedef struct genreg__affine_attr { int relu; } genreg__affine_attr;
 
-static void genreg__affine_rule(struct genreg__sweep *s, genreg_tensor *y, genreg_tensor *dy)
+static void genreg__affine_rule(genreg__sweep *s, genreg_tensor *y, genreg_tensor *dy)
 {
-    genreg_ctx *c = genreg__context(s);
+    genreg_ctx *c = s->c;
     genreg_tensor *x = y->in[0], *w = y->in[1], *b = y->in[2];
     genreg_tensor *dz = ((const genreg__affine_attr *)y->attr)->relu ? genreg__gate(c, dy, y) : dy;
-    if (genreg__wants(b)) genreg__give(s, b, dz);
-    if (genreg__wants(w)) genreg__give(s, w, genreg_matmul(c, x, dz, 1, 0));
-    if (genreg__wants(x)) genreg__give(s, x, genreg_matmul(c, dz, w, 0, 1));
+    if (genreg__wants(b)) s->give(s, b, dz);
+    if (genreg__wants(w)) s->give(s, w, genreg_matmul(c, x, dz, 1, 0));
+    if (genreg__wants(x)) s->give(s, x, genreg_matmul(c, dz, w, 0, 1));
 }
-static void genreg__affine_direct(struct genreg__sweep *s, genreg_tensor *y, genreg_real *dy)
+static void genreg__affine_direct(genreg__sweep *s, genreg_tensor *y, genreg_real *dy)
 {
-    genreg_ctx *c = genreg__context(s);
+    genreg_ctx *c = s->c;
     genreg_tensor *x = y->in[0], *w = y->in[1], *b = y->in[2];
     int n = x->shape[0], in = w->shape[0], out = w->shape[1], accumulate;
     genreg_real *to;
@@ -3062,7 +3057,7 @@ static void genreg__affine_direct(struct genreg__sweep *s, genreg_tensor *y, gen
         genreg__map m = genreg__map_of(y->size, dy, y->data, dy, 0);
         genreg__run_map(&c->exec, &genreg__gate_loop, &m);
     }
-    if (genreg__wants(b) && (to = genreg__target(s, b, &accumulate)) != NULL) {
+    if (genreg__wants(b) && (to = s->target(s, b, &accumulate)) != NULL) {
         genreg_place p = genreg_mark(c);
         ptrdiff_t room = genreg__sum_room(1, n, out) + out;
         genreg_real *sums = (genreg_real *)genreg__take(c, &c->tape_arena, (size_t)room, sizeof *sums);
@@ -3072,9 +3067,9 @@ static void genreg__affine_direct(struct genreg__sweep *s, genreg_tensor *y, gen
         }
         genreg_release(c, p);
     }
-    if (genreg__wants(w) && (to = genreg__target(s, w, &accumulate)) != NULL)
+    if (genreg__wants(w) && (to = s->target(s, w, &accumulate)) != NULL)
         genreg__product(c, in, out, n, x->data, 1, dy, 0, to, accumulate, NULL, 0);
-    if (genreg__wants(x) && (to = genreg__target(s, x, &accumulate)) != NULL)
+    if (genreg__wants(x) && (to = s->target(s, x, &accumulate)) != NULL)
         genreg__product(c, n, in, out, dy, 0, w->data, 1, to, accumulate, NULL, 0);
 }
 static const genreg__op genreg__affine_op = { "affine", genreg__affine_rule, genreg__affine_direct };
@@ -3115,7 +3110,7 @@ static int genreg__broadcasts_to(const genreg_tensor *x, int rank, const int *sh
     return 1;
 }
 
-static void genreg__expand_rule(struct genreg__sweep *s, genreg_tensor *y, genreg_tensor *dy) { genreg__give(s, y->in[0], dy); } /* give sums it down */
+static void genreg__expand_rule(genreg__sweep *s, genreg_tensor *y, genreg_tensor *dy) { s->give(s, y->in[0], dy); } /* give sums it down */
 static const genreg__op genreg__expand_op = { "expand", genreg__expand_rule, NULL };
 GENREG__UNARY_LOOP(genreg__copy_loop, a)
 GENREG__BINARY_LOOP(genreg__second_loop, b)
@@ -3134,11 +3129,11 @@ GENREG__API genreg_tensor *genreg_expand(genreg_ctx *c, genreg_tensor *x, int ra
     return genreg__record1(c, y, &genreg__expand_op, x, NULL);
 }
 
-static void genreg__sum_to_rule(struct genreg__sweep *s, genreg_tensor *y, genreg_tensor *dy)
+static void genreg__sum_to_rule(genreg__sweep *s, genreg_tensor *y, genreg_tensor *dy)
 {
-    genreg_ctx *c = genreg__context(s);
+    genreg_ctx *c = s->c;
     genreg_tensor *x = y->in[0];
-    if (genreg__wants(x)) genreg__give(s, x, genreg_expand(c, dy, x->rank, x->shape));
+    if (genreg__wants(x)) s->give(s, x, genreg_expand(c, dy, x->rank, x->shape));
 }
 static const genreg__op genreg__sum_to_op = { "sum_to", genreg__sum_to_rule, NULL };
 
@@ -3233,12 +3228,12 @@ GENREG__API genreg_tensor *genreg_dot(genreg_ctx *c, genreg_tensor *a, genreg_te
 
 typedef struct genreg__permute_attr { int axes[GENREG_MAX_RANK]; } genreg__permute_attr;
 
-static void genreg__permute_rule(struct genreg__sweep *s, genreg_tensor *y, genreg_tensor *dy)
+static void genreg__permute_rule(genreg__sweep *s, genreg_tensor *y, genreg_tensor *dy)
 {
     const genreg__permute_attr *p = (const genreg__permute_attr *)y->attr;
     int inverse[GENREG_MAX_RANK], i;
     for (i = 0; i < y->rank; i++) inverse[p->axes[i]] = i;
-    if (genreg__wants(y->in[0])) genreg__give(s, y->in[0], genreg_permute(genreg__context(s), dy, inverse));
+    if (genreg__wants(y->in[0])) s->give(s, y->in[0], genreg_permute(s->c, dy, inverse));
 }
 static const genreg__op genreg__permute_op = { "permute", genreg__permute_rule, NULL };
 
@@ -3321,9 +3316,9 @@ static void genreg__around_axis(const genreg_tensor *x, int axis, ptrdiff_t *out
 
 typedef struct genreg__slice_attr { int axis, start; } genreg__slice_attr;
 
-static void genreg__slice_rule(struct genreg__sweep *s, genreg_tensor *y, genreg_tensor *dy)
+static void genreg__slice_rule(genreg__sweep *s, genreg_tensor *y, genreg_tensor *dy)
 {
-    genreg_ctx *c = genreg__context(s);
+    genreg_ctx *c = s->c;
     const genreg__slice_attr *a = (const genreg__slice_attr *)y->attr;
     genreg_tensor *x = y->in[0], *parts[3];
     int shape[GENREG_MAX_RANK], n = 0, after = x->shape[a->axis] - a->start - y->shape[a->axis];
@@ -3332,7 +3327,7 @@ static void genreg__slice_rule(struct genreg__sweep *s, genreg_tensor *y, genreg
     if (a->start) { shape[a->axis] = a->start; parts[n++] = genreg_constant(c, x->rank, shape, NULL); }
     parts[n++] = dy;
     if (after) { shape[a->axis] = after; parts[n++] = genreg_constant(c, x->rank, shape, NULL); }
-    genreg__give(s, x, genreg_join(c, parts, n, a->axis));
+    s->give(s, x, genreg_join(c, parts, n, a->axis));
 }
 static const genreg__op genreg__slice_op = { "slice", genreg__slice_rule, NULL };
 
@@ -3360,11 +3355,11 @@ GENREG__API genreg_tensor *genreg_slice(genreg_ctx *c, genreg_tensor *x, int axi
     return genreg__record1(c, y, &genreg__slice_op, x, attr);
 }
 
-static void genreg__join_rule(struct genreg__sweep *s, genreg_tensor *y, genreg_tensor *dy)
+static void genreg__join_rule(genreg__sweep *s, genreg_tensor *y, genreg_tensor *dy)
 {
     int axis = ((const genreg__slice_attr *)y->attr)->axis, start = 0, i;
     for (i = 0; i < y->inputs; i++) {
-        if (genreg__wants(y->in[i])) genreg__give(s, y->in[i], genreg_slice(genreg__context(s), dy, axis, start, y->in[i]->shape[axis]));
+        if (genreg__wants(y->in[i])) s->give(s, y->in[i], genreg_slice(s->c, dy, axis, start, y->in[i]->shape[axis]));
         start += y->in[i]->shape[axis];
     }
 }
@@ -3418,12 +3413,12 @@ GENREG__API genreg_tensor *genreg_join(genreg_ctx *c, genreg_tensor *const *xs, 
 
 typedef struct genreg__pieces_attr { ptrdiff_t offset[1]; } genreg__pieces_attr; /* one for each input */
 
-static void genreg__pieces_rule(struct genreg__sweep *s, genreg_tensor *y, genreg_tensor *dy)
+static void genreg__pieces_rule(genreg__sweep *s, genreg_tensor *y, genreg_tensor *dy)
 {
     const ptrdiff_t *offset = (const ptrdiff_t *)y->attr;
     int i;
     for (i = 0; i < y->inputs; i++)
-        if (genreg__wants(y->in[i])) genreg__give(s, y->in[i], genreg_view(genreg__context(s), dy, offset[i], y->in[i]->rank, y->in[i]->shape));
+        if (genreg__wants(y->in[i])) s->give(s, y->in[i], genreg_view(s->c, dy, offset[i], y->in[i]->rank, y->in[i]->shape));
 }
 static const genreg__op genreg__pieces_op = { "pieces", genreg__pieces_rule, NULL };
 
@@ -3464,10 +3459,10 @@ static int genreg__index_fits(genreg_ctx *c, const char *name, const int *index,
     return 1;
 }
 
-static void genreg__gather_rule(struct genreg__sweep *s, genreg_tensor *y, genreg_tensor *dy)
+static void genreg__gather_rule(genreg__sweep *s, genreg_tensor *y, genreg_tensor *dy)
 {
     const genreg__index_attr *a = (const genreg__index_attr *)y->attr;
-    if (genreg__wants(y->in[0])) genreg__give(s, y->in[0], genreg_scatter(genreg__context(s), dy, a->index, y->in[0]->shape[0]));
+    if (genreg__wants(y->in[0])) s->give(s, y->in[0], genreg_scatter(s->c, dy, a->index, y->in[0]->shape[0]));
 }
 static const genreg__op genreg__gather_op = { "gather", genreg__gather_rule, NULL };
 
@@ -3495,10 +3490,10 @@ GENREG__API genreg_tensor *genreg_gather(genreg_ctx *c, genreg_tensor *x, const 
     return genreg__record1(c, y, &genreg__gather_op, x, attr);
 }
 
-static void genreg__scatter_rule(struct genreg__sweep *s, genreg_tensor *y, genreg_tensor *dy)
+static void genreg__scatter_rule(genreg__sweep *s, genreg_tensor *y, genreg_tensor *dy)
 {
     const genreg__index_attr *a = (const genreg__index_attr *)y->attr;
-    if (genreg__wants(y->in[0])) genreg__give(s, y->in[0], genreg_gather(genreg__context(s), dy, a->index, a->n));
+    if (genreg__wants(y->in[0])) s->give(s, y->in[0], genreg_gather(s->c, dy, a->index, a->n));
 }
 static const genreg__op genreg__scatter_op = { "scatter", genreg__scatter_rule, NULL };
 
@@ -3596,10 +3591,10 @@ static void genreg__run_rows(genreg_ctx *c, genreg__rows_job *j, ptrdiff_t rows,
     genreg__split_range(&c->exec, rows, 1, rows * j->n >= GENREG__SERIAL / 8, fn, j); /* an exp is worth eight adds */
 }
 
-static void genreg__logsumexp_rule(struct genreg__sweep *s, genreg_tensor *y, genreg_tensor *dy)
+static void genreg__logsumexp_rule(genreg__sweep *s, genreg_tensor *y, genreg_tensor *dy)
 {
-    genreg_ctx *c = genreg__context(s);
-    if (genreg__wants(y->in[0])) genreg__give(s, y->in[0], genreg_mul(c, dy, genreg_exp(c, genreg_sub(c, y->in[0], y))));
+    genreg_ctx *c = s->c;
+    if (genreg__wants(y->in[0])) s->give(s, y->in[0], genreg_mul(c, dy, genreg_exp(c, genreg_sub(c, y->in[0], y))));
 }
 static const genreg__op genreg__logsumexp_op = { "logsumexp", genreg__logsumexp_rule, NULL };
 
@@ -3623,11 +3618,11 @@ GENREG__API genreg_tensor *genreg_logsumexp(genreg_ctx *c, genreg_tensor *x)
     return genreg__record1(c, y, &genreg__logsumexp_op, x, NULL);
 }
 
-static void genreg__log_softmax_rule(struct genreg__sweep *s, genreg_tensor *y, genreg_tensor *dy)
+static void genreg__log_softmax_rule(genreg__sweep *s, genreg_tensor *y, genreg_tensor *dy)
 {
-    genreg_ctx *c = genreg__context(s);
+    genreg_ctx *c = s->c;
     if (!genreg__wants(y->in[0])) return;
-    genreg__give(s, y->in[0], genreg_sub(c, dy, genreg_mul(c, genreg_exp(c, y), genreg_sum(c, dy, GENREG_AXIS(y->rank - 1)))));
+    s->give(s, y->in[0], genreg_sub(c, dy, genreg_mul(c, genreg_exp(c, y), genreg_sum(c, dy, GENREG_AXIS(y->rank - 1)))));
 }
 static const genreg__op genreg__log_softmax_op = { "log_softmax", genreg__log_softmax_rule, NULL };
 
@@ -3661,16 +3656,16 @@ GENREG__API genreg_tensor *genreg_one_hot(genreg_ctx *c, const int *labels, int 
     return y;
 }
 
-static void genreg__cross_entropy_rule(struct genreg__sweep *s, genreg_tensor *y, genreg_tensor *dy)
+static void genreg__cross_entropy_rule(genreg__sweep *s, genreg_tensor *y, genreg_tensor *dy)
 {
-    genreg_ctx *c = genreg__context(s);
+    genreg_ctx *c = s->c;
     genreg_tensor *z = y->in[0];
     const genreg__index_attr *a = (const genreg__index_attr *)y->attr;
     genreg_tensor *p, *difference;
     if (!genreg__wants(z)) return;
     p = genreg_exp(c, genreg_log_softmax(c, z));
     difference = genreg_sub(c, p, genreg_one_hot(c, a->index, a->n, z->shape[1]));
-    genreg__give(s, z, genreg_mul(c, difference, genreg_scale(c, dy, 1.0 / a->n)));
+    s->give(s, z, genreg_mul(c, difference, genreg_scale(c, dy, 1.0 / a->n)));
 }
 
 static void genreg__cross_entropy_range(void *arg, ptrdiff_t first, ptrdiff_t last) /* the gradient of the rows */
@@ -3688,15 +3683,15 @@ static void genreg__cross_entropy_range(void *arg, ptrdiff_t first, ptrdiff_t la
 
 typedef struct genreg__cross_entropy_attr { genreg__index_attr labels; genreg_real *logsumexp; } genreg__cross_entropy_attr;
 
-static void genreg__cross_entropy_direct(struct genreg__sweep *s, genreg_tensor *y, genreg_real *dy)
+static void genreg__cross_entropy_direct(genreg__sweep *s, genreg_tensor *y, genreg_real *dy)
 {
-    genreg_ctx *c = genreg__context(s);
+    genreg_ctx *c = s->c;
     const genreg__cross_entropy_attr *a = (const genreg__cross_entropy_attr *)y->attr;
     genreg_tensor *z = y->in[0];
     genreg__rows_job j;
     genreg_place p = genreg_mark(c);
     int accumulate;
-    genreg_real *out = genreg__wants(z) ? genreg__target(s, z, &accumulate) : NULL;
+    genreg_real *out = genreg__wants(z) ? s->target(s, z, &accumulate) : NULL;
     if (!out) return;
     j.x = z->data; j.p = a->logsumexp; j.labels = a->labels.index; j.n = z->shape[1];
     j.weight = (double)dy[0] / a->labels.n;
@@ -3768,12 +3763,10 @@ GENREG__API genreg_tensor *genreg_dropout(genreg_ctx *c, genreg_tensor *x, doubl
     return genreg_mul(c, x, mask);
 }
 
-/* ----------------------------------------------------------------------------------------------------
-   Owns the reverse sweep, in its two kinds. Recorded: adjoints are tensors made by public operations, so they can be
-   differentiated. Direct: adjoints are bare memory that is handed on as soon as a rule is done with it.
-   In both, the adjoints of views are parts of the adjoint of the tensor they look into, joined once.
-*/
-// >>grad
+// >>grad ---------------------------------------------------------------------------------------------------------------
+// Owns the reverse sweep, in its two kinds. Recorded: adjoints are tensors made by public operations, so they can be
+// differentiated. Direct: adjoints are bare memory that is handed on as soon as a rule is done with it. In both, the
+// adjoints of views are parts of the adjoint of the tensor they look into, joined once.
 
 /* A part of an adjoint. Recorded: the adjoint of a view. Direct: a stretch of memory that already holds values. */
 typedef struct genreg__part {
@@ -3791,14 +3784,6 @@ typedef struct genreg__adjoint {
 
 typedef struct genreg__free_memory { struct genreg__free_memory *next; genreg_real *memory; ptrdiff_t capacity; } genreg__free_memory;
 
-typedef struct genreg__sweep {
-    genreg_ctx *c;
-    int recorded;
-    genreg__free_memory *free_memory; /* direct: adjoints that are done with */
-} genreg__sweep;
-
-static genreg_ctx *genreg__context(genreg__sweep *s) { return s->c; }
-
 static genreg__adjoint *genreg__adjoint_of(genreg__sweep *s, genreg_tensor *x)
 {
     if (!x->adjoint) {
@@ -3806,6 +3791,13 @@ static genreg__adjoint *genreg__adjoint_of(genreg__sweep *s, genreg_tensor *x)
         if (x->adjoint) memset(x->adjoint, 0, sizeof *x->adjoint);
     }
     return x->adjoint;
+}
+
+/* g in the shape of x, summed over what was broadcast; NULL if it is not wanted or after an error. The only place that un-broadcasts. */
+static genreg_tensor *genreg__summed_down(genreg__sweep *s, genreg_tensor *x, genreg_tensor *g)
+{
+    if (!genreg__wants(x) || !g || genreg__halted(s->c)) return NULL;
+    return genreg__same_shape(x, g) ? g : genreg_sum_to(s->c, g, x->rank, x->shape);
 }
 
 /* ---- direct: memory ------------------------------------------------------------------------------------ */
@@ -3886,10 +3878,12 @@ static genreg_real *genreg__target(genreg__sweep *s, genreg_tensor *x, int *accu
     return genreg__halted(s->c) ? NULL : a->memory + offset;
 }
 
-static void genreg__give_direct(genreg__sweep *s, genreg_tensor *x, const genreg_tensor *g)
+static void genreg__give_direct(genreg__sweep *s, genreg_tensor *x, genreg_tensor *g)
 {
     int accumulate;
-    genreg_real *out = genreg__target(s, x, &accumulate);
+    genreg_real *out;
+    g = genreg__summed_down(s, x, g);
+    out = g ? genreg__target(s, x, &accumulate) : NULL;
     if (!out) return;
     if (accumulate) genreg__add_into(&s->c->exec, x->size, g->data, out);
     else memcpy(out, g->data, (size_t)x->size * sizeof *out);
@@ -3899,10 +3893,15 @@ static void genreg__give_direct(genreg__sweep *s, genreg_tensor *x, const genreg
 
 static void genreg__give_recorded(genreg__sweep *s, genreg_tensor *x, genreg_tensor *g)
 {
-    genreg_tensor *base = genreg__view_base(x);
-    ptrdiff_t offset = genreg__view_offset(x);
-    genreg__adjoint *a = genreg__adjoint_of(s, base);
+    genreg_tensor *base;
+    genreg__adjoint *a;
     genreg__part **link, *part;
+    ptrdiff_t offset;
+    g = genreg__summed_down(s, x, g);
+    if (!g) return;
+    base = genreg__view_base(x);
+    offset = genreg__view_offset(x);
+    a = genreg__adjoint_of(s, base);
     if (!a) return;
     if (x == base) {
         a->whole = a->whole ? genreg_add(s->c, a->whole, g) : g;
@@ -3954,15 +3953,6 @@ static genreg_tensor *genreg__whole_adjoint(genreg__sweep *s, genreg_tensor *x)
         sum = sum ? genreg_add(c, sum, joined) : joined;
     }
     return a->whole = sum;
-}
-
-static void genreg__give(genreg__sweep *s, genreg_tensor *x, genreg_tensor *g)
-{
-    if (!genreg__wants(x) || !g || genreg__halted(s->c)) return;
-    if (!genreg__same_shape(x, g)) g = genreg_sum_to(s->c, g, x->rank, x->shape); /* x was broadcast */
-    if (!g) return;
-    if (s->recorded) genreg__give_recorded(s, x, g);
-    else genreg__give_direct(s, x, g);
 }
 
 /* ---- both ------------------------------------------------------------------------------------------------ */
@@ -4024,10 +4014,10 @@ GENREG__API int genreg_grad(genreg_ctx *c, genreg_tensor *y, genreg_tensor *seed
     if (!genreg__can_sweep(c, "grad", y, seed, xs, n)) return 0;
     memset(&s, 0, sizeof s);
     s.c = c;
-    s.recorded = 1;
+    s.give = genreg__give_recorded;
     p = genreg__arena_mark(&c->sweep_arena);
     genreg__mark_needed(c, y, xs, n);
-    genreg__give(&s, y, seed ? seed : genreg_full(c, y->rank, y->shape, 1));
+    s.give(&s, y, seed ? seed : genreg_full(c, y->rank, y->shape, 1));
     for (at = y->node; at >= 0 && !genreg__halted(c); at--) {
         genreg_tensor *t = c->tape[at], *dt;
         if (!t->needed || !t->adjoint || t->op == &genreg__view_op) continue;
@@ -4053,6 +4043,8 @@ GENREG__API int genreg_gradient_into(genreg_ctx *c, genreg_tensor *y, genreg_ten
     if (!genreg__can_sweep(c, "gradient_into", y, seed, xs, n)) return 0;
     memset(&s, 0, sizeof s);
     s.c = c;
+    s.give = genreg__give_direct;
+    s.target = genreg__target;
     p = genreg__arena_mark(&c->sweep_arena);
     tape = genreg_mark(c);
     recording = c->recording;
@@ -4062,7 +4054,7 @@ GENREG__API int genreg_gradient_into(genreg_ctx *c, genreg_tensor *y, genreg_ten
         genreg_tensor *x = xs[i];
         if (x->node < 0 && !x->adjoint && genreg__adjoint_of(&s, x)) x->adjoint->memory = out[i];
     }
-    genreg__give(&s, y, seed ? seed : genreg_full(c, y->rank, y->shape, 1));
+    s.give(&s, y, seed ? seed : genreg_full(c, y->rank, y->shape, 1));
     genreg_release(c, tape);
     for (at = y->node; at >= 0 && !genreg__halted(c); at--) {
         genreg_tensor *t = c->tape[at];
@@ -4093,276 +4085,8 @@ GENREG__API int genreg_gradient_into(genreg_ctx *c, genreg_tensor *y, genreg_ten
     return !genreg__halted(c);
 }
 
-/* ----------------------------------------------------------------------------------------------------
-   Owns labelled samples in memory: subsets, splits, label noise, and the batches that losses see.
-*/
-// >>data
-
-static uint64_t genreg__fnv1a(uint64_t hash, const void *data, size_t bytes)
-{
-    const unsigned char *p = (const unsigned char *)data;
-    size_t i;
-    for (i = 0; i < bytes; i++) hash = (hash ^ p[i]) * 1099511628211u;
-    return hash;
-}
-
-/* Integers enter the sum byte by byte from the low one, so that it is the same on every machine. */
-static uint64_t genreg__fnv1a_int(uint64_t hash, int value)
-{
-    unsigned char bytes[4];
-    int i;
-    for (i = 0; i < 4; i++) bytes[i] = (unsigned char)((unsigned)value >> (8 * i) & 255u);
-    return genreg__fnv1a(hash, bytes, sizeof bytes);
-}
-
-static void genreg__set_name(char *to, size_t room, const char *name)
-{
-    size_t at = 0;
-    to[0] = 0;
-    genreg__put(to, room, &at, name);
-}
-
-static uint64_t genreg__labels_checksum(const genreg_dataset *d)
-{
-    uint64_t hash = genreg__fnv1a_int(d->checksum, d->n);
-    int i;
-    for (i = 0; i < d->n; i++) hash = genreg__fnv1a_int(hash, d->labels[i]);
-    for (i = 0; d->rows && i < d->n; i++) hash = genreg__fnv1a_int(hash, d->rows[i]);
-    return hash;
-}
-
-static genreg_dataset genreg__dataset(genreg_ctx *c, const int *labels, int n, int rank, const int *shape, int classes)
-{
-    genreg_dataset d;
-    int i;
-    memset(&d, 0, sizeof d);
-    if (genreg__halted(c)) return d;
-    if (n < 1 || classes < 1 || rank < 1 || rank > 3 || !labels) {
-        genreg__fail(c, GENREG_ERROR_ARGUMENT, "dataset: %d samples of rank %d with %d classes; at least one sample, rank 1 to 3 and labels are needed", n, rank, classes);
-        return d;
-    }
-    if (genreg__shape_size(c, "dataset", rank, shape) < 0) return d;
-    if (genreg__shape_size(c, "dataset", rank, shape) > INT_MAX) {
-        genreg__fail(c, GENREG_ERROR_ARGUMENT, "dataset: a sample has more values than an int counts");
-        return d;
-    }
-    if (!genreg__index_fits(c, "dataset: label", labels, n, classes)) return d;
-    d.n = n;
-    d.rank = rank;
-    d.features = (int)genreg__shape_size(c, "dataset", rank, shape);
-    memcpy(d.shape, shape, (size_t)rank * sizeof *shape);
-    d.classes = classes;
-    d.labels = labels;
-    for (i = 0; i < 4; i++) d.std[i] = 1;
-    return d;
-}
-
-static int genreg__channels(const genreg_dataset *d) { return d->rank == 3 ? d->shape[2] : 1; }
-
-GENREG__API genreg_dataset genreg_dataset_bytes(genreg_ctx *c, const unsigned char *pixels, const int *labels, int n, int rank, const int *shape,
-                                                int classes, const float *mean, const float *std)
-{
-    genreg_dataset d = genreg__dataset(c, labels, n, rank, shape, classes);
-    int i;
-    if (!d.n) return d;
-    if (!pixels || genreg__channels(&d) > 4) {
-        genreg__fail(c, GENREG_ERROR_ARGUMENT, "dataset: no pixels, or more than 4 channels");
-        memset(&d, 0, sizeof d);
-        return d;
-    }
-    d.bytes = pixels;
-    for (i = 0; i < genreg__channels(&d); i++) {
-        d.mean[i] = mean ? mean[i] : 0;
-        d.std[i] = std ? std[i] : 1;
-        if (!(d.std[i] > 0)) {
-            genreg__fail(c, GENREG_ERROR_ARGUMENT, "dataset: the standard deviation of channel %d is %g", i, (double)d.std[i]);
-            memset(&d, 0, sizeof d);
-            return d;
-        }
-    }
-    d.checksum = genreg__fnv1a(14695981039346656037u, pixels, (size_t)n * (size_t)d.features);
-    d.checksum = genreg__labels_checksum(&d);
-    return d;
-}
-
-GENREG__API genreg_dataset genreg_dataset_reals(genreg_ctx *c, const genreg_real *values, const int *labels, int n, int rank, const int *shape, int classes)
-{
-    genreg_dataset d = genreg__dataset(c, labels, n, rank, shape, classes);
-    if (!d.n) return d;
-    if (!values) {
-        genreg__fail(c, GENREG_ERROR_ARGUMENT, "dataset: no values");
-        memset(&d, 0, sizeof d);
-        return d;
-    }
-    d.reals = values;
-    d.checksum = genreg__fnv1a(14695981039346656037u, values, (size_t)n * (size_t)d.features * sizeof *values);
-    d.checksum = genreg__labels_checksum(&d);
-    return d;
-}
-
-static int genreg__has_samples(genreg_ctx *c, const char *name, const genreg_dataset *d)
-{
-    if (genreg__halted(c)) return 0;
-    if (d && d->n > 0) return 1;
-    genreg__fail(c, GENREG_ERROR_ARGUMENT, "%s: the dataset is empty", name);
-    return 0;
-}
-
-/* The samples order[0 ... n-1] of d as a set of its own: rows and labels are copied, samples are shared. */
-static genreg_dataset genreg__subset(genreg_ctx *c, const genreg_dataset *d, const int *order, int n)
-{
-    genreg_dataset s = *d;
-    int *rows = (int *)genreg__keep(c, 2 * (size_t)n, sizeof *rows), *labels = rows ? rows + n : NULL, i;
-    if (!rows) {
-        memset(&s, 0, sizeof s);
-        return s;
-    }
-    for (i = 0; i < n; i++) {
-        rows[i] = d->rows ? d->rows[order[i]] : order[i];
-        labels[i] = d->labels[order[i]];
-    }
-    s.n = n;
-    s.rows = rows;
-    s.labels = labels;
-    s.checksum = genreg__labels_checksum(&s);
-    return s;
-}
-
-/* n ints that the caller unkeeps. */
-static int *genreg__order(genreg_ctx *c, int n, int random, uint64_t seed, uint64_t stream)
-{
-    int *order = (int *)genreg__keep(c, (size_t)n, sizeof *order), i;
-    if (order && random) genreg_permutation(order, n, seed, stream);
-    for (i = 0; order && !random && i < n; i++) order[i] = i;
-    return order;
-}
-
-static genreg_dataset genreg__some(genreg_ctx *c, const char *name, const genreg_dataset *d, int n, int random, uint64_t seed)
-{
-    genreg_dataset s;
-    int *order;
-    memset(&s, 0, sizeof s);
-    if (!genreg__has_samples(c, name, d)) return s;
-    if (n < 1) {
-        genreg__fail(c, GENREG_ERROR_ARGUMENT, "%s: %d samples", name, n);
-        return s;
-    }
-    order = genreg__order(c, d->n, random, seed, GENREG__STREAM(GENREG__DRAW_SUBSET, 0));
-    if (order) s = genreg__subset(c, d, order, GENREG__MIN(n, d->n));
-    genreg__unkeep(order);
-    return s;
-}
-
-GENREG__API genreg_dataset genreg_first(genreg_ctx *c, const genreg_dataset *d, int n) { return genreg__some(c, "first", d, n, 0, 0); }
-GENREG__API genreg_dataset genreg_sample(genreg_ctx *c, const genreg_dataset *d, int n, uint64_t seed) { return genreg__some(c, "sample", d, n, 1, seed); }
-
-GENREG__API void genreg_split(genreg_ctx *c, const genreg_dataset *d, double fraction, uint64_t seed, genreg_dataset *a, genreg_dataset *b)
-{
-    int *order, *chosen, n_a = 0, n_b = 0, class_, i;
-    memset(a, 0, sizeof *a);
-    memset(b, 0, sizeof *b);
-    if (!genreg__has_samples(c, "split", d)) return;
-    if (!(fraction >= 0 && fraction <= 1)) {
-        genreg__fail(c, GENREG_ERROR_ARGUMENT, "split: the fraction %g is not in [0, 1]", fraction);
-        return;
-    }
-    order = genreg__order(c, d->n, 1, seed, GENREG__STREAM(GENREG__DRAW_SPLIT, 0));
-    chosen = (int *)genreg__keep(c, (size_t)d->n, sizeof *chosen); /* a's from the front, b's from the back */
-    for (class_ = 0; order && chosen && class_ < d->classes; class_++) {
-        int count = 0, take;
-        for (i = 0; i < d->n; i++) count += d->labels[i] == class_;
-        take = (int)floor(fraction * count + 0.5);
-        for (i = 0; i < d->n; i++)
-            if (d->labels[order[i]] == class_) {
-                if (take-- > 0) chosen[n_a++] = order[i];
-                else chosen[d->n - ++n_b] = order[i];
-            }
-    }
-    if (order && chosen && n_a) *a = genreg__subset(c, d, chosen, n_a);
-    if (order && chosen && n_b) *b = genreg__subset(c, d, chosen + n_a, n_b);
-    genreg__unkeep(order);
-    genreg__unkeep(chosen);
-}
-
-GENREG__API genreg_dataset genreg_label_noise(genreg_ctx *c, const genreg_dataset *d, double p, uint64_t seed)
-{
-    genreg_dataset s;
-    int *labels, i;
-    memset(&s, 0, sizeof s);
-    if (!genreg__has_samples(c, "label_noise", d)) return s;
-    if (!(p >= 0 && p <= 1) || (p > 0 && d->classes < 2)) {
-        genreg__fail(c, GENREG_ERROR_ARGUMENT, "label_noise: probability %g with %d classes; it must be in [0, 1], with two classes or more", p, d->classes);
-        return s;
-    }
-    labels = (int *)genreg__keep(c, (size_t)d->n, sizeof *labels);
-    if (!labels) return s;
-    for (i = 0; i < d->n; i++) {
-        uint64_t stream = GENREG__STREAM(GENREG__DRAW_NOISE, 0);
-        labels[i] = d->labels[i];
-        if (genreg_uniform(seed, stream, 2 * (uint64_t)i) < p)
-            labels[i] = (labels[i] + 1 + (int)(genreg_uniform(seed, stream, 2 * (uint64_t)i + 1) * (d->classes - 1))) % d->classes;
-    }
-    s = *d;
-    s.labels = labels;
-    s.checksum = genreg__labels_checksum(&s);
-    return s;
-}
-
-typedef struct genreg__fetch_job { const genreg_dataset *d; const int *order; int first; genreg_real *x; } genreg__fetch_job;
-
-static void genreg__fetch_range(void *arg, ptrdiff_t first, ptrdiff_t last)
-{
-    const genreg__fetch_job *j = (const genreg__fetch_job *)arg;
-    const genreg_dataset *d = j->d;
-    int channels = genreg__channels(d), k;
-    ptrdiff_t r, i;
-    genreg_real value[4][256]; /* each byte's normalised value */
-    for (k = 0; d->bytes && k < channels; k++)
-        for (i = 0; i < 256; i++) value[k][i] = (genreg_real)(((double)i / 255.0 - (double)d->mean[k]) / (double)d->std[k]);
-    for (r = first; r < last; r++) {
-        int sample = j->order ? j->order[r] : j->first + (int)r;
-        ptrdiff_t from = (ptrdiff_t)(d->rows ? d->rows[sample] : sample) * d->features;
-        genreg_real *x = j->x + r * d->features;
-        if (d->reals) memcpy(x, d->reals + from, (size_t)d->features * sizeof *x);
-        else if (channels == 1)
-            for (i = 0; i < d->features; i++) x[i] = value[0][d->bytes[from + i]];
-        else
-            for (i = 0; i < d->features; i++) x[i] = value[i % channels][d->bytes[from + i]];
-    }
-}
-
-GENREG__API genreg_batch genreg_get_batch(genreg_ctx *c, const genreg_dataset *d, const int *order, int first, int n)
-{
-    genreg_batch b;
-    genreg__fetch_job j;
-    int shape[4], *labels, i;
-    memset(&b, 0, sizeof b);
-    if (!genreg__has_samples(c, "get_batch", d)) return b;
-    if (n < 1 || (!order && (first < 0 || first > d->n - n)) || (order && !genreg__index_fits(c, "get_batch", order, n, d->n))) {
-        genreg__fail(c, GENREG_ERROR_ARGUMENT, "get_batch: %d samples from %d on, of %d", n, first, d->n);
-        return b;
-    }
-    shape[0] = n;
-    for (i = 0; i < d->rank; i++) shape[i + 1] = d->shape[i];
-    b.x = genreg__tensor(c, "get_batch", d->rank + 1, shape, NULL);
-    labels = b.x ? (int *)genreg__take(c, &c->tape_arena, (size_t)n, sizeof *labels) : NULL;
-    if (!labels) {
-        b.x = NULL;
-        return b;
-    }
-    j.d = d; j.order = order; j.first = first; j.x = b.x->data;
-    genreg__split_range(&c->exec, n, 1, b.x->size >= 2 * GENREG__SERIAL, genreg__fetch_range, &j);
-    for (i = 0; i < n; i++) labels[i] = d->labels[order ? order[i] : first + i];
-    b.labels = labels;
-    b.n = n;
-    b.classes = d->classes;
-    return b;
-}
-
-/* ----------------------------------------------------------------------------------------------------
-   Owns models: stacks of layers over one flat parameter vector, their initialisation, forward passes and scores.
-*/
-// >>model
+// >>model --------------------------------------------------------------------------------------------------------------
+// Owns models: stacks of layers over one flat parameter vector, their initialisation, forward passes and scores.
 
 typedef struct genreg__layer genreg__layer;
 typedef struct genreg__layer_kind {
@@ -4743,6 +4467,267 @@ GENREG__API genreg_tensor *genreg_forward(genreg_model *m, genreg_tensor *theta,
     return genreg__halted(c) ? NULL : x;
 }
 
+
+// >>data ---------------------------------------------------------------------------------------------------------------
+// Owns labelled samples in memory: subsets, splits, label noise, and the batches that losses see.
+
+static uint64_t genreg__fnv1a(uint64_t hash, const void *data, size_t bytes)
+{
+    const unsigned char *p = (const unsigned char *)data;
+    size_t i;
+    for (i = 0; i < bytes; i++) hash = (hash ^ p[i]) * 1099511628211u;
+    return hash;
+}
+
+/* Integers enter the sum byte by byte from the low one, so that it is the same on every machine. */
+static uint64_t genreg__fnv1a_int(uint64_t hash, int value)
+{
+    unsigned char bytes[4];
+    int i;
+    for (i = 0; i < 4; i++) bytes[i] = (unsigned char)((unsigned)value >> (8 * i) & 255u);
+    return genreg__fnv1a(hash, bytes, sizeof bytes);
+}
+
+static uint64_t genreg__labels_checksum(const genreg_dataset *d)
+{
+    uint64_t hash = genreg__fnv1a_int(d->checksum, d->n);
+    int i;
+    for (i = 0; i < d->n; i++) hash = genreg__fnv1a_int(hash, d->labels[i]);
+    for (i = 0; d->rows && i < d->n; i++) hash = genreg__fnv1a_int(hash, d->rows[i]);
+    return hash;
+}
+
+static genreg_dataset genreg__dataset(genreg_ctx *c, const int *labels, int n, int rank, const int *shape, int classes)
+{
+    genreg_dataset d;
+    int i;
+    memset(&d, 0, sizeof d);
+    if (genreg__halted(c)) return d;
+    if (n < 1 || classes < 1 || rank < 1 || rank > 3 || !labels) {
+        genreg__fail(c, GENREG_ERROR_ARGUMENT, "dataset: %d samples of rank %d with %d classes; at least one sample, rank 1 to 3 and labels are needed", n, rank, classes);
+        return d;
+    }
+    if (genreg__shape_size(c, "dataset", rank, shape) < 0) return d;
+    if (genreg__shape_size(c, "dataset", rank, shape) > INT_MAX) {
+        genreg__fail(c, GENREG_ERROR_ARGUMENT, "dataset: a sample has more values than an int counts");
+        return d;
+    }
+    if (!genreg__index_fits(c, "dataset: label", labels, n, classes)) return d;
+    d.n = n;
+    d.rank = rank;
+    d.features = (int)genreg__shape_size(c, "dataset", rank, shape);
+    memcpy(d.shape, shape, (size_t)rank * sizeof *shape);
+    d.classes = classes;
+    d.labels = labels;
+    for (i = 0; i < 4; i++) d.std[i] = 1;
+    return d;
+}
+
+static int genreg__channels(const genreg_dataset *d) { return d->rank == 3 ? d->shape[2] : 1; }
+
+GENREG__API genreg_dataset genreg_dataset_bytes(genreg_ctx *c, const unsigned char *pixels, const int *labels, int n, int rank, const int *shape,
+                                                int classes, const float *mean, const float *std)
+{
+    genreg_dataset d = genreg__dataset(c, labels, n, rank, shape, classes);
+    int i;
+    if (!d.n) return d;
+    if (!pixels || genreg__channels(&d) > 4) {
+        genreg__fail(c, GENREG_ERROR_ARGUMENT, "dataset: no pixels, or more than 4 channels");
+        memset(&d, 0, sizeof d);
+        return d;
+    }
+    d.bytes = pixels;
+    for (i = 0; i < genreg__channels(&d); i++) {
+        d.mean[i] = mean ? mean[i] : 0;
+        d.std[i] = std ? std[i] : 1;
+        if (!(d.std[i] > 0)) {
+            genreg__fail(c, GENREG_ERROR_ARGUMENT, "dataset: the standard deviation of channel %d is %g", i, (double)d.std[i]);
+            memset(&d, 0, sizeof d);
+            return d;
+        }
+    }
+    d.checksum = genreg__fnv1a(14695981039346656037u, pixels, (size_t)n * (size_t)d.features);
+    d.checksum = genreg__labels_checksum(&d);
+    return d;
+}
+
+GENREG__API genreg_dataset genreg_dataset_reals(genreg_ctx *c, const genreg_real *values, const int *labels, int n, int rank, const int *shape, int classes)
+{
+    genreg_dataset d = genreg__dataset(c, labels, n, rank, shape, classes);
+    if (!d.n) return d;
+    if (!values) {
+        genreg__fail(c, GENREG_ERROR_ARGUMENT, "dataset: no values");
+        memset(&d, 0, sizeof d);
+        return d;
+    }
+    d.reals = values;
+    d.checksum = genreg__fnv1a(14695981039346656037u, values, (size_t)n * (size_t)d.features * sizeof *values);
+    d.checksum = genreg__labels_checksum(&d);
+    return d;
+}
+
+static int genreg__has_samples(genreg_ctx *c, const char *name, const genreg_dataset *d)
+{
+    if (genreg__halted(c)) return 0;
+    if (d && d->n > 0) return 1;
+    genreg__fail(c, GENREG_ERROR_ARGUMENT, "%s: the dataset is empty", name);
+    return 0;
+}
+
+/* The samples order[0 ... n-1] of d as a set of its own: rows and labels are copied, samples are shared. */
+static genreg_dataset genreg__subset(genreg_ctx *c, const genreg_dataset *d, const int *order, int n)
+{
+    genreg_dataset s = *d;
+    int *rows = (int *)genreg__keep(c, 2 * (size_t)n, sizeof *rows), *labels = rows ? rows + n : NULL, i;
+    if (!rows) {
+        memset(&s, 0, sizeof s);
+        return s;
+    }
+    for (i = 0; i < n; i++) {
+        rows[i] = d->rows ? d->rows[order[i]] : order[i];
+        labels[i] = d->labels[order[i]];
+    }
+    s.n = n;
+    s.rows = rows;
+    s.labels = labels;
+    s.checksum = genreg__labels_checksum(&s);
+    return s;
+}
+
+/* n ints that the caller unkeeps. */
+static int *genreg__order(genreg_ctx *c, int n, int random, uint64_t seed, uint64_t stream)
+{
+    int *order = (int *)genreg__keep(c, (size_t)n, sizeof *order), i;
+    if (order && random) genreg_permutation(order, n, seed, stream);
+    for (i = 0; order && !random && i < n; i++) order[i] = i;
+    return order;
+}
+
+static genreg_dataset genreg__some(genreg_ctx *c, const char *name, const genreg_dataset *d, int n, int random, uint64_t seed)
+{
+    genreg_dataset s;
+    int *order;
+    memset(&s, 0, sizeof s);
+    if (!genreg__has_samples(c, name, d)) return s;
+    if (n < 1) {
+        genreg__fail(c, GENREG_ERROR_ARGUMENT, "%s: %d samples", name, n);
+        return s;
+    }
+    order = genreg__order(c, d->n, random, seed, GENREG__STREAM(GENREG__DRAW_SUBSET, 0));
+    if (order) s = genreg__subset(c, d, order, GENREG__MIN(n, d->n));
+    genreg__unkeep(order);
+    return s;
+}
+
+GENREG__API genreg_dataset genreg_first(genreg_ctx *c, const genreg_dataset *d, int n) { return genreg__some(c, "first", d, n, 0, 0); }
+GENREG__API genreg_dataset genreg_sample(genreg_ctx *c, const genreg_dataset *d, int n, uint64_t seed) { return genreg__some(c, "sample", d, n, 1, seed); }
+
+GENREG__API void genreg_split(genreg_ctx *c, const genreg_dataset *d, double fraction, uint64_t seed, genreg_dataset *a, genreg_dataset *b)
+{
+    int *order, *chosen, n_a = 0, n_b = 0, class_, i;
+    memset(a, 0, sizeof *a);
+    memset(b, 0, sizeof *b);
+    if (!genreg__has_samples(c, "split", d)) return;
+    if (!(fraction >= 0 && fraction <= 1)) {
+        genreg__fail(c, GENREG_ERROR_ARGUMENT, "split: the fraction %g is not in [0, 1]", fraction);
+        return;
+    }
+    order = genreg__order(c, d->n, 1, seed, GENREG__STREAM(GENREG__DRAW_SPLIT, 0));
+    chosen = (int *)genreg__keep(c, (size_t)d->n, sizeof *chosen); /* a's from the front, b's from the back */
+    for (class_ = 0; order && chosen && class_ < d->classes; class_++) {
+        int count = 0, take;
+        for (i = 0; i < d->n; i++) count += d->labels[i] == class_;
+        take = (int)floor(fraction * count + 0.5);
+        for (i = 0; i < d->n; i++)
+            if (d->labels[order[i]] == class_) {
+                if (take-- > 0) chosen[n_a++] = order[i];
+                else chosen[d->n - ++n_b] = order[i];
+            }
+    }
+    if (order && chosen && n_a) *a = genreg__subset(c, d, chosen, n_a);
+    if (order && chosen && n_b) *b = genreg__subset(c, d, chosen + n_a, n_b);
+    genreg__unkeep(order);
+    genreg__unkeep(chosen);
+}
+
+GENREG__API genreg_dataset genreg_label_noise(genreg_ctx *c, const genreg_dataset *d, double p, uint64_t seed)
+{
+    genreg_dataset s;
+    int *labels, i;
+    memset(&s, 0, sizeof s);
+    if (!genreg__has_samples(c, "label_noise", d)) return s;
+    if (!(p >= 0 && p <= 1) || (p > 0 && d->classes < 2)) {
+        genreg__fail(c, GENREG_ERROR_ARGUMENT, "label_noise: probability %g with %d classes; it must be in [0, 1], with two classes or more", p, d->classes);
+        return s;
+    }
+    labels = (int *)genreg__keep(c, (size_t)d->n, sizeof *labels);
+    if (!labels) return s;
+    for (i = 0; i < d->n; i++) {
+        uint64_t stream = GENREG__STREAM(GENREG__DRAW_NOISE, 0);
+        labels[i] = d->labels[i];
+        if (genreg_uniform(seed, stream, 2 * (uint64_t)i) < p)
+            labels[i] = (labels[i] + 1 + (int)(genreg_uniform(seed, stream, 2 * (uint64_t)i + 1) * (d->classes - 1))) % d->classes;
+    }
+    s = *d;
+    s.labels = labels;
+    s.checksum = genreg__labels_checksum(&s);
+    return s;
+}
+
+typedef struct genreg__fetch_job { const genreg_dataset *d; const int *order; int first; genreg_real *x; } genreg__fetch_job;
+
+static void genreg__fetch_range(void *arg, ptrdiff_t first, ptrdiff_t last)
+{
+    const genreg__fetch_job *j = (const genreg__fetch_job *)arg;
+    const genreg_dataset *d = j->d;
+    int channels = genreg__channels(d), k;
+    ptrdiff_t r, i;
+    genreg_real value[4][256]; /* each byte's normalised value */
+    for (k = 0; d->bytes && k < channels; k++)
+        for (i = 0; i < 256; i++) value[k][i] = (genreg_real)(((double)i / 255.0 - (double)d->mean[k]) / (double)d->std[k]);
+    for (r = first; r < last; r++) {
+        int sample = j->order ? j->order[r] : j->first + (int)r;
+        ptrdiff_t from = (ptrdiff_t)(d->rows ? d->rows[sample] : sample) * d->features;
+        genreg_real *x = j->x + r * d->features;
+        if (d->reals) memcpy(x, d->reals + from, (size_t)d->features * sizeof *x);
+        else if (channels == 1)
+            for (i = 0; i < d->features; i++) x[i] = value[0][d->bytes[from + i]];
+        else
+            for (i = 0; i < d->features; i++) x[i] = value[i % channels][d->bytes[from + i]];
+    }
+}
+
+GENREG__API genreg_batch genreg_get_batch(genreg_ctx *c, const genreg_dataset *d, const int *order, int first, int n)
+{
+    genreg_batch b;
+    genreg__fetch_job j;
+    int shape[4], *labels, i;
+    memset(&b, 0, sizeof b);
+    if (!genreg__has_samples(c, "get_batch", d)) return b;
+    if (n < 1 || (!order && (first < 0 || first > d->n - n)) || (order && !genreg__index_fits(c, "get_batch", order, n, d->n))) {
+        genreg__fail(c, GENREG_ERROR_ARGUMENT, "get_batch: %d samples from %d on, of %d", n, first, d->n);
+        return b;
+    }
+    shape[0] = n;
+    for (i = 0; i < d->rank; i++) shape[i + 1] = d->shape[i];
+    b.x = genreg__tensor(c, "get_batch", d->rank + 1, shape, NULL);
+    labels = b.x ? (int *)genreg__take(c, &c->tape_arena, (size_t)n, sizeof *labels) : NULL;
+    if (!labels) {
+        b.x = NULL;
+        return b;
+    }
+    j.d = d; j.order = order; j.first = first; j.x = b.x->data;
+    genreg__split_range(&c->exec, n, 1, b.x->size >= 2 * GENREG__SERIAL, genreg__fetch_range, &j);
+    for (i = 0; i < n; i++) labels[i] = d->labels[order ? order[i] : first + i];
+    b.labels = labels;
+    b.n = n;
+    b.classes = d->classes;
+    return b;
+}
+
+// >>train --------------------------------------------------------------------------------------------------------------
+// Owns training: optimisers, schedules, the order of samples, and a run that can stop and go on anywhere.
+
 /* Where the largest of n outputs is; the first of equals. */
 static int genreg__argmax(const genreg_real *x, int n)
 {
@@ -4810,11 +4795,6 @@ GENREG__API genreg_score genreg_evaluate_classes(genreg_model *m, const genreg_d
 }
 
 GENREG__API genreg_score genreg_evaluate(genreg_model *m, const genreg_dataset *d) { return genreg_evaluate_classes(m, d, GENREG_CROSS_ENTROPY, NULL); }
-
-/* ----------------------------------------------------------------------------------------------------
-   Owns training: optimisers, schedules, the order of samples, and a run that can stop and go on anywhere.
-*/
-// >>train
 
 GENREG__API genreg_train_options genreg_train_defaults(void)
 {
@@ -5100,10 +5080,8 @@ GENREG__API genreg_progress genreg_train(genreg_model *m, const genreg_dataset *
     return p;
 }
 
-/* ----------------------------------------------------------------------------------------------------
-   Owns what the loss looks like around theta: gradients and Hessian products over any number of samples, and eigenvalues.
-*/
-// >>curvature
+// >>curvature ----------------------------------------------------------------------------------------------------------
+// Owns what the loss looks like around theta: gradients and Hessian products over any number of samples, and eigenvalues.
 
 static genreg_tensor *genreg__model_cross_entropy(genreg_ctx *c, genreg_tensor *theta, const genreg_batch *b, void *user)
 {
@@ -5162,28 +5140,26 @@ static int genreg__try_chunk(const genreg_objective *f, int first, int n, genreg
     return done && !genreg__halted(f->ctx);
 }
 
-/* How many samples fn can take at once: all if they fit, else as many as the tape use of two small runs allows, a half of that
-   if the estimate was too good, and so on. 0 with the error set if not even one fits. */
+/* How many samples fn can take at once when all do not fit: what the tape use of two small runs promises, or half of that if the
+   promise was too good, and so on. 0 with the error set if not even one fits. */
 static int genreg__chunk_that_fits(const genreg_objective *f, genreg__chunk_fn fn, void *work)
 {
     genreg_ctx *c = f->ctx;
-    int samples = genreg__objective_samples(f), chunk = samples, probe;
+    int chunk = (genreg__objective_samples(f) + 1) / 2, probe;
     size_t before = genreg_tape_bytes(c), peak = c->peak, use[2];
-    if (samples > 16) {
-        for (probe = 0; probe < 2; probe++) {
-            c->peak = before;
-            if (!genreg__try_chunk(f, 0, 4 << probe, fn, work)) break;
-            use[probe] = c->peak - before;
-        }
-        c->peak = GENREG__MAX(peak, c->peak);
-        if (probe == 2) {
-            size_t each = use[1] > use[0] ? (use[1] - use[0] + 3) / 4 : 1, fixed = use[0] > 4 * each ? use[0] - 4 * each : 0;
-            size_t room = c->limit > before + fixed ? (c->limit - before - fixed) / each : 0;
-            if (room < (size_t)samples) chunk = room > 1 ? (int)room : 1;
-        } else if (c->status == GENREG_ERROR_LIMIT) {
-            genreg_clear_error(c);
-            chunk = 4;
-        }
+    for (probe = 0; probe < 2 && chunk > 8; probe++) {
+        c->peak = before;
+        if (!genreg__try_chunk(f, 0, 4 << probe, fn, work)) break;
+        use[probe] = c->peak - before;
+    }
+    c->peak = GENREG__MAX(peak, c->peak);
+    if (probe == 2) {
+        size_t each = use[1] > use[0] ? (use[1] - use[0] + 3) / 4 : 1, fixed = use[0] > 4 * each ? use[0] - 4 * each : 0;
+        size_t room = c->limit > before + fixed ? (c->limit - before - fixed) / each : 0;
+        if (room < (size_t)chunk) chunk = room > 1 ? (int)room : 1;
+    } else if (c->status == GENREG_ERROR_LIMIT) {
+        genreg_clear_error(c);
+        chunk = 4;
     }
     while (!genreg__halted(c)) {
         if (genreg__try_chunk(f, 0, chunk, fn, work)) return chunk;
@@ -5250,17 +5226,28 @@ static double genreg__over_chunks(const genreg_objective *f, int chunk, genreg__
     return loss;
 }
 
+/* Whether the last attempt failed for want of tape only; then the error is forgotten and chunks can be tried. */
+static int genreg__wants_chunks(const genreg_objective *f)
+{
+    if (f->ctx->status != GENREG_ERROR_LIMIT || genreg__objective_samples(f) == 1) return 0;
+    genreg_clear_error(f->ctx);
+    return 1;
+}
+
 GENREG__API double genreg_objective_gradient(const genreg_objective *f, genreg_real *out)
 {
     genreg__chunk_work w;
-    genreg_tensor *part = NULL;
+    genreg_tensor *part;
     double loss = (double)NAN;
     int chunk;
     memset(&w, 0, sizeof w);
     if (!genreg__objective_ready(f, "objective_gradient")) return loss;
-    if (out) part = genreg__kept_vector(f->ctx, f->theta->size);
+    w.part = out;
+    if (genreg__try_chunk(f, 0, genreg__objective_samples(f), genreg__gradient_chunk, &w)) return w.loss;
+    if (!genreg__wants_chunks(f)) return loss;
+    part = out ? genreg__kept_vector(f->ctx, f->theta->size) : NULL;
     w.part = part ? part->data : NULL;
-    chunk = genreg__chunk_that_fits(f, genreg__gradient_chunk, &w);
+    chunk = genreg__halted(f->ctx) ? 0 : genreg__chunk_that_fits(f, genreg__gradient_chunk, &w);
     if (chunk) loss = genreg__over_chunks(f, chunk, genreg__gradient_chunk, &w, out);
     genreg__unkeep(part);
     return loss;
@@ -5268,49 +5255,70 @@ GENREG__API double genreg_objective_gradient(const genreg_objective *f, genreg_r
 
 struct genreg_hessian {
     genreg_objective f;
-    genreg_dataset data;   /* a copy, so that the caller's may go */
-    genreg_place place;    /* where the tape was */
-    genreg_tensor *loss;   /* kept gradient: its loss and itself, or NULL */
-    genreg_tensor *gradient;
-    genreg_tensor *part;   /* room for a vector */
+    genreg_dataset data;     /* a copy, so that the caller's may go */
+    genreg_place place;      /* where the tape was */
+    genreg_tensor *gradient; /* kept on the tape, or NULL: products run in chunks */
+    genreg_tensor *part;     /* room for a vector */
     double value;
     int chunk;
 };
 
+/* H v from the kept gradient. */
+static int genreg__product_kept(genreg_hessian *h, const genreg_real *v, genreg_real *out)
+{
+    genreg_ctx *c = h->f.ctx;
+    genreg_place p = genreg_mark(c);
+    genreg_tensor *theta = h->f.theta, *seed;
+    if (!h->gradient->tracked) { /* the loss is linear in theta */
+        memset(out, 0, (size_t)theta->size * sizeof *out);
+        return 1;
+    }
+    seed = genreg_constant(c, theta->rank, theta->shape, (genreg_real *)(uintptr_t)v); /* only read */
+    if (seed) genreg_gradient_into(c, h->gradient, seed, &theta, 1, &out);
+    genreg_release(c, p);
+    return !genreg__halted(c);
+}
+
+/* Puts loss and gradient of all samples on the tape to stay; a product with zeros shows whether a sweep fits beside them. */
+static int genreg__keep_gradient(genreg_hessian *h)
+{
+    genreg_tensor *theta = h->f.theta, *loss = genreg__objective_loss(&h->f, 0, genreg__objective_samples(&h->f));
+    genreg_tensor *zero = genreg__kept_vector(h->f.ctx, theta->size);
+    int kept = loss && zero && genreg_grad(h->f.ctx, loss, NULL, &theta, 1, &h->gradient) && genreg__product_kept(h, zero->data, h->part->data);
+    if (kept) {
+        h->value = genreg_item(loss);
+        h->chunk = genreg__objective_samples(&h->f);
+    } else {
+        h->gradient = NULL;
+        genreg_release(h->f.ctx, h->place);
+    }
+    genreg__unkeep(zero);
+    return kept;
+}
+
 GENREG__API genreg_hessian *genreg_hessian_open(const genreg_objective *f)
 {
     genreg_hessian *h;
-    genreg__chunk_work w;
-    genreg_ctx *c;
     if (!genreg__objective_ready(f, "hessian_open")) return NULL;
-    c = f->ctx;
-    h = (genreg_hessian *)genreg__keep(c, 1, sizeof *h);
+    h = (genreg_hessian *)genreg__keep(f->ctx, 1, sizeof *h);
     if (!h) return NULL;
     h->f = *f;
     if (f->data) {
         h->data = *f->data;
         h->f.data = &h->data;
     }
-    h->place = genreg_mark(c);
-    h->part = genreg__kept_vector(c, f->theta->size);
-    memset(&w, 0, sizeof w);
-    if (h->part) { /* a product with 0 shows what fits */
-        genreg_tensor *zero = genreg__kept_vector(c, f->theta->size);
-        w.part = h->part->data;
-        w.v = zero ? zero->data : NULL;
-        h->chunk = zero ? genreg__chunk_that_fits(&h->f, genreg__product_chunk, &w) : 0;
-        genreg__unkeep(zero);
-    }
-    if (h->chunk == genreg__objective_samples(&h->f)) {
-        genreg_tensor *theta = h->f.theta;
-        h->loss = genreg__objective_loss(&h->f, 0, h->chunk);
-        h->value = genreg_item(h->loss);
-        if (h->loss) genreg_grad(c, h->loss, NULL, &theta, 1, &h->gradient);
-    } else if (h->chunk) {
+    h->place = genreg_mark(f->ctx);
+    h->part = genreg__kept_vector(f->ctx, f->theta->size);
+    if (h->part && !genreg__keep_gradient(h) && genreg__wants_chunks(&h->f)) {
+        genreg__chunk_work w;
+        memset(&w, 0, sizeof w);
+        w.v = w.part = h->part->data; /* what is multiplied does not matter here */
+        memset(w.part, 0, (size_t)f->theta->size * sizeof *w.part);
+        h->chunk = genreg__chunk_that_fits(&h->f, genreg__product_chunk, &w);
         w.part = NULL;
-        h->value = genreg__over_chunks(&h->f, h->chunk, genreg__gradient_chunk, &w, NULL);
+        if (h->chunk) h->value = genreg__over_chunks(&h->f, h->chunk, genreg__gradient_chunk, &w, NULL);
     }
-    if (!genreg__halted(c)) return h;
+    if (!genreg__halted(f->ctx)) return h;
     genreg_hessian_close(h);
     return NULL;
 }
@@ -5330,13 +5338,8 @@ GENREG__API int genreg_hessian_product(genreg_hessian *h, const genreg_real *v, 
 {
     genreg_ctx *c = h ? h->f.ctx : NULL;
     if (genreg__halted(c)) return 0;
-    if (h->gradient && !h->gradient->tracked) {
-        memset(out, 0, (size_t)h->f.theta->size * sizeof *out);
-    } else if (h->gradient) {
-        genreg_place p = genreg_mark(c);
-        genreg_tensor *theta = h->f.theta, *seed = genreg_constant(c, theta->rank, theta->shape, (genreg_real *)(uintptr_t)v); /* only read */
-        if (seed) genreg_gradient_into(c, h->gradient, seed, &theta, 1, &out);
-        genreg_release(c, p);
+    if (h->gradient) {
+        genreg__product_kept(h, v, out);
     } else {
         genreg__chunk_work w;
         memset(&w, 0, sizeof w);
@@ -5428,11 +5431,9 @@ GENREG__API genreg_eigen genreg_hessian_top(genreg_model *m, const genreg_datase
     return r;
 }
 
-/* ----------------------------------------------------------------------------------------------------
-   Owns bytes on disk: IDX sets and safetensors checkpoints. Nothing in a file is believed until it was checked, and
-   nothing on disk is replaced until what replaces it is complete.
-*/
-// >>files
+// >>files --------------------------------------------------------------------------------------------------------------
+// Owns bytes on disk: IDX sets and safetensors checkpoints. Nothing in a file is believed until it was checked, and nothing
+// on disk is replaced until what replaces it is complete.
 #ifndef GENREG_NO_STDIO
 
 static void genreg__fail_file(genreg_ctx *c, const char *what, const char *path)
@@ -6303,6 +6304,7 @@ GENREG__API int genreg_trainer_load(genreg_trainer *t, const char *path)
 #endif /* GENREG_NO_STDIO */
 
 #if defined(__clang__)
+#pragma clang diagnostic pop
 #pragma STDC FP_CONTRACT DEFAULT
 #elif defined(__GNUC__)
 #pragma GCC pop_options

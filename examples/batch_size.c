@@ -216,7 +216,7 @@ int main(int argc, char **argv)
         { "widths", LAB_INTS, "256", "512", NULL, 1, 1e5, NULL, "hidden units w of MLP(w), in each of three layers" },
         { "lr-rule", LAB_WORD, "paper", NULL, NULL, 0, 0, "paper|linear|fixed", "rate: the paper's, 0.005 B/32, or 0.01" },
         { "equal", LAB_WORD, "epochs", NULL, NULL, 0, 0, "epochs|steps", "what batch sizes have in common; steps: those of batch 256" },
-        { "lr-scale", LAB_NUMBER, "1", NULL, NULL, 1e-6, 1e6, NULL, "multiplies every rate" },
+        { "lr-scale", LAB_NUMBER, "1", NULL, NULL, 1e-6, 1e20, NULL, "multiplies every rate" },
         { "match-loss", LAB_NUMBER, "0.3", NULL, NULL, 1e-9, 1e9, NULL, "training loss at which curvature is compared" },
         { "epochs", LAB_INT, "20", "80", NULL, 1, 1e6, NULL, "epochs of training" },
         { "seeds", LAB_INT, "2", "3", NULL, 1, 10000, NULL, "run with the seeds 1 to N" },

@@ -317,16 +317,17 @@ LAB_FN void lab__point(char *s)
     char *from, *to = s;
     int done = 0;
     for (from = s; *from; from++) {
-        if (isdigit((unsigned char)*from) || strchr("+-eEinfaINFA ", *from)) *to++ = *from;
+        if (isdigit((unsigned char)*from) || strchr("+-eE ", *from)) *to++ = *from;
         else if (!done++) *to++ = '.';
     }
     *to = 0;
 }
 
-/* printf for %d %ld %s %c %x %f %e %g with flags, width and precision, the same in every locale. */
+/* printf for %d %ld %s %c %x %f %e %g with flags, width and precision, the same in every locale; NaN and Inf are "-". */
 LAB_FN void lab__vprint(lab__buffer *b, const char *format, va_list args)
 {
     char piece[400], spec[24];
+    double x;
     lab__put(b, "", 0);
     while (*format) {
         size_t plain = strcspn(format, "%"), n = 1;
@@ -359,7 +360,9 @@ LAB_FN void lab__vprint(lab__buffer *b, const char *format, va_list args)
         case 'f':
         case 'e':
         case 'g':
-            snprintf(piece, sizeof piece, spec, va_arg(args, double));
+            x = va_arg(args, double);
+            if (isfinite(x)) snprintf(piece, sizeof piece, spec, x);
+            else snprintf(piece, sizeof piece, "-");
             lab__point(piece);
             break;
         case 's': {

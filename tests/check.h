@@ -1,0 +1,61 @@
+/* What the test programs share: counting, comparing, and running each case under every instruction set.
+
+   A check is a plain call, so that NDEBUG cannot take it away. A program ends with `return check_done();`, whose
+   last line is "N passed, N failed". */
+#ifndef CHECK_H
+#define CHECK_H
+
+#include <math.h>
+#include <stdio.h>
+#include <string.h>
+
+static int check_passed, check_failed;
+
+/* Counts a check; prints the ones that fail. */
+#define CHECK(condition, ...)                                              \
+    do {                                                                   \
+        if (condition) check_passed++;                                     \
+        else {                                                             \
+            check_failed++;                                                \
+            printf("%s:%d: failed: %s: ", __FILE__, __LINE__, #condition); \
+            printf(__VA_ARGS__);                                           \
+            printf("\n");                                                  \
+        }                                                                  \
+    } while (0)
+
+/* |a - b| / |b| over n values in the Euclidean norm; |a| itself where b is zero. NaN in either is infinite. */
+static double check_distance(const genreg_real *a, const genreg_real *b, ptrdiff_t n)
+{
+    double difference = 0, size = 0;
+    ptrdiff_t i;
+    for (i = 0; i < n; i++) {
+        const double d = (double)a[i] - (double)b[i];
+        difference += d * d;
+        size += (double)b[i] * (double)b[i];
+    }
+    if (difference != difference || size != size) return HUGE_VAL;
+    return sqrt(difference) / (size > 0 ? sqrt(size) : 1);
+}
+
+/* What the header promises between two paths to the same number: 1e-5 in float, 1e-12 in double. */
+static double check_path_tolerance(void) { return sizeof(genreg_real) == 8 ? 1e-12 : 1e-5; }
+
+/* A context with the given instruction set and threads (0: the defaults). */
+static genreg_ctx *check_context(genreg_isa isa, int threads)
+{
+    genreg_options o = genreg_defaults();
+    o.isa = isa;
+    o.threads = threads;
+    return genreg_create(&o);
+}
+
+static int check_done(void)
+{
+    (void)check_distance;
+    (void)check_path_tolerance;
+    (void)check_context;
+    printf("%d passed, %d failed\n", check_passed, check_failed);
+    return check_failed != 0;
+}
+
+#endif

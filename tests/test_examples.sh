@@ -1,0 +1,172 @@
+#!/bin/sh
+# test_examples.sh - compiles the examples and runs them as a user would, with tiny settings: rows, resume, shards, jobs, bad input.
+#    sh tests/test_examples.sh        CC chooses the compiler. The last line is "N passed, M failed"; exit status 1 on failure.
+
+root=$(cd "$(dirname "$0")/.." && pwd) || exit 1
+tmp=$(mktemp -d) || exit 1
+trap 'rm -rf "$tmp"' EXIT
+trap 'exit 1' INT TERM
+cd "$root" || exit 1
+passed=0
+failed=0
+
+ok() { # ok DESCRIPTION COMMAND...: the command should succeed
+    what=$1
+    shift
+    if "$@"; then passed=$((passed + 1)); else
+        failed=$((failed + 1))
+        echo "FAILED: $what"
+        [ ! -s "$tmp/err" ] || sed 's/^/    /' "$tmp/err" | head -n 5
+    fi
+}
+run() { "$tmp/batch_size" --dataset slice "$@" >"$tmp/out" 2>"$tmp/err" </dev/null; }
+small() { run --train 64 --epochs 1 --batches 16,64 --widths 8 --seeds 2 "$@"; }
+long() { run --train 1000 --epochs 40 --batches 8,32 --widths 64 --seeds 1 "$@"; }
+exits() { # exits STATUS COMMAND...: and says one line on stderr if it is not 0
+    status=$1
+    shift
+    "$@"
+    [ $? -eq "$status" ] || return 1
+    [ "$status" -eq 0 ] || [ "$(wc -l <"$tmp/err")" -eq 1 ]
+}
+said() { grep -q -e "$1" "$tmp/err"; }
+shows() { grep -q -e "$1" "$tmp/out"; }
+# What rows say, without the seconds, in a fixed order.
+rows() { cat "$@" | sed 's/"seconds":[^,]*,//' | sort; }
+same_rows() { rows "$1" >"$tmp/a" && rows "$2" >"$tmp/b" && [ -s "$tmp/a" ] && cmp -s "$tmp/a" "$tmp/b"; }
+count() { [ "$(wc -l <"$1")" -eq "$2" ]; }
+none_left() { [ -z "$(find "$1" -name '*.ckpt' -o -name '*.tmp' -o -name 'batch_size.*.json')" ]; }
+
+# ------------------------------------------------------------------------------------------------ they compile and run
+for name in quickstart batch_size; do
+    ok "$name compiles" ${CC:-cc} -O2 -fopenmp "examples/$name.c" -o "$tmp/$name" -lm
+done
+[ -x "$tmp/batch_size" ] || { echo "$passed passed, $((failed + 1)) failed"; exit 1; }
+ok "quickstart is at most 40 lines" [ "$(wc -l <examples/quickstart.c)" -le 40 ]
+ok "batch_size is less than 250 lines" [ "$(wc -l <examples/batch_size.c)" -lt 250 ]
+
+ok "a small run" exits 0 small --out "$tmp/r"
+ok "one row a cell" count "$tmp/r/batch_size.jsonl" 4
+for key in experiment version real isa data status seconds settings figures dataset train seed width batch lr epochs match_loss train_accuracy \
+    test_accuracy gap lambda residual lambda_norm2 match_lambda steps_done lr_over_batch; do
+    ok "rows have $key" [ "$(grep -c "\"$key\":" "$tmp/r/batch_size.jsonl")" -eq 4 ]
+done
+ok "no NaN in a row" [ "$(grep -c -i -E '[:,[](nan|-?inf)' "$tmp/r/batch_size.jsonl")" -eq 0 ]
+if command -v python3 >/dev/null 2>&1; then
+    ok "rows are JSON" python3 -c 'import json, sys; [json.loads(x) for x in open(sys.argv[1])]' "$tmp/r/batch_size.jsonl"
+    ok "the plot is XML" python3 -c 'import sys, xml.dom.minidom as x; x.parse(sys.argv[1])' "$tmp/r/batch_size.svg"
+fi
+ok "a plot" grep -q '</svg>' "$tmp/r/batch_size.svg"
+ok "a table with mean, deviation and interval" shows '± .*\[.*, .*\]'
+ok "the data is named" shows 'slice of Fashion-MNIST'
+ok "nothing but rows, lock and plot is left" none_left "$tmp/r"
+cp "$tmp/r/batch_size.jsonl" "$tmp/before"
+ok "a second run" exits 0 small --out "$tmp/r"
+ok "trains nothing" cmp -s "$tmp/before" "$tmp/r/batch_size.jsonl"
+rm "$tmp/r/batch_size.svg"
+ok "--report" exits 0 small --out "$tmp/r" --report
+ok "draws again" [ -s "$tmp/r/batch_size.svg" ]
+ok "--report without rows is 1" exits 1 small --out "$tmp/nothing" --report
+ok "and says so" said 'has no row'
+ok "--report makes no folder" [ ! -e "$tmp/nothing" ]
+ok "--report for other settings is 1" exits 1 small --out "$tmp/r" --report --epochs 2
+ok "--help" exits 0 run --help
+ok "--help names flags" shows '--lr-rule'
+
+# ------------------------------------------------------------------------------------------------ the same rows whichever way they come
+ok "shard 1" exits 0 small --out "$tmp/s1" --shard 1/2
+ok "shard 2" exits 0 small --out "$tmp/s2" --shard 2/2
+ok "each does its half" count "$tmp/s1/batch_size.jsonl" 2
+mkdir "$tmp/s"
+cat "$tmp/s1/batch_size.jsonl" "$tmp/s2/batch_size.jsonl" >"$tmp/s/batch_size.jsonl"
+ok "shards joined are the whole" same_rows "$tmp/s/batch_size.jsonl" "$tmp/r/batch_size.jsonl"
+ok "and report" exits 0 small --out "$tmp/s" --report
+ok "one job" exits 0 small --out "$tmp/j1" --jobs 1 --threads 1
+ok "two jobs" exits 0 small --out "$tmp/j2" --jobs 2 --threads 2
+ok "five threads for two jobs" exits 0 small --out "$tmp/j5" --jobs 2 --threads 5
+ok "the same rows from one job" same_rows "$tmp/j1/batch_size.jsonl" "$tmp/r/batch_size.jsonl"
+ok "the same rows from two jobs" same_rows "$tmp/j2/batch_size.jsonl" "$tmp/r/batch_size.jsonl"
+ok "the same rows from five threads" same_rows "$tmp/j5/batch_size.jsonl" "$tmp/r/batch_size.jsonl"
+(small --out "$tmp/p") &
+other=$!
+run --train 64 --epochs 1 --batches 16,64 --widths 8 --seeds 2 --out "$tmp/p" >"$tmp/out2" 2>"$tmp/err2"
+wait "$other"
+ok "two processes on one folder make each row once" same_rows "$tmp/p/batch_size.jsonl" "$tmp/r/batch_size.jsonl"
+ok "seeds by list" exits 0 run --train 64 --epochs 1 --batches 16,64 --widths 8 --seed 2,1 --out "$tmp/l"
+ok "are the same cells" same_rows "$tmp/l/batch_size.jsonl" "$tmp/r/batch_size.jsonl"
+cp "$tmp/r/batch_size.jsonl" "$tmp/before"
+ok "--fresh" exits 0 small --out "$tmp/r" --fresh
+ok "makes the same rows again" same_rows "$tmp/before" "$tmp/r/batch_size.jsonl"
+ok "and keeps the old ones aside" cmp -s "$tmp/before" "$tmp/r/batch_size.old.jsonl"
+ok "linear rule, equal steps" exits 0 small --out "$tmp/q" --lr-rule linear --equal steps
+ok "the linear rule is 0.005 B/32" grep -q '"batch":64,"lr":0.01,' "$tmp/q/batch_size.jsonl"
+ok "equal steps are those of batch 256" grep -q '"steps_done":1,' "$tmp/q/batch_size.jsonl"
+ok "--save" exits 0 run --train 64 --epochs 1 --batches 64 --widths 8 --seeds 1 --out "$tmp/q" --save "$tmp/net.safetensors"
+ok "writes a model" [ -s "$tmp/net.safetensors" ]
+ok "--save with several cells" exits 0 small --out "$tmp/q" --epochs 2 --save "$tmp/net.safetensors"
+ok "names them" [ -s "$tmp/net-MLP-8---batch-16-seed-2.safetensors" ]
+
+# ------------------------------------------------------------------------------------------------ kills
+ok "an unbroken run" exits 0 long --out "$tmp/u"
+for signal in KILL KILL INT; do
+    : >"$tmp/started"
+    "$tmp/batch_size" --dataset slice --train 1000 --epochs 40 --batches 8,32 --widths 64 --seeds 1 --out "$tmp/k" --checkpoint 0.05 >"$tmp/out" 2>"$tmp/err" &
+    pid=$!
+    tries=0
+    while [ -z "$(find "$tmp/k" -name 'batch_size.*.json' -newer "$tmp/started" 2>/dev/null)" ] && [ $tries -lt 50 ] && kill -0 $pid 2>/dev/null; do
+        sleep 0.1
+        tries=$((tries + 1))
+    done
+    kill -$signal $pid 2>/dev/null
+    wait $pid 2>/dev/null
+    status=$?
+    [ $signal = KILL ] && ok "a kill in mid-run leaves a checkpoint" [ "$(find "$tmp/k" -name '*.ckpt' | wc -l)" -gt 0 ]
+done
+ok "Ctrl-C is 130" [ "$status" -eq 130 ]
+ok "and says how to go on" said 'the same command goes on'
+printf '{"experiment":"batch_size","version":"0' >>"$tmp/k/batch_size.jsonl"
+ok "the run goes on" exits 0 long --out "$tmp/k"
+ok "to the same rows" same_rows "$tmp/k/batch_size.jsonl" "$tmp/u/batch_size.jsonl"
+ok "no checkpoint is left" none_left "$tmp/k"
+head -c 700 "$tmp/r/batch_size.jsonl" >"$tmp/cut"
+cp "$tmp/cut" "$tmp/s/batch_size.jsonl"
+ok "a torn last line" exits 0 small --out "$tmp/s"
+ok "is cut and done again" same_rows "$tmp/s/batch_size.jsonl" "$tmp/r/batch_size.jsonl"
+sed 's/"version":"[^"]*"/"version":"0.0.0"/' "$tmp/r/batch_size.jsonl" >"$tmp/s/batch_size.jsonl"
+ok "rows of another version" exits 1 small --out "$tmp/s" --report
+ok "are not reported" said '4 others'
+
+# ------------------------------------------------------------------------------------------------ what goes wrong
+ok "a run that diverges goes on" exits 0 run --train 64 --epochs 5 --batches 16,64 --widths 8 --seeds 1 --lr-scale 1e15 --out "$tmp/d"
+ok "diverged cells are rows" [ "$(grep -c '"status":"diverged"' "$tmp/d/batch_size.jsonl")" -ge 1 ]
+ok "with null figures" grep -q '"status":"diverged".*"lambda":null' "$tmp/d/batch_size.jsonl"
+for bad in "--nonsense 1" "--epochs" "--epochs many" "--epochs 0" "--epochs 1.5" "--batches 16,,64" "--batches 16,16" "--batches 0" "--lr-rule other" \
+    "--dataset other" "--seeds 2 --seed 1" "--shard 3/2" "--shard 0/2" "--shard x" "--report --fresh" "--report=1" "loose" "--jobs -1" "--preset big" "--widths 1e99"; do
+    # shellcheck disable=SC2086
+    ok "bad flag is 2: $bad" exits 2 run --out "$tmp/bad" $bad
+done
+ok "a bad flag writes nothing" [ ! -e "$tmp/bad" ]
+ok "the message names the flag" eval 'exits 2 run --epochs many && said "--epochs many"'
+ok "missing data is 1" eval '"$tmp/batch_size" --dataset mnist --data "$tmp/nowhere" >"$tmp/out" 2>"$tmp/err"; [ $? -eq 1 ] && said data_fetch.sh'
+mkdir -p "$tmp/data/mnist"
+cp examples/data/*-ubyte "$tmp/data/mnist/"
+head -c 5000 examples/data/train-images-idx3-ubyte >"$tmp/data/mnist/train-images-idx3-ubyte"
+ok "damaged data is 1" eval '"$tmp/batch_size" --dataset mnist --data "$tmp/data" >"$tmp/out" 2>"$tmp/err"; [ $? -eq 1 ] && [ $(wc -l <"$tmp/err") -eq 1 ] && said train-images'
+: >"$tmp/file"
+ok "a folder that cannot be is 1" exits 1 small --out "$tmp/file/x"
+ok "and names the way out" said '--out'
+if [ -e /dev/full ]; then
+    mkdir -p "$tmp/full"
+    ln -s /dev/full "$tmp/full/batch_size.jsonl"
+    ok "a full disk is 1" exits 1 small --out "$tmp/full"
+    ok "and is named" said 'batch_size.jsonl'
+fi
+if [ "$(id -u)" -ne 0 ]; then
+    mkdir -p "$tmp/locked"
+    chmod 555 "$tmp/locked"
+    ok "a read-only folder is 1" exits 1 small --out "$tmp/locked"
+    chmod 755 "$tmp/locked"
+fi
+
+echo "$passed passed, $failed failed"
+[ "$failed" -eq 0 ]
