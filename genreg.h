@@ -364,7 +364,8 @@ typedef struct genreg_dataset {
     const int *labels;          /* n labels: label i belongs to sample i of this set */
     const int *rows;            /* sample i is stored sample rows[i]; NULL: sample i */
     float mean[4], std[4];      /* normalisation by channel, with bytes */
-    uint64_t checksum;          /* of pixels, rows and labels: equal sets have equal sums (FNV-1a) */
+    uint64_t content;           /* checksum of all stored samples (FNV-1a) */
+    uint64_t checksum;          /* of content, normalisation, rows and labels: equal sets have equal sums */
 } genreg_dataset;
 
 /* A set over your memory: bytes with a mean and std for each channel (NULL: 0 and 1, i.e. [0, 1]), or reals. */
@@ -451,7 +452,8 @@ GENREG__API void genreg_layer_sigmoid(genreg_model *m);
 GENREG__API void genreg_layer_flatten(genreg_model *m);
 GENREG__API void genreg_layer_dropout(genreg_model *m, double p);
 
-/* Parameters of later layers are named "scope.0.weight" with numbers from 0, as in a torch.nn.Sequential held by a module. */
+/* Parameters of later layers are named "scope.0.weight" with numbers from 0, as in a torch.nn.Sequential held by a module.
+   A scope is letters, digits, "_", "-" and "."; no two parameters may end up with one name. */
 GENREG__API void genreg_model_scope(genreg_model *m, const char *scope);
 
 /* Lays out theta and draws it. Calling it again draws anew. */
@@ -797,36 +799,28 @@ static void genreg__put_integer(char *out, size_t room, size_t *at, ptrdiff_t va
 /* Six significant digits, for messages only. */
 static void genreg__put_real(char *out, size_t room, size_t *at, double value)
 {
-    int exponent = 0, i, digits = 6;
+    char digits[8], text[24];
+    int exponent = 0, count = 6, used = 0, i, point;
     long mantissa;
-    char text[8];
     if (value != value) { genreg__put(out, room, at, "nan"); return; }
     if (value < 0) { genreg__put(out, room, at, "-"); value = -value; }
-    if (value > 1.7e308) { genreg__put(out, room, at, "inf"); return; }
-    if (value == 0) { genreg__put(out, room, at, "0"); return; }
-    while (value >= 10) { value /= 10; exponent++; }
-    while (value < 1) { value *= 10; exponent--; }
+    if (value == 0 || value - value != 0) { genreg__put(out, room, at, value == 0 ? "0" : "inf"); return; }
+    for (; value >= 10; exponent++) value /= 10;
+    for (; value < 1; exponent--) value *= 10;
     mantissa = (long)(value * 100000 + 0.5);
-    if (mantissa >= 1000000) { mantissa /= 10; exponent++; }
-    for (i = 5; i >= 0; i--) { text[i] = (char)('0' + (int)(mantissa % 10)); mantissa /= 10; }
-    while (digits > 1 && text[digits - 1] == '0') digits--;
-    if (exponent < -4 || exponent > 8) {
-        for (i = 0; i < digits; i++) {
-            char one[2];
-            one[0] = text[i]; one[1] = 0;
-            genreg__put(out, room, at, one);
-            if (i == 0 && digits > 1) genreg__put(out, room, at, ".");
-        }
-        genreg__put(out, room, at, "e");
-        genreg__put_integer(out, room, at, exponent);
-        return;
+    if (mantissa > 999999) { mantissa /= 10; exponent++; }
+    for (i = 5; i >= 0; i--, mantissa /= 10) digits[i] = (char)('0' + (int)(mantissa % 10));
+    while (count > 1 && digits[count - 1] == '0') count--;
+    point = exponent < -4 || exponent > 8 ? 0 : exponent; /* the digit that the point follows */
+    for (i = point < 0 ? point : 0; i < count || i <= point; i++) {
+        text[used++] = i >= 0 && i < count ? digits[i] : '0';
+        if (i == point && i + 1 < count) text[used++] = '.';
     }
-    for (i = GENREG__MIN(exponent, 0); i < digits || i <= exponent; i++) {
-        char one[2];
-        one[0] = i >= 0 && i < digits ? text[i] : '0'; one[1] = 0;
-        genreg__put(out, room, at, one);
-        if (i == (exponent < 0 ? exponent : exponent) && i + 1 < digits) genreg__put(out, room, at, ".");
-    }
+    text[used] = 0;
+    genreg__put(out, room, at, text);
+    if (point == exponent) return;
+    genreg__put(out, room, at, "e");
+    genreg__put_integer(out, room, at, exponent);
 }
 
 static void genreg__put_shape(char *out, size_t room, size_t *at, int rank, const int *shape)
@@ -944,12 +938,8 @@ static void *genreg__keep(genreg_ctx *c, size_t n, size_t size)
         genreg__fail(c, GENREG_ERROR_MEMORY, "no memory for %z bytes", (ptrdiff_t)bytes);
         return NULL;
     }
-    data = genreg__aligned(memory + sizeof(genreg__kept));
+    data = genreg__aligned(memory + GENREG__ALIGN);
     head = (genreg__kept *)(void *)(data - GENREG__ALIGN);
-    if ((char *)head < memory) { /* sizeof(genreg__kept) <= 64, so one line before the data is ours only after this step */
-        data += GENREG__ALIGN;
-        head = (genreg__kept *)(void *)(data - GENREG__ALIGN);
-    }
     head->memory = memory;
     head->previous = &c->kept;
     head->next = c->kept.next;
@@ -2847,13 +2837,12 @@ GENREG__API genreg_tensor *genreg_sqrt(genreg_ctx *c, genreg_tensor *x) { return
 
 /* ---- pow: y = x^p;  dx = dy p x^(p-1) ---------------------------------------------------------------- */
 
+typedef struct genreg__pow_job { const genreg_real *x; genreg_real *y; double p; } genreg__pow_job;
 static void genreg__pow_range(void *arg, ptrdiff_t first, ptrdiff_t last)
 {
-    const genreg__map *m = (const genreg__map *)arg;
+    const genreg__pow_job *j = (const genreg__pow_job *)arg;
     ptrdiff_t i;
-    double p;
-    memcpy(&p, m->b, sizeof p); /* the exponent in double, behind b */
-    for (i = first; i < last; i++) m->y[i] = genreg__power(m->a[i], p);
+    for (i = first; i < last; i++) j->y[i] = genreg__power(j->x[i], j->p);
 }
 static void genreg__pow_rule(genreg__sweep *s, genreg_tensor *y, genreg_tensor *dy)
 {
@@ -2865,16 +2854,14 @@ static void genreg__pow_rule(genreg__sweep *s, genreg_tensor *y, genreg_tensor *
 static const genreg__op genreg__pow_op = { "pow", genreg__pow_rule, NULL };
 GENREG__API genreg_tensor *genreg_pow(genreg_ctx *c, genreg_tensor *x, double p)
 {
+    genreg__pow_job j;
     genreg_tensor *y;
-    double *attr;
-    genreg__map m;
     if (!genreg__ready(c, "pow", x, x)) return NULL;
     y = genreg__like(c, "pow", x);
-    attr = genreg__keep_double(c, p);
-    if (!y || !attr) return NULL;
-    m = genreg__map_of(x->size, x->data, (const genreg_real *)(const void *)attr, y->data, 0);
-    genreg__split_range(&c->exec, x->size, 64, x->size >= GENREG__SERIAL / 8, genreg__pow_range, &m);
-    return genreg__record1(c, y, &genreg__pow_op, x, attr);
+    if (!y) return NULL;
+    j.x = x->data; j.y = y->data; j.p = p;
+    genreg__split_range(&c->exec, x->size, 64, x->size >= GENREG__SERIAL / 8, genreg__pow_range, &j);
+    return genreg__record1(c, y, &genreg__pow_op, x, genreg__keep_double(c, p));
 }
 
 /* ---- tanh: dx = dy (1 - y^2) ------------------------------------------------------------------------- */
@@ -4099,10 +4086,11 @@ struct genreg__layer {
     int first_parameter;          /* index into the model's list, -1 without parameters */
     int in_rank, in_shape[3];     /* of one sample */
     int out_rank, out_shape[3];
-    int image[3];                 /* for linear: height, width, channels of what was flattened before it, or 0 */
+    int image[3];                 /* height, width, channels of the image that was flattened into this layer's input, or 0 */
     double p;                     /* of dropout */
     double scale;                 /* of NTK parametrisation, else 1 */
-    char scope[24];               /* of parameter names, if one begins here */
+    int opens_scope;              /* names begin anew here, with this scope */
+    char scope[24];
 };
 
 GENREG__API genreg_model *genreg_model_create(genreg_ctx *c, int rank, const int *shape)
@@ -4157,7 +4145,8 @@ static genreg__layer *genreg__new_layer(genreg_model *m, const genreg__layer_kin
     l->kind = kind;
     l->first_parameter = -1;
     l->scale = 1;
-    if (m->scope_start == m->layer_count) memcpy(l->scope, m->scope, sizeof l->scope);
+    l->opens_scope = m->layer_count > 0 ? m->scope_start == m->layer_count : m->scope[0] != 0;
+    memcpy(l->scope, m->scope, sizeof l->scope);
     l->out_rank = l->in_rank;
     memcpy(l->out_shape, l->in_shape, sizeof l->out_shape);
     return l;
@@ -4169,6 +4158,8 @@ static void genreg__layer_done(genreg_model *m)
     memset(l + 1, 0, sizeof l[1]);
     l[1].in_rank = l->out_rank;
     memcpy(l[1].in_shape, l->out_shape, sizeof l->out_shape);
+    if (l->in_rank == 3 && l->out_rank == 1) memcpy(l[1].image, l->in_shape, sizeof l[1].image);
+    else if (l->first_parameter < 0) memcpy(l[1].image, l->image, sizeof l[1].image);
 }
 
 /* Adds a parameter to the layer in hand; theta is laid out by genreg_init. */
@@ -4193,6 +4184,11 @@ static genreg_parameter *genreg__new_parameter(genreg_model *m, int kind, const 
     if (at) genreg__put(p->name, sizeof p->name, &at, ".");
     genreg__put_integer(p->name, sizeof p->name, &at, m->layer_count - m->scope_start);
     genreg__put(p->name, sizeof p->name, &at, suffix);
+    for (i = 0; i < m->parameter_count; i++)
+        if (!strcmp(m->parameters[i].name, p->name)) {
+            genreg__fail(m->ctx, GENREG_ERROR_ARGUMENT, "model: two parameters would be called %s; give each scope a name of its own", p->name);
+            return NULL;
+        }
     p->layer = m->layer_count;
     p->kind = kind;
     p->offset = previous ? previous->offset + previous->size : 0;
@@ -4214,7 +4210,13 @@ static genreg_parameter *genreg__new_parameter(genreg_model *m, int kind, const 
 
 GENREG__API void genreg_model_scope(genreg_model *m, const char *scope)
 {
+    const char *s;
     if (!m || genreg__halted(m->ctx)) return;
+    for (s = scope; *s; s++)
+        if (!strchr("abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789_-.", *s)) {
+            genreg__fail(m->ctx, GENREG_ERROR_ARGUMENT, "model_scope: \"%s\" may have letters, digits, \"_\", \"-\" and \".\"", scope);
+            return;
+        }
     if (strlen(scope) >= sizeof m->scope) {
         genreg__fail(m->ctx, GENREG_ERROR_ARGUMENT, "model_scope: \"%s\" is longer than %d letters", scope, (int)sizeof m->scope - 1);
         return;
@@ -4245,20 +4247,21 @@ static const genreg__layer_kind genreg__linear_kind = { "linear", genreg__linear
 GENREG__API void genreg_layer_linear(genreg_model *m, int out)
 {
     genreg__layer *l = genreg__new_layer(m, &genreg__linear_kind);
-    int shape[2], i;
+    int shape[2];
     if (!l) return;
     if (l->in_rank != 1 || out < 1) {
         genreg__fail(m->ctx, GENREG_ERROR_SHAPE, l->in_rank != 1 ? "layer linear: its input has %d axes; put a flatten layer before it" : "layer linear: %d outputs",
                      l->in_rank != 1 ? l->in_rank : out);
         return;
     }
-    if (m->layer_count && m->layers[m->layer_count - 1].in_rank == 3)
-        for (i = 0; i < 3; i++) l->image[i] = m->layers[m->layer_count - 1].in_shape[i];
     shape[0] = l->in_shape[0];
     shape[1] = out;
     l->first_parameter = m->parameter_count;
     if (!genreg__new_parameter(m, GENREG_WEIGHT, ".weight", 2, shape, shape[0], out) || !genreg__new_parameter(m, GENREG_BIAS, ".bias", 1, shape + 1, shape[0], out))
+    {
+        m->parameter_count = l->first_parameter;
         return;
+    }
     l->out_shape[0] = out;
     genreg__layer_done(m);
 }
@@ -4351,31 +4354,43 @@ static genreg_tensor *genreg__kept_vector(genreg_ctx *c, ptrdiff_t n)
     return x;
 }
 
-static void genreg__draw_parameter(genreg_model *m, int index, genreg_scheme scheme, uint64_t seed)
+static void genreg__draw_parameter(genreg_model *m, int index)
 {
     const genreg_parameter *p = &m->parameters[index];
-    genreg__layer *l = &m->layers[p->layer];
     genreg_real *w = m->theta->data + p->offset;
     uint64_t stream = GENREG__STREAM(GENREG__DRAW_INIT, index);
-    int followed_by_relu = p->layer + 1 < m->layer_count && m->layers[p->layer + 1].kind == &genreg__relu_kind;
     double bound = 0, deviation = 0;
     ptrdiff_t i;
-    l->scale = scheme == GENREG_INIT_NTK ? sqrt((followed_by_relu ? 2.0 : 1.0) / p->fan_in) : 1.0;
-    if (scheme == GENREG_INIT_PYTORCH) bound = 1 / sqrt((double)p->fan_in);
+    if (m->scheme == GENREG_INIT_PYTORCH) bound = 1 / sqrt((double)p->fan_in);
     else if (p->kind == GENREG_BIAS) bound = 0;
-    else if (scheme == GENREG_INIT_XAVIER) bound = sqrt(6.0 / ((double)p->fan_in + p->fan_out));
-    else deviation = scheme == GENREG_INIT_NTK ? 1.0 : sqrt(2.0 / p->fan_in);
-    if (deviation > 0) {
-        genreg_normal_fill(w, p->size, seed, stream);
-        for (i = 0; i < p->size; i++) w[i] *= (genreg_real)deviation;
-    } else {
-        for (i = 0; i < p->size; i++) w[i] = bound > 0 ? (genreg_real)(bound * (2 * genreg_uniform(seed, stream, (uint64_t)i) - 1)) : 0;
+    else if (m->scheme == GENREG_INIT_XAVIER) bound = sqrt(6.0 / ((double)p->fan_in + p->fan_out));
+    else deviation = m->scheme == GENREG_INIT_NTK ? 1.0 : sqrt(2.0 / p->fan_in);
+    if (deviation > 0) genreg_normal_fill(w, p->size, m->seed, stream);
+    for (i = 0; i < p->size; i++)
+        w[i] = deviation > 0 ? (genreg_real)deviation * w[i] : bound > 0 ? (genreg_real)(bound * (2 * genreg_uniform(m->seed, stream, (uint64_t)i) - 1)) : 0;
+}
+
+/* Gives theta its memory and each layer its factor; the values are not set. */
+static int genreg__lay_out(genreg_model *m, genreg_scheme scheme, uint64_t seed)
+{
+    const genreg_parameter *last = &m->parameters[m->parameter_count - 1];
+    int i;
+    if (!m->theta) {
+        m->theta = genreg__kept_vector(m->ctx, last->offset + last->size);
+        if (!m->theta) return 0;
+        m->theta->tracked = 1;
     }
+    for (i = 0; i < m->parameter_count; i++) {
+        int layer = m->parameters[i].layer, before_relu = layer + 1 < m->layer_count && m->layers[layer + 1].kind == &genreg__relu_kind;
+        m->layers[layer].scale = scheme == GENREG_INIT_NTK ? sqrt((before_relu ? 2.0 : 1.0) / m->parameters[i].fan_in) : 1.0;
+    }
+    m->scheme = scheme;
+    m->seed = seed;
+    return 1;
 }
 
 GENREG__API void genreg_init(genreg_model *m, genreg_scheme scheme, uint64_t seed)
 {
-    const genreg_parameter *last;
     int i;
     if (!m || genreg__halted(m->ctx)) return;
     if (!m->parameter_count) {
@@ -4386,15 +4401,8 @@ GENREG__API void genreg_init(genreg_model *m, genreg_scheme scheme, uint64_t see
         genreg__fail(m->ctx, GENREG_ERROR_ARGUMENT, "init: no scheme has the number %d", (int)scheme);
         return;
     }
-    last = &m->parameters[m->parameter_count - 1];
-    if (!m->theta) {
-        m->theta = genreg__kept_vector(m->ctx, last->offset + last->size);
-        if (!m->theta) return;
-        m->theta->tracked = 1;
-    }
-    for (i = 0; i < m->parameter_count; i++) genreg__draw_parameter(m, i, scheme, seed);
-    m->scheme = scheme;
-    m->seed = seed;
+    if (!genreg__lay_out(m, scheme, seed)) return;
+    for (i = 0; i < m->parameter_count; i++) genreg__draw_parameter(m, i);
 }
 
 GENREG__API genreg_model *genreg_mlp(genreg_ctx *c, const int *sizes, int n)
@@ -4488,12 +4496,20 @@ static uint64_t genreg__fnv1a_int(uint64_t hash, int value)
     return genreg__fnv1a(hash, bytes, sizeof bytes);
 }
 
-static uint64_t genreg__labels_checksum(const genreg_dataset *d)
+static int genreg__channels(const genreg_dataset *d) { return d->rank == 3 ? d->shape[2] : 1; }
+
+static uint64_t genreg__checksum(const genreg_dataset *d)
 {
-    uint64_t hash = genreg__fnv1a_int(d->checksum, d->n);
+    uint64_t hash = genreg__fnv1a_int(d->content, d->n);
     int i;
-    for (i = 0; i < d->n; i++) hash = genreg__fnv1a_int(hash, d->labels[i]);
-    for (i = 0; d->rows && i < d->n; i++) hash = genreg__fnv1a_int(hash, d->rows[i]);
+    for (i = 0; d->bytes && i < genreg__channels(d); i++) {
+        hash = genreg__fnv1a_int(hash, (int)(genreg__to_bits32(d->mean[i]) & INT_MAX));
+        hash = genreg__fnv1a_int(hash, (int)(genreg__to_bits32(d->std[i]) & INT_MAX));
+    }
+    for (i = 0; i < d->n; i++) {
+        hash = genreg__fnv1a_int(hash, d->rows ? d->rows[i] : i);
+        hash = genreg__fnv1a_int(hash, d->labels[i]);
+    }
     return hash;
 }
 
@@ -4523,8 +4539,6 @@ static genreg_dataset genreg__dataset(genreg_ctx *c, const int *labels, int n, i
     return d;
 }
 
-static int genreg__channels(const genreg_dataset *d) { return d->rank == 3 ? d->shape[2] : 1; }
-
 GENREG__API genreg_dataset genreg_dataset_bytes(genreg_ctx *c, const unsigned char *pixels, const int *labels, int n, int rank, const int *shape,
                                                 int classes, const float *mean, const float *std)
 {
@@ -4540,14 +4554,14 @@ GENREG__API genreg_dataset genreg_dataset_bytes(genreg_ctx *c, const unsigned ch
     for (i = 0; i < genreg__channels(&d); i++) {
         d.mean[i] = mean ? mean[i] : 0;
         d.std[i] = std ? std[i] : 1;
-        if (!(d.std[i] > 0)) {
-            genreg__fail(c, GENREG_ERROR_ARGUMENT, "dataset: the standard deviation of channel %d is %g", i, (double)d.std[i]);
+        if (!(d.std[i] > 0) || d.std[i] - d.std[i] != 0 || d.mean[i] - d.mean[i] != 0) {
+            genreg__fail(c, GENREG_ERROR_ARGUMENT, "dataset: channel %d has mean %g and standard deviation %g", i, (double)d.mean[i], (double)d.std[i]);
             memset(&d, 0, sizeof d);
             return d;
         }
     }
-    d.checksum = genreg__fnv1a(14695981039346656037u, pixels, (size_t)n * (size_t)d.features);
-    d.checksum = genreg__labels_checksum(&d);
+    d.content = genreg__fnv1a(14695981039346656037u, pixels, (size_t)n * (size_t)d.features);
+    d.checksum = genreg__checksum(&d);
     return d;
 }
 
@@ -4561,8 +4575,8 @@ GENREG__API genreg_dataset genreg_dataset_reals(genreg_ctx *c, const genreg_real
         return d;
     }
     d.reals = values;
-    d.checksum = genreg__fnv1a(14695981039346656037u, values, (size_t)n * (size_t)d.features * sizeof *values);
-    d.checksum = genreg__labels_checksum(&d);
+    d.content = genreg__fnv1a(14695981039346656037u, values, (size_t)n * (size_t)d.features * sizeof *values);
+    d.checksum = genreg__checksum(&d);
     return d;
 }
 
@@ -4590,7 +4604,7 @@ static genreg_dataset genreg__subset(genreg_ctx *c, const genreg_dataset *d, con
     s.n = n;
     s.rows = rows;
     s.labels = labels;
-    s.checksum = genreg__labels_checksum(&s);
+    s.checksum = genreg__checksum(&s);
     return s;
 }
 
@@ -4625,6 +4639,10 @@ GENREG__API genreg_dataset genreg_sample(genreg_ctx *c, const genreg_dataset *d,
 GENREG__API void genreg_split(genreg_ctx *c, const genreg_dataset *d, double fraction, uint64_t seed, genreg_dataset *a, genreg_dataset *b)
 {
     int *order, *chosen, n_a = 0, n_b = 0, class_, i;
+    genreg_dataset whole; /* a or b may be d */
+    memset(&whole, 0, sizeof whole);
+    if (d) whole = *d;
+    d = &whole;
     memset(a, 0, sizeof *a);
     memset(b, 0, sizeof *b);
     if (!genreg__has_samples(c, "split", d)) return;
@@ -4670,7 +4688,7 @@ GENREG__API genreg_dataset genreg_label_noise(genreg_ctx *c, const genreg_datase
     }
     s = *d;
     s.labels = labels;
-    s.checksum = genreg__labels_checksum(&s);
+    s.checksum = genreg__checksum(&s);
     return s;
 }
 
@@ -4839,8 +4857,10 @@ static int genreg__train_options_fit(genreg_ctx *c, const genreg_train_options *
     else if (o->epochs < 1 && o->steps < 1) what = "neither epochs nor steps is at least 1";
     else if (o->steps < 0) what = "steps is negative";
     else if (!(o->momentum >= 0 && o->momentum < 1)) what = "momentum is not in [0, 1)";
-    else if (!(o->weight_decay >= 0)) what = "weight_decay is negative";
-    else if (!(o->beta1 >= 0 && o->beta1 < 1 && o->beta2 >= 0 && o->beta2 < 1 && o->eps > 0)) what = "beta1 or beta2 is not in [0, 1), or eps is not positive";
+    else if (!(o->weight_decay >= 0 && o->weight_decay < 1e30)) what = "weight_decay is no number from 0 on";
+    else if (!(o->lr_min >= 0 && o->lr_min <= 1e30)) what = "lr_min is no number from 0 on";
+    else if (o->schedule == GENREG_STEP && !(o->gamma > 0 && o->gamma < 1e30)) what = "gamma is not a positive number";
+    else if (!(o->beta1 >= 0 && o->beta1 < 1 && o->beta2 >= 0 && o->beta2 < 1 && o->eps > 0 && o->eps < 1e30)) what = "beta1 or beta2 is not in [0, 1), or eps is not positive";
     else if (o->schedule == GENREG_STEP && o->period < 1) what = "period is less than 1";
     else if (o->optimizer != GENREG_SGD && o->optimizer != GENREG_ADAM) what = "optimizer is unknown";
     else if (o->schedule != GENREG_CONSTANT && o->schedule != GENREG_STEP && o->schedule != GENREG_COSINE) what = "schedule is unknown";
@@ -5124,6 +5144,7 @@ static genreg_tensor *genreg__objective_loss(const genreg_objective *f, int firs
     memset(&b, 0, sizeof b);
     if (f->data) b = genreg_get_batch(f->ctx, f->data, NULL, first, n);
     loss = genreg__halted(f->ctx) ? NULL : f->loss(f->ctx, f->theta, &b, f->user);
+    if (!loss && !genreg__halted(f->ctx)) genreg__fail(f->ctx, GENREG_ERROR_ARGUMENT, "objective: the loss callback returned NULL");
     if (loss && loss->size != 1) genreg__fail(f->ctx, GENREG_ERROR_SHAPE, "objective: the loss is %t and must be a scalar", loss);
     return genreg__halted(f->ctx) ? NULL : loss;
 }
@@ -5448,9 +5469,13 @@ static FILE *genreg__open(genreg_ctx *c, const char *path, size_t *size)
     long end;
     if (genreg__halted(c)) return NULL;
     errno = 0;
-    f = path ? fopen(path, "rb") : NULL;
+    if (!path) {
+        genreg__fail(c, GENREG_ERROR_ARGUMENT, "no file name");
+        return NULL;
+    }
+    f = fopen(path, "rb");
     if (!f) {
-        genreg__fail_file(c, "cannot open", path ? path : "(no name)");
+        genreg__fail_file(c, "cannot open", path);
         return NULL;
     }
     if (fseek(f, 0, SEEK_END) != 0 || (end = ftell(f)) < 0 || end == LONG_MAX || fseek(f, 0, SEEK_SET) != 0) {
@@ -5645,7 +5670,7 @@ static void genreg__text_pair(genreg__text *t, const char *key, const char *valu
 
 typedef struct genreg__entry { const char *name; int wide, rank; int64_t shape[4], begin, end; } genreg__entry;
 typedef struct genreg__pair { const char *key, *value; } genreg__pair;
-enum { GENREG__ENTRIES = 512, GENREG__PAIRS = 64, GENREG__HEADER = 1 << 24 };
+enum { GENREG__PAIRS = 64, GENREG__HEADER = 1 << 24 };
 
 /* An open checkpoint. Strings live in header. */
 typedef struct genreg__archive {
@@ -5656,7 +5681,8 @@ typedef struct genreg__archive {
     size_t data;       /* where values begin in the file */
     genreg__entry *entry;
     genreg__pair *pair;
-    int entries, pairs;
+    ptrdiff_t entries, capacity;
+    int pairs;
 } genreg__archive;
 
 static int genreg__bad_header(genreg__archive *a, const char *what)
@@ -5775,7 +5801,9 @@ static int genreg__parse_metadata(genreg__archive *a)
 
 static int genreg__parse_header(genreg__archive *a, size_t data_bytes)
 {
-    int i, k;
+    genreg__entry *grown;
+    ptrdiff_t i;
+    int k;
     if (!genreg__accept(a, '{')) return genreg__bad_header(a, "its header is no JSON object");
     do {
         const char *name = genreg__parse_string(a);
@@ -5784,7 +5812,9 @@ static int genreg__parse_header(genreg__archive *a, size_t data_bytes)
             if (!genreg__parse_metadata(a)) return 0;
             continue;
         }
-        if (a->entries == GENREG__ENTRIES) return genreg__bad_header(a, "it has too many tensors");
+        grown = (genreg__entry *)genreg__grow(a->c, a->entry, a->entries, &a->capacity, sizeof *grown);
+        if (!grown) return 0;
+        a->entry = grown;
         a->entry[a->entries].name = name;
         if (!genreg__parse_entry(a, &a->entry[a->entries++])) return 0;
     } while (genreg__accept(a, ','));
@@ -5828,10 +5858,9 @@ static int genreg__archive_open(genreg__archive *a, genreg_ctx *c, const char *p
     if (length < 2 || length > (size_t)GENREG__HEADER || length > size - 8) genreg__bad_header(a, "its header has an impossible length, or it was cut short");
     a->data = 8 + length;
     a->header = (char *)genreg__keep(c, length + 1, 1);
-    a->entry = (genreg__entry *)genreg__keep(c, GENREG__ENTRIES, sizeof *a->entry);
     a->pair = (genreg__pair *)genreg__keep(c, GENREG__PAIRS, sizeof *a->pair);
     a->at = a->header;
-    if (a->header && a->entry && a->pair && genreg__read(c, a->f, path, a->header, length) && genreg__parse_header(a, size - a->data)) return 1;
+    if (a->header && a->pair && genreg__read(c, a->f, path, a->header, length) && genreg__parse_header(a, size - a->data)) return 1;
     genreg__archive_close(a);
     return 0;
 }
@@ -5878,7 +5907,8 @@ static int genreg__stretch_rank(const genreg__stretch *s, int64_t *shape)
 static const genreg__entry *genreg__find_entry(genreg__archive *a, const genreg__stretch *s)
 {
     int64_t shape[4];
-    int rank = genreg__stretch_rank(s, shape), i, k;
+    int rank = genreg__stretch_rank(s, shape), k;
+    ptrdiff_t i;
     for (i = 0; i < a->entries; i++) {
         const genreg__entry *e = &a->entry[i];
         int fits = e->rank == rank;
@@ -5952,7 +5982,7 @@ static void genreg__write_architecture(genreg__text *t, const genreg_model *m)
     }
     for (i = 0; i < m->layer_count; i++) {
         const genreg__layer *l = &m->layers[i];
-        if (l->scope[0]) { genreg__text_add(t, " @"); genreg__text_add(t, l->scope); }
+        if (l->opens_scope) { genreg__text_add(t, " @"); genreg__text_add(t, l->scope); }
         genreg__text_add(t, " ");
         genreg__text_add(t, l->kind->name);
         if (l->kind == &genreg__linear_kind) { genreg__text_add(t, ":"); genreg__text_int(t, l->out_shape[0]); }
@@ -5960,16 +5990,18 @@ static void genreg__write_architecture(genreg__text *t, const genreg_model *m)
     }
 }
 
-static uint64_t genreg__parse_bits(const char *s)
+/* The 64 bits that genreg__text_bits wrote; 0 if s does not begin with 16 hexadecimal digits. */
+static int genreg__parse_bits(const char *s, uint64_t *bits)
 {
-    uint64_t bits = 0;
+    static const char hex[] = "0123456789abcdef";
     int i;
-    for (i = 0; i < 16 && s[i]; i++) {
-        const char *k = strchr("0123456789abcdef", s[i]);
-        if (!k) break;
-        bits = bits << 4 | (uint64_t)(k - "0123456789abcdef");
+    *bits = 0;
+    for (i = 0; i < 16; i++) {
+        const char *k = s[i] ? strchr(hex, s[i]) : NULL;
+        if (!k) return 0;
+        *bits = *bits << 4 | (uint64_t)(k - hex);
     }
-    return bits;
+    return 1;
 }
 
 /* A whole number below 2^31 at *s, which moves past it; -1 if there is none. */
@@ -5995,6 +6027,7 @@ static genreg_model *genreg__parse_architecture(genreg__archive *a, const char *
     while (m && *s == ' ' && !genreg__halted(a->c)) {
         char word[48];
         const char *argument;
+        uint64_t bits;
         size_t n = 0;
         for (s++; *s && *s != ' ' && n + 1 < sizeof word; s++) word[n++] = *s;
         word[n] = 0;
@@ -6006,7 +6039,7 @@ static genreg_model *genreg__parse_architecture(genreg__archive *a, const char *
         else if (!strcmp(word, "sigmoid")) genreg_layer_sigmoid(m);
         else if (!strcmp(word, "flatten")) genreg_layer_flatten(m);
         else if (!strncmp(word, "linear:", 7)) genreg_layer_linear(m, genreg__parse_small(&argument));
-        else if (!strncmp(word, "dropout:", 8)) genreg_layer_dropout(m, genreg__from_bits64(genreg__parse_bits(argument)));
+        else if (!strncmp(word, "dropout:", 8) && genreg__parse_bits(argument, &bits)) genreg_layer_dropout(m, genreg__from_bits64(bits));
         else genreg__fail(a->c, GENREG_ERROR_FORMAT, "%s: its architecture has a layer \"%s\", which this version does not know", a->path, word);
     }
     if (m && *s) genreg__bad_header(a, "its architecture does not end");
@@ -6019,7 +6052,7 @@ static int genreg__stretches(genreg_model *m, genreg_trainer *t, genreg__stretch
     int n = 0, i;
     for (i = 0; i < m->parameter_count; i++, n++) {
         s[n].name = m->parameters[i].name;
-        s[n].values = m->theta->data + m->parameters[i].offset;
+        s[n].values = m->theta ? m->theta->data + m->parameters[i].offset : NULL;
         s[n].size = m->parameters[i].size;
         s[n].p = &m->parameters[i];
     }
@@ -6034,12 +6067,13 @@ static void genreg__write_run(genreg__text *t, const genreg_trainer *r)
 {
     const genreg_train_options *o = &r->o;
     const double reals[] = { o->lr, o->momentum, o->weight_decay, o->beta1, o->beta2, o->eps, o->lr_min, o->gamma };
-    int64_t whole[13];
+    int64_t whole[14];
     int i;
     whole[0] = (int64_t)o->optimizer; whole[1] = o->nesterov; whole[2] = (int64_t)o->schedule; whole[3] = o->schedule_by_step; whole[4] = o->period;
     whole[5] = r->batch; whole[6] = r->total_steps; whole[7] = (int64_t)(o->seed >> 32); whole[8] = (int64_t)(o->seed & 0xffffffffu);
     whole[9] = o->no_shuffle; whole[10] = (int64_t)o->loss; whole[11] = r->data.n; whole[12] = (int64_t)sizeof(genreg_real);
-    for (i = 0; i < 13; i++) { genreg__text_int(t, whole[i]); genreg__text_add(t, " "); }
+    whole[13] = (int64_t)r->m->scheme;
+    for (i = 0; i < 14; i++) { genreg__text_int(t, whole[i]); genreg__text_add(t, " "); }
     for (i = 0; i < 8; i++) { genreg__text_double(t, reals[i]); genreg__text_add(t, " "); }
     genreg__text_bits(t, r->data.checksum);
 }
@@ -6192,7 +6226,7 @@ static int genreg__parse_numbers(genreg__archive *a, const char *key, int64_t *w
         while (*s == ' ') s++;
     }
     for (i = 0; i < *count && *s; i++) {
-        bits[i] = genreg__parse_bits(s);
+        if (!genreg__parse_bits(s, &bits[i])) return genreg__bad_header(a, "a number in its metadata is not in hexadecimal");
         while (*s && *s != ' ') s++;
         while (*s == ' ') s++;
     }
@@ -6200,34 +6234,48 @@ static int genreg__parse_numbers(genreg__archive *a, const char *key, int64_t *w
     return 1;
 }
 
+/* The model that an open checkpoint describes, without its values; every tensor that it needs is there. */
+static genreg_model *genreg__described_model(genreg__archive *a)
+{
+    const char *text = genreg__metadata(a, "genreg.architecture"), *name = text ? genreg__metadata(a, "genreg.dataset") : NULL;
+    int64_t scheme, channels;
+    uint64_t seed, bits[8];
+    int i, one = 1, count = 8;
+    genreg_model *m = name ? genreg__parse_architecture(a, text) : NULL;
+    if (!m) return NULL;
+    if (!genreg__halted(a->c) && genreg__parse_numbers(a, "genreg.init", &scheme, 1, &seed, &one)
+        && genreg__parse_numbers(a, "genreg.normalisation", &channels, 1, bits, &count)) {
+        if (one != 1 || scheme >= GENREG_INIT_COUNT || channels > 4 || count != 2 * (int)channels || !m->parameter_count)
+            genreg__bad_header(a, "its model, initialisation or normalisation is incomplete");
+        for (i = 0; i < m->parameter_count && !genreg__halted(a->c); i++) { /* before memory is taken for them */
+            genreg__stretch s;
+            memset(&s, 0, sizeof s);
+            s.name = m->parameters[i].name;
+            s.p = &m->parameters[i];
+            genreg__find_entry(a, &s);
+        }
+        if (!genreg__halted(a->c) && genreg__lay_out(m, (genreg_scheme)scheme, seed)) {
+            genreg__set_name(m->data_name, sizeof m->data_name, name);
+            for (i = 0, m->channels = (int)channels; i < m->channels; i++) {
+                m->mean[i] = (float)genreg__from_bits64(bits[2 * i]);
+                m->std[i] = (float)genreg__from_bits64(bits[2 * i + 1]);
+            }
+        }
+    }
+    if (!genreg__halted(a->c)) return m;
+    genreg_model_free(m);
+    return NULL;
+}
+
 GENREG__API genreg_model *genreg_load_model(genreg_ctx *c, const char *path)
 {
     genreg__archive a;
-    genreg__stretch *s = NULL;
-    genreg_model *m = NULL;
-    const char *text;
-    uint64_t bits[8];
-    int64_t scheme, channels;
-    int n, i, count = 1;
+    genreg__stretch *s;
+    genreg_model *m;
+    int n, i;
     if (genreg__halted(c) || !genreg__archive_open(&a, c, path)) return NULL;
-    text = genreg__metadata(&a, "genreg.architecture");
-    m = text ? genreg__parse_architecture(&a, text) : NULL;
-    if (m && !genreg__halted(c) && genreg__parse_numbers(&a, "genreg.init", &scheme, 1, bits, &count)) {
-        if (count != 1 || scheme >= GENREG_INIT_COUNT) genreg__bad_header(&a, "its initialisation is unknown");
-        genreg_init(m, (genreg_scheme)scheme, count == 1 ? bits[0] : 0);
-    }
-    count = 8;
-    if (m && !genreg__halted(c) && genreg__parse_numbers(&a, "genreg.normalisation", &channels, 1, bits, &count)) {
-        if (channels > 4 || count != 2 * (int)channels) genreg__bad_header(&a, "its normalisation is incomplete");
-        else m->channels = (int)channels;
-        for (i = 0; i < m->channels; i++) {
-            m->mean[i] = (float)genreg__from_bits64(bits[2 * i]);
-            m->std[i] = (float)genreg__from_bits64(bits[2 * i + 1]);
-        }
-    }
-    text = genreg__halted(c) ? NULL : genreg__metadata(&a, "genreg.dataset");
-    if (m && text) genreg__set_name(m->data_name, sizeof m->data_name, text);
-    if (m && !genreg__halted(c)) s = (genreg__stretch *)genreg__keep(c, (size_t)m->parameter_count + 3, sizeof *s);
+    m = genreg__described_model(&a);
+    s = m ? (genreg__stretch *)genreg__keep(c, (size_t)m->parameter_count + 3, sizeof *s) : NULL;
     for (i = 0, n = s ? genreg__stretches(m, NULL, s) : 0; i < n; i++)
         if (!genreg__read_stretch(&a, m, &s[i])) break;
     genreg__unkeep(s);
@@ -6270,7 +6318,7 @@ GENREG__API int genreg_trainer_load(genreg_trainer *t, const char *path)
     int n = 0, i, count = 2;
     if (genreg__halted(c) || !genreg__archive_open(&a, c, path)) return 0;
     if (genreg__same_run(&a, t) && genreg__parse_numbers(&a, "genreg.progress", whole, 6, bits, &count)) {
-        if (count != 2 || whole[0] > t->total_steps || whole[1] > INT_MAX || whole[2] > t->data.n || whole[4] > whole[5] || whole[5] > t->data.n)
+        if (count != 2 || whole[0] > t->total_steps || whole[1] > whole[0] || whole[1] >= INT_MAX || whole[2] > t->data.n || whole[4] > whole[5] || whole[5] > t->data.n)
             genreg__bad_header(&a, "its progress is out of range");
         s = (genreg__stretch *)genreg__keep(c, (size_t)t->m->parameter_count + 3, sizeof *s);
         n = s ? genreg__stretches(t->m, t, s) : 0;

@@ -270,7 +270,8 @@ LAB_FN char *lab_plot_svg(const lab_plot *p, const char *caption);
    ================================================================================================================ */
 
 // >>memory and text
-// A buffer that grows, and a printf that knows no locale.
+// A buffer that grows and is printed into. lab_open sets the numeric locale to C's, so that printf writes points everywhere; numbers
+// in files are safe from a program that sets it back.
 
 typedef struct lab__buffer {
     char *s; /* always ends in 0 */
@@ -300,82 +301,35 @@ LAB_FN char *lab__copy(const char *s)
     return (char *)memcpy(lab__grow(NULL, n, 1), s, n);
 }
 
+/* Room for n more characters. */
+LAB_FN void lab__reserve(lab__buffer *b, size_t n)
+{
+    if (b->n + n < b->capacity) return;
+    b->capacity = 2 * (b->n + n + 1);
+    b->s = (char *)lab__grow(b->s, b->capacity, 1);
+}
+
 LAB_FN void lab__put(lab__buffer *b, const char *s, size_t n)
 {
-    if (b->n + n + 1 > b->capacity) {
-        b->capacity = 2 * (b->n + n + 1);
-        b->s = (char *)lab__grow(b->s, b->capacity, 1);
-    }
+    lab__reserve(b, n);
     if (n) memcpy(b->s + b->n, s, n);
     b->n += n;
     b->s[b->n] = 0;
 }
 
-/* Puts a point where a locale has put its decimal sign. */
-LAB_FN void lab__point(char *s)
-{
-    char *from, *to = s;
-    int done = 0;
-    for (from = s; *from; from++) {
-        if (isdigit((unsigned char)*from) || strchr("+-eE ", *from)) *to++ = *from;
-        else if (!done++) *to++ = '.';
-    }
-    *to = 0;
-}
-
-/* printf for %d %ld %s %c %x %f %e %g with flags, width and precision, the same in every locale; NaN and Inf are "-". */
 LAB_FN void lab__vprint(lab__buffer *b, const char *format, va_list args)
 {
-    char piece[400], spec[24];
-    double x;
-    lab__put(b, "", 0);
-    while (*format) {
-        size_t plain = strcspn(format, "%"), n = 1;
-        int stars[2] = { 0, 0 }, star_count = 0, is_long = 0;
-        lab__put(b, format, plain);
-        format += plain;
-        if (!*format) break;
-        spec[0] = *format++;
-        while (*format && strchr("0123456789+- .*l#", *format) && n + 14 < sizeof spec) {
-            if (*format == '*' && star_count < 2) {
-                stars[star_count] = va_arg(args, int);
-                n += (size_t)snprintf(spec + n, 12, "%d", stars[star_count++]);
-                format++;
-                continue;
-            }
-            is_long |= *format == 'l';
-            spec[n++] = *format++;
-        }
-        spec[n++] = *format;
-        spec[n] = 0;
-        piece[0] = 0;
-        switch (*format) {
-        case '%': lab__put(b, "%", 1); break;
-        case 'd':
-        case 'x':
-        case 'c':
-            if (is_long) snprintf(piece, sizeof piece, spec, va_arg(args, long));
-            else snprintf(piece, sizeof piece, spec, va_arg(args, int));
-            break;
-        case 'f':
-        case 'e':
-        case 'g':
-            x = va_arg(args, double);
-            if (isfinite(x)) snprintf(piece, sizeof piece, spec, x);
-            else snprintf(piece, sizeof piece, "-");
-            lab__point(piece);
-            break;
-        case 's': {
-            const char *s = va_arg(args, const char *);
-            if (n == 2) lab__put(b, s, strlen(s));
-            else snprintf(piece, sizeof piece, spec, s);
-            break;
-        }
-        default: return; /* not a format that this knows */
-        }
-        lab__put(b, piece, strlen(piece));
-        format++;
+    va_list again;
+    int n;
+    va_copy(again, args);
+    n = vsnprintf(NULL, 0, format, args);
+    lab__put(b, NULL, 0);
+    if (n > 0) {
+        lab__reserve(b, (size_t)n);
+        vsnprintf(b->s + b->n, (size_t)n + 1, format, again);
+        b->n += (size_t)n;
     }
+    va_end(again);
 }
 
 LAB_FN void lab__print(lab__buffer *b, const char *format, ...) LAB_PRINTF(2, 3);
@@ -387,10 +341,23 @@ LAB_FN void lab__print(lab__buffer *b, const char *format, ...)
     va_end(args);
 }
 
-/* The shortest text that reads back as exactly this number; null for NaN and Inf. */
+/* A printed text, to be freed. */
+LAB_FN char *lab__format(const char *format, ...) LAB_PRINTF(1, 2);
+LAB_FN char *lab__format(const char *format, ...)
+{
+    lab__buffer b = { NULL, 0, 0 };
+    va_list args;
+    va_start(args, format);
+    lab__vprint(&b, format, args);
+    va_end(args);
+    return b.s;
+}
+
+/* The shortest text that reads back as exactly this number, with a point in every locale; null for NaN and Inf. */
 LAB_FN void lab__print_number(lab__buffer *b, double x)
 {
-    char text[40] = "null";
+    const char *point = localeconv()->decimal_point;
+    char text[40] = "null", *comma;
     int digits;
     for (digits = 15; isfinite(x) && digits <= 17; digits++) {
         double back;
@@ -398,7 +365,11 @@ LAB_FN void lab__print_number(lab__buffer *b, double x)
         back = strtod(text, NULL);
         if (back >= x && back <= x) break;
     }
-    if (isfinite(x)) lab__point(text);
+    comma = strstr(text, point);
+    if (comma) {
+        *comma = '.';
+        memmove(comma + 1, comma + strlen(point), strlen(comma + strlen(point)) + 1);
+    }
     lab__put(b, text, strlen(text));
 }
 
@@ -459,8 +430,7 @@ LAB_FN lab__field *lab__field_for(lab__record *r, const char *name)
         memset(f, 0, sizeof *f);
         f->name = lab__copy(name);
     }
-    free(f->text);
-    free(f->numbers);
+    free(f->text); free(f->numbers);
     f->text = NULL;
     f->numbers = NULL;
     f->count = f->is_list = 0;
@@ -499,9 +469,7 @@ LAB_FN void lab__record_free(lab__record *r)
 {
     int i;
     for (i = 0; i < r->count; i++) {
-        free(r->fields[i].name);
-        free(r->fields[i].text);
-        free(r->fields[i].numbers);
+        free(r->fields[i].name); free(r->fields[i].text); free(r->fields[i].numbers);
     }
     free(r->fields);
     memset(r, 0, sizeof *r);
@@ -558,9 +526,7 @@ typedef struct lab__row {
 
 LAB_FN void lab__row_free(lab__row *row)
 {
-    lab__record_free(&row->head);
-    lab__record_free(&row->settings);
-    lab__record_free(&row->figures);
+    lab__record_free(&row->head); lab__record_free(&row->settings); lab__record_free(&row->figures);
 }
 
 LAB_FN void lab__json_row(lab__buffer *b, const lab__row *row)
@@ -987,23 +953,16 @@ LAB_FN char *lab__read_file(const char *path, long from, size_t *n)
 /* Writes a file under another name, then renames it: there is never half of one. 0, with errno, if that fails. */
 LAB_FN int lab__write_file(const char *path, const char *text, size_t n)
 {
-    lab__buffer part = { NULL, 0, 0 };
-    FILE *f;
-    int good, why;
-    lab__print(&part, "%s.tmp", path);
-    f = fopen(part.s, "wb");
-    good = f && fwrite(text, 1, n, f) == n;
-    why = errno;
-    if (f && fclose(f) && good) {
+    char *part = lab__format("%s.tmp", path);
+    FILE *f = fopen(part, "wb");
+    int good = f && fwrite(text, 1, n, f) == n && fflush(f) == 0, why = errno;
+    if (f) fclose(f);
+    if (good && !lab__rename(part, path)) {
         good = 0;
         why = errno;
     }
-    if (good && !lab__rename(part.s, path)) {
-        good = 0;
-        why = errno;
-    }
-    if (!good && f) remove(part.s);
-    free(part.s);
+    if (!good && f) remove(part);
+    free(part);
     errno = why;
     return good;
 }
@@ -1079,51 +1038,30 @@ LAB_FN void lab__lock_close(lab__lockfile file)
 #endif
 }
 
-/* Takes a byte, waiting for it if asked to. Returns 0 if another process has it. A file system without locks gives every lock. */
-LAB_FN int lab__lock(lab__lockfile file, long byte, int wait)
+typedef enum lab__locking { LAB__DROP, LAB__TRY, LAB__WAIT } lab__locking;
+
+/* Takes a byte or lets it go. Returns 0 if another process has it. A file system without locks gives every lock. */
+LAB_FN int lab__lock(lab__lockfile file, long byte, lab__locking how)
 {
 #if defined(LAB_POSIX)
     struct flock k;
     int failed;
     memset(&k, 0, sizeof k);
-    k.l_type = F_WRLCK;
+    k.l_type = how == LAB__DROP ? F_UNLCK : F_WRLCK;
     k.l_whence = SEEK_SET;
     k.l_start = (off_t)byte;
     k.l_len = 1;
-    do failed = fcntl(file, wait ? F_SETLKW : F_SETLK, &k);
-    while (failed && wait && errno == EINTR);
+    do failed = fcntl(file, how == LAB__WAIT ? F_SETLKW : F_SETLK, &k);
+    while (failed && how == LAB__WAIT && errno == EINTR);
     return !(failed && (errno == EACCES || errno == EAGAIN));
 #elif defined(_WIN32)
     OVERLAPPED o;
     memset(&o, 0, sizeof o);
     o.Offset = (DWORD)byte;
-    return LockFileEx(file, LOCKFILE_EXCLUSIVE_LOCK | (wait ? 0u : (DWORD)LOCKFILE_FAIL_IMMEDIATELY), 0, 1, 0, &o) != 0;
+    if (how == LAB__DROP) return UnlockFileEx(file, 0, 1, 0, &o) != 0;
+    return LockFileEx(file, (DWORD)LOCKFILE_EXCLUSIVE_LOCK | (how == LAB__WAIT ? 0u : (DWORD)LOCKFILE_FAIL_IMMEDIATELY), 0, 1, 0, &o) != 0;
 #else
-    (void)file;
-    (void)byte;
-    (void)wait;
-    return 1;
-#endif
-}
-
-LAB_FN void lab__unlock(lab__lockfile file, long byte)
-{
-#if defined(LAB_POSIX)
-    struct flock k;
-    memset(&k, 0, sizeof k);
-    k.l_type = F_UNLCK;
-    k.l_whence = SEEK_SET;
-    k.l_start = (off_t)byte;
-    k.l_len = 1;
-    fcntl(file, F_SETLK, &k);
-#elif defined(_WIN32)
-    OVERLAPPED o;
-    memset(&o, 0, sizeof o);
-    o.Offset = (DWORD)byte;
-    UnlockFileEx(file, 0, 1, 0, &o);
-#else
-    (void)file;
-    (void)byte;
+    return (void)file, (void)byte, (void)how, 1;
 #endif
 }
 
@@ -1209,26 +1147,25 @@ LAB_FN void lab__clear_line(const lab *l)
 
 LAB_FN void lab_fail(const lab *l, int status, const char *format, ...)
 {
-    lab__buffer b = { NULL, 0, 0 };
     va_list args;
-    if (l) lab__clear_line(l);
+    lab__clear_line(l);
     fflush(stdout);
-    lab__print(&b, "%s: ", l ? l->experiment->name : "lab");
+    fprintf(stderr, "%s: ", l->experiment->name);
     va_start(args, format);
-    lab__vprint(&b, format, args);
+    vfprintf(stderr, format, args);
     va_end(args);
-    fprintf(stderr, "%s\n", b.s);
-    free(b.s);
+    fprintf(stderr, "\n");
     exit(status);
 }
 
 /* OUT/NAME followed by the rest, to be freed. */
 LAB_FN char *lab__path(lab *l, const char *rest)
 {
-    lab__buffer b = { NULL, 0, 0 };
-    lab__print(&b, "%s/%s%s", lab_text(l, "out"), l->experiment->name, rest);
-    return b.s;
+    return lab__format("%s/%s%s", lab_text(l, "out"), l->experiment->name, rest);
 }
+
+/* Its byte of the lock file. */
+LAB_FN long lab__byte(const lab__cell *cell) { return (long)(1 + cell->hash % 1000000007u); }
 
 LAB_FN lab__cell *lab__cell_at(lab *l, int config, int seed) { return &l->cells[config * l->seed_count + seed]; }
 
@@ -1426,31 +1363,27 @@ LAB_FN char *lab__find_set(lab *l, const char *set, const char *program)
 {
     static const char *const probe[] = { "train-images-idx3-ubyte", "data_batch_1.bin" };
     const char *folders[5], *here = __FILE__;
-    char *found = NULL;
-    int i, n = 0, slice = !strcmp(set, "slice"), cifar = !strcmp(set, "cifar10");
-    lab__buffer beside = { NULL, 0, 0 }, near_program = { NULL, 0, 0 }, in_data = { NULL, 0, 0 };
+    char *found = NULL, *beside, *near_program, *in_data, *file;
+    int i, n = 0, cifar = !strcmp(set, "cifar10");
     size_t a = strlen(here), b = strlen(program);
     while (a && here[a - 1] != '/' && here[a - 1] != '\\') a--;
     while (b && program[b - 1] != '/' && program[b - 1] != '\\') b--;
-    lab__print(&beside, "%.*s%s", (int)a, here, "data");
-    lab__print(&near_program, "%.*s%s", (int)b, program, "examples/data");
-    lab__print(&in_data, "%s/%s", lab_text(l, "data"), cifar ? "cifar-10-batches-bin" : set);
-    if (!slice) folders[n++] = in_data.s;
+    beside = lab__format("%.*sdata", (int)a, here);
+    near_program = lab__format("%.*sexamples/data", (int)b, program);
+    in_data = lab__format("%s/%s", lab_text(l, "data"), cifar ? "cifar-10-batches-bin" : set);
+    if (strcmp(set, "slice")) folders[n++] = in_data;
     else {
-        folders[n++] = beside.s;
+        folders[n++] = beside;
         folders[n++] = "examples/data";
         folders[n++] = "data";
-        folders[n++] = near_program.s;
+        folders[n++] = near_program;
     }
     for (i = 0; i < n && !found; i++) {
-        lab__buffer file = { NULL, 0, 0 };
-        lab__print(&file, "%s/%s", folders[i], probe[cifar]);
-        if (lab__exists(file.s)) found = lab__copy(folders[i]);
-        free(file.s);
+        file = lab__format("%s/%s", folders[i], probe[cifar]);
+        if (lab__exists(file)) found = lab__copy(folders[i]);
+        free(file);
     }
-    free(beside.s);
-    free(near_program.s);
-    free(in_data.s);
+    free(beside); free(near_program); free(in_data);
     return found;
 }
 
@@ -1490,6 +1423,7 @@ LAB_FN void lab__load(lab *l, const char *program)
 LAB_FN lab *lab_open(const lab_experiment *e, int argc, char **argv)
 {
     lab *l = (lab *)lab__new(1, sizeof *l);
+    setlocale(LC_NUMERIC, "C");
     l->experiment = e;
     lab__command_line(l, argc, argv);
     lab__load(l, argc > 0 ? argv[0] : "");
@@ -1684,14 +1618,12 @@ LAB_FN void lab__write_row(lab *l, lab__cell *cell, const char *status, double s
     lab__record_text(&cell->row.head, "status", status);
     lab__record_number(&cell->row.head, "seconds", floor(seconds * 1000 + 0.5) / 1000);
     lab__json_row(&b, &cell->row);
-    lab__lock(l->locks, 0, 1);
+    lab__lock(l->locks, 0, LAB__WAIT);
     if (!lab__append(l->rows_path, b.s, b.n)) {
-        lab__buffer why = { NULL, 0, 0 };
-        lab__print(&why, "cannot write %s: %s; the rows in it are whole: make room, then run the same command again", l->rows_path, strerror(errno));
-        if (!l->failure) l->failure = why.s;
-        else free(why.s);
+        const char *why = strerror(errno);
+        if (!l->failure) l->failure = lab__format("cannot write %s: %s; the rows in it are whole: make room, then run the same command again", l->rows_path, why);
     } else cell->state = LAB__DONE;
-    lab__unlock(l->locks, 0);
+    lab__lock(l->locks, 0, LAB__DROP);
     free(b.s);
 }
 
@@ -1702,13 +1634,10 @@ LAB_FN void lab__write_row(lab *l, lab__cell *cell, const char *status, double s
 /* what: 0 or 1 for the trainer's files, 2 for the page that points to them. To be freed. */
 LAB_FN char *lab__checkpoint_path(const lab__cell *cell, int phase, int what)
 {
-    lab__buffer b = { NULL, 0, 0 };
-    lab__print(&b, ".%08lx%08lx.%d%s", (long)(cell->hash >> 32), (long)(cell->hash & 0xffffffffu), phase, what == 0 ? "a.ckpt" : what == 1 ? "b.ckpt" : ".json");
-    {
-        char *path = lab__path(cell->view.in, b.s);
-        free(b.s);
-        return path;
-    }
+    static const char *const ends[] = { "a.ckpt", "b.ckpt", ".json" };
+    char *rest = lab__format(".%016llx.%d%s", (unsigned long long)cell->hash, phase, ends[what]), *path = lab__path(cell->view.in, rest);
+    free(rest);
+    return path;
 }
 
 LAB_FN void lab__checkpoint_remove(const lab__cell *cell)
@@ -1742,17 +1671,14 @@ LAB_FN void lab__checkpoint_save(lab__cell *cell, genreg_trainer *t, int phase, 
         lab__json_row(&b, &row);
         if (lab__write_file(page, b.s, b.n - 1)) remove(other);
         else {
-            char why[200];
-            snprintf(why, sizeof why, "cannot write %.120s: %.60s", page, strerror(errno));
+            char *why = lab__format("cannot write %s: %s", page, strerror(errno));
             genreg_set_error(cell->view.ctx, GENREG_ERROR_FILE, why);
+            free(why);
         }
         cell->slot = !cell->slot;
         free(other);
     }
-    lab__row_free(&row);
-    free(b.s);
-    free(trainer);
-    free(page);
+    lab__row_free(&row); free(b.s); free(trainer); free(page);
 }
 
 /* Puts trainer and figures back to where they were saved. Returns 1 if the training was finished. Starts anew, and says nothing, if
@@ -1783,18 +1709,13 @@ LAB_FN int lab__checkpoint_load(lab__cell *cell, genreg_trainer *t, int phase)
         }
     }
     if (genreg_error(cell->view.ctx)) {
-        lab__buffer b = { NULL, 0, 0 };
-        genreg_ctx *c = cell->view.ctx;
-        genreg_status s = genreg_error(c);
-        lab__print(&b, "cannot go on from %s: %s; delete it to train the cell anew", page, genreg_error_message(c));
-        genreg_clear_error(c);
-        genreg_set_error(c, s, b.s);
-        free(b.s);
+        genreg_status status = genreg_error(cell->view.ctx);
+        char *why = lab__format("cannot go on from %s: %s; delete it to train the cell anew", page, genreg_error_message(cell->view.ctx));
+        genreg_clear_error(cell->view.ctx);
+        genreg_set_error(cell->view.ctx, status, why);
+        free(why);
     }
-    lab__row_free(&row);
-    free(key);
-    free(text);
-    free(page);
+    lab__row_free(&row); free(key); free(text); free(page);
     return finished;
 }
 
@@ -1871,16 +1792,14 @@ LAB_FN void lab__show(lab *l, const lab__cell *cell)
 /* The line of a finished cell, where there is no terminal. */
 LAB_FN void lab__show_finished(lab *l, const lab__cell *cell, double seconds)
 {
-    lab__buffer b = { NULL, 0, 0 };
     int place, cells;
     if (l->terminal) return;
     lab__time_left(l, &place, &cells);
-    lab__print(&b, "%s, seed %.0f: ", cell->label, (double)cell->view.seed);
-    if (!strcmp(lab__record_get_text(&cell->row.head, "status"), "diverged")) lab__print(&b, "diverged");
-    else lab__print(&b, "loss %.4f, training accuracy %.2f %%", cell->progress.loss, 100 * cell->progress.accuracy);
-    printf("cell %d/%d, %s, %.1f s\n", place, cells, b.s, seconds);
+    printf("cell %d/%d, %s, seed %.0f: ", place, cells, cell->label, (double)cell->view.seed);
+    if (!strcmp(lab__record_get_text(&cell->row.head, "status"), "diverged")) printf("diverged, ");
+    else printf("loss %.4f, training accuracy %.2f %%, ", cell->progress.loss, 100 * cell->progress.accuracy);
+    printf("%.1f s\n", seconds);
     fflush(stdout);
-    free(b.s);
 }
 
 /* The next cell for a worker, locked; NULL with *wait 1 if all that are left are in the hands of other processes. */
@@ -1894,7 +1813,7 @@ LAB_FN lab__cell *lab__next(lab *l, int worker, int *wait)
         for (c = 0; c < l->config_count; c++) {
             lab__cell *cell = lab__cell_at(l, c, s);
             if (!cell->mine || cell->state != LAB__WAITING) continue;
-            if (!lab__lock(l->locks, (long)(1 + cell->hash % 1000000007u), 0)) {
+            if (!lab__lock(l->locks, lab__byte(cell), LAB__TRY)) {
                 *wait = 1;
                 continue;
             }
@@ -1906,7 +1825,7 @@ LAB_FN lab__cell *lab__next(lab *l, int worker, int *wait)
                 *wait = 0;
                 return cell;
             }
-            lab__unlock(l->locks, (long)(1 + cell->hash % 1000000007u));
+            lab__lock(l->locks, lab__byte(cell), LAB__DROP);
         }
     return NULL;
 }
@@ -1933,12 +1852,9 @@ LAB_FN void lab__run_cell(lab *l, lab__cell *cell)
             lab__checkpoint_remove(cell);
             lab__show_finished(l, cell, seconds);
         }
-    } else if (status && !l->failure) {
-        lab__buffer b = { NULL, 0, 0 };
-        lab__print(&b, "%s, seed %.0f: %s", cell->label, (double)cell->view.seed, genreg_error_message(cell->view.ctx));
-        l->failure = b.s;
-    }
-    lab__unlock(l->locks, (long)(1 + cell->hash % 1000000007u));
+    } else if (status && !l->failure)
+        l->failure = lab__format("%s, seed %.0f: %s", cell->label, (double)cell->view.seed, genreg_error_message(cell->view.ctx));
+    lab__lock(l->locks, lab__byte(cell), LAB__DROP);
     lab__leave(l);
     genreg_destroy(cell->view.ctx);
     cell->view.ctx = NULL;
@@ -1976,21 +1892,20 @@ LAB_FN void lab__prepare(lab *l)
     l->locks_open = 1;
     if (lab__flag(l, "fresh")->given) {
         for (i = 0; i < l->config_count * l->seed_count; i++) {
-            if (!lab__lock(l->locks, (long)(1 + l->cells[i].hash % 1000000007u), 0))
+            if (!lab__lock(l->locks, lab__byte(&l->cells[i]), LAB__TRY))
                 lab_fail(l, 1, "another process is at work in %s: wait for it, or run without --fresh", out);
             lab__checkpoint_remove(&l->cells[i]);
         }
-        lab__lock(l->locks, 0, 1);
+        lab__lock(l->locks, 0, LAB__WAIT);
         if (lab__exists(l->rows_path) && !lab__rename(l->rows_path, old_path)) lab_fail(l, 1, "cannot put %s aside: %s", l->rows_path, strerror(errno));
-        lab__unlock(l->locks, 0);
-        for (i = 0; i < l->config_count * l->seed_count; i++) lab__unlock(l->locks, (long)(1 + l->cells[i].hash % 1000000007u));
+        lab__lock(l->locks, 0, LAB__DROP);
+        for (i = 0; i < l->config_count * l->seed_count; i++) lab__lock(l->locks, lab__byte(&l->cells[i]), LAB__DROP);
     }
-    lab__lock(l->locks, 0, 1);
+    lab__lock(l->locks, 0, LAB__WAIT);
     good = lab__append(l->rows_path, "", 0);
     if (!good) lab_fail(l, 1, "cannot write %s: %s; name another folder with --out", l->rows_path, strerror(errno));
-    lab__unlock(l->locks, 0);
-    free(lock_path);
-    free(old_path);
+    lab__lock(l->locks, 0, LAB__DROP);
+    free(lock_path); free(old_path);
 }
 
 /* Runs the cells that are left, a worker for each job. */
@@ -2071,17 +1986,10 @@ LAB_FN int lab_close(lab *l)
 {
     int i, status = l->status;
     for (i = 0; i < l->config_count * l->seed_count; i++) {
-        lab__row_free(&l->cells[i].row);
-        free(l->cells[i].key);
-        free(l->cells[i].label);
+        lab__row_free(&l->cells[i].row); free(l->cells[i].key); free(l->cells[i].label);
     }
     for (i = 0; i < l->value_count; i++) free(l->values[i].list);
-    free(l->cells);
-    free(l->values);
-    free(l->seeds);
-    free(l->busy);
-    free(l->failure);
-    free(l->rows_path);
+    free(l->cells); free(l->values); free(l->seeds); free(l->busy); free(l->failure); free(l->rows_path);
     if (l->locks_open) lab__lock_close(l->locks);
 #ifdef _OPENMP
     omp_destroy_lock(&l->door);
@@ -2206,6 +2114,7 @@ LAB_FN void lab_entry(lab_table *t, const char *format, ...)
     va_start(args, format);
     lab__vprint(&b, format, args);
     va_end(args);
+    if (!strcmp(b.s + (*b.s == '-'), "nan") || !strcmp(b.s + (*b.s == '-'), "inf")) strcpy(b.s, "-");
     lab__add_entry(t, b.s);
 }
 
@@ -2574,20 +2483,12 @@ LAB_FN void lab__plot_free(lab_plot *p)
     for (i = 0; i < p->count; i++) {
         lab__panel *panel = &p->panels[i];
         for (k = 0; k < panel->count; k++) {
-            free(panel->curves[k].name);
-            free(panel->curves[k].x);
-            free(panel->curves[k].y);
-            free(panel->curves[k].low);
+            free(panel->curves[k].name); free(panel->curves[k].x); free(panel->curves[k].y); free(panel->curves[k].low);
             free(panel->curves[k].high);
         }
-        free(panel->curves);
-        free(panel->title);
-        free(panel->labels[0]);
-        free(panel->labels[1]);
+        free(panel->curves); free(panel->title); free(panel->labels[0]); free(panel->labels[1]);
     }
-    free(p->panels);
-    free(p->title);
-    free(p);
+    free(p->panels); free(p->title); free(p);
 }
 
 LAB_FN void lab_plot_save(lab_plot *p, lab *l, const char *caption)
@@ -2606,9 +2507,7 @@ LAB_FN void lab_plot_save(lab_plot *p, lab *l, const char *caption)
         l->status = 1;
     } else printf("plot: %s\n", path);
     lab__plot_free(p);
-    free(svg);
-    free(b.s);
-    free(path);
+    free(svg); free(b.s); free(path);
 }
 
 #endif /* LAB_H */

@@ -49,11 +49,25 @@ static genreg_ctx *check_context(genreg_isa isa, int threads)
     return genreg_create(&o);
 }
 
+/* Whether the context has this error, with one line of text in which `text` occurs; then clears it. Counts as one check. */
+#define CHECK_ERROR(c, status, text) check_error_at(__FILE__, __LINE__, c, status, text)
+static void check_error_at(const char *file, int line, genreg_ctx *c, genreg_status status, const char *text)
+{
+    const char *message = genreg_error_message(c);
+    if (genreg_error(c) == status && *message && strstr(message, text) && !strchr(message, '\n')) check_passed++;
+    else {
+        check_failed++;
+        printf("%s:%d: failed: expected status %d with \"%s\", found %d with \"%s\"\n", file, line, (int)status, text, (int)genreg_error(c), message);
+    }
+    genreg_clear_error(c);
+}
+
 static int check_done(void)
 {
     (void)check_distance;
     (void)check_path_tolerance;
     (void)check_context;
+    (void)check_error_at;
     printf("%d passed, %d failed\n", check_passed, check_failed);
     return check_failed != 0;
 }
