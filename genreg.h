@@ -1114,7 +1114,7 @@ static GENREG__INLINE double genreg__expm164(double x)
     double f1, f2, p, clamped = x < -746 ? -746 : x > 710 ? 710 : x, two_n;
     p = genreg__expm1_parts64(clamped, &f1, &f2);
     two_n = f1 * f2;
-    return two_n * p + (two_n - 1.0);
+    return two_n > 1e300 ? (1.0 + p) * f1 * f2 : two_n * p + (two_n - 1.0);
 }
 
 /* 2 artanh(s) = log((1 + s)/(1 - s)) for |s| <= 1/3, by its series. */
@@ -1195,7 +1195,7 @@ static GENREG__INLINE float genreg__expm1(float x)
     float f1, f2, p, clamped = x < -104.0f ? -104.0f : x > 89.0f ? 89.0f : x, two_n;
     p = genreg__expm1_parts32(clamped, &f1, &f2);
     two_n = f1 * f2;
-    return two_n * p + (two_n - 1.0f);
+    return two_n > 1e38f ? (1.0f + p) * f1 * f2 : two_n * p + (two_n - 1.0f);
 }
 
 static GENREG__INLINE float genreg__two_artanh32(float s)
@@ -1245,17 +1245,19 @@ static GENREG__INLINE genreg_real genreg__softplus(genreg_real x)
     return (x > 0 ? x : x != x ? x : 0) + genreg__log1p01(genreg__exp(-GENREG__FABS(x)));
 }
 
-/* x^p by repeated squaring for whole p, else exp(p log x). */
+/* x^p by repeated squaring for whole p up to 64, else exp(p log |x|) with the sign of x if p is odd. */
 static genreg_real genreg__power(genreg_real x, double p)
 {
-    if (p == floor(p) && fabs(p) <= 64) {
-        int n = (int)fabs(p);
-        genreg_real y = 1, square = x;
-        for (; n; n >>= 1, square *= square)
-            if (n & 1) y *= square;
-        return p < 0 ? 1 / y : y;
+    int n = fabs(p) <= 64 ? (int)fabs(p) : 0;
+    genreg_real y = 1, square = x;
+    if (p != floor(p)) return (genreg_real)genreg__exp64(p * genreg__log64((double)x));
+    if (fabs(p) > 64) {
+        y = (genreg_real)genreg__exp64(p * genreg__log64(fabs((double)x)));
+        return x < 0 && p / 2 != floor(p / 2) ? -y : y;
     }
-    return (genreg_real)genreg__exp64(p * genreg__log64((double)x));
+    for (; n; n >>= 1, square *= square)
+        if (n & 1) y *= square;
+    return p < 0 ? 1 / y : y;
 }
 
 /* cos(pi t) for 0 <= t <= 1, for the cosine schedule. */
@@ -2484,15 +2486,16 @@ static genreg_tensor *genreg__like(genreg_ctx *c, const char *name, const genreg
    Returns y, or NULL after an error, so that an operation can end with it. */
 static genreg_tensor *genreg__record(genreg_ctx *c, genreg_tensor *y, const genreg__op *op, int inputs, genreg_tensor *const *in, void *attr)
 {
+    genreg_tensor **tape;
     int i, tracked = 0;
     for (i = 0; i < inputs; i++)
         tracked |= in[i] && in[i]->tracked;
-    if (!tracked || !c->recording)
-        return y;
-    c->tape = (genreg_tensor **)(c->nodes < c->tape_capacity ? c->tape : genreg__grow(c, c->tape, c->nodes, &c->tape_capacity, sizeof *c->tape));
-    y->in = (genreg_tensor **)genreg__take(c, &c->tape_arena, (size_t)inputs, sizeof *y->in);
-    if (!c->tape || !y->in)
-        return NULL;
+    if (!tracked || !c->recording || genreg__halted(c))
+        return genreg__halted(c) ? NULL : y;
+    tape = (genreg_tensor **)genreg__grow(c, c->tape, c->nodes, &c->tape_capacity, sizeof *tape);
+    y->in = tape ? (genreg_tensor **)genreg__take(c, &c->tape_arena, (size_t)inputs, sizeof *y->in) : NULL;
+    if (tape) c->tape = tape;
+    if (!y->in) return NULL;
     memcpy(y->in, in, (size_t)inputs * sizeof *in);
     y->inputs = inputs;
     y->op = op;
@@ -3023,6 +3026,29 @@ GENREG__API genreg_tensor *genreg_matmul(genreg_ctx *c, genreg_tensor *a, genreg
 
 /* ---- affine: y = x w + b, with ReLU if asked;  dz = dy where y > 0;  dx = dz w^T, dw = x^T dz, db = column sums of dz ---- */
 
+/* dz = dy where y > 0, for an operation that ends in a ReLU. */
+static void genreg__gate_in_place(genreg_ctx *c, const genreg_tensor *y, genreg_real *dy)
+{
+    genreg__map m = genreg__map_of(y->size, dy, y->data, dy, 0);
+    genreg__run_map(&c->exec, &genreg__gate_loop, &m);
+}
+
+/* The adjoint of a bias that was added to each row: the column sums of dz [rows, b->size]. */
+static void genreg__give_column_sums(genreg__sweep *s, genreg_tensor *b, const genreg_real *dz, ptrdiff_t rows)
+{
+    genreg_ctx *c = s->c;
+    genreg_place p = genreg_mark(c);
+    int accumulate;
+    genreg_real *to = genreg__wants(b) ? s->target(s, b, &accumulate) : NULL, *sums;
+    if (!to) return;
+    sums = (genreg_real *)genreg__take(c, &c->tape_arena, (size_t)(b->size + genreg__sum_room(1, rows, b->size)), sizeof *sums);
+    if (sums) {
+        genreg__sum(&c->exec, dz, accumulate ? sums : to, 1, rows, b->size, sums + b->size);
+        if (accumulate) genreg__add_into(&c->exec, b->size, sums, to);
+    }
+    genreg_release(c, p);
+}
+
 typedef struct genreg__affine_attr { int relu; } genreg__affine_attr;
 
 static void genreg__affine_rule(genreg__sweep *s, genreg_tensor *y, genreg_tensor *dy)
@@ -3037,23 +3063,11 @@ static void genreg__affine_rule(genreg__sweep *s, genreg_tensor *y, genreg_tenso
 static void genreg__affine_direct(genreg__sweep *s, genreg_tensor *y, genreg_real *dy)
 {
     genreg_ctx *c = s->c;
-    genreg_tensor *x = y->in[0], *w = y->in[1], *b = y->in[2];
+    genreg_tensor *x = y->in[0], *w = y->in[1];
     int n = x->shape[0], in = w->shape[0], out = w->shape[1], accumulate;
     genreg_real *to;
-    if (((const genreg__affine_attr *)y->attr)->relu) {
-        genreg__map m = genreg__map_of(y->size, dy, y->data, dy, 0);
-        genreg__run_map(&c->exec, &genreg__gate_loop, &m);
-    }
-    if (genreg__wants(b) && (to = s->target(s, b, &accumulate)) != NULL) {
-        genreg_place p = genreg_mark(c);
-        ptrdiff_t room = genreg__sum_room(1, n, out) + out;
-        genreg_real *sums = (genreg_real *)genreg__take(c, &c->tape_arena, (size_t)room, sizeof *sums);
-        if (sums) {
-            genreg__sum(&c->exec, dy, accumulate ? sums : to, 1, n, out, sums + out);
-            if (accumulate) genreg__add_into(&c->exec, out, sums, to);
-        }
-        genreg_release(c, p);
-    }
+    if (((const genreg__affine_attr *)y->attr)->relu) genreg__gate_in_place(c, y, dy);
+    genreg__give_column_sums(s, y->in[2], dy, n);
     if (genreg__wants(w) && (to = s->target(s, w, &accumulate)) != NULL)
         genreg__product(c, in, out, n, x->data, 1, dy, 0, to, accumulate, NULL, 0);
     if (genreg__wants(x) && (to = s->target(s, x, &accumulate)) != NULL)
@@ -3551,7 +3565,11 @@ static genreg_real genreg__row_logsumexp(const genreg_real *x, ptrdiff_t n)
     genreg_real top = x[0], total = 0;
     ptrdiff_t i;
     for (i = 1; i < n; i++) top = x[i] > top ? x[i] : top;
-    if (top - top != 0) return top; /* all -inf, or an inf or NaN: exp(top - top) would be NaN where the limit is not */
+    if (top - top != 0) { /* exp(top - top) would be NaN where the limit is not; a NaN itself must stay one */
+        for (i = 0; i < n; i++)
+            if (x[i] != x[i]) return x[i];
+        return top;
+    }
     for (i = 0; i < n; i++) total += genreg__exp(x[i] - top);
     return top + genreg__log(total);
 }

@@ -52,6 +52,9 @@
                  that was killed and started again ends with the rows of one that was not, but for the seconds.
       Processes  Several on one --out share the cells out by locks on byte ranges of OUT/NAME.lock (fcntl, LockFileEx), which the
                  system drops when a process dies. Where there are neither, run one process at a time.
+      Threads    --jobs cells run side by side and share --threads; what a finished cell leaves idle, the others take between steps.
+                 On a machine that others use too, set OMP_WAIT_POLICY=passive: threads that wait then sleep, which can be
+                 many times as fast.
       Errors     One line on stderr. Exit status 2: a wrong flag; 1: anything else; 130 or 143: stopped by Ctrl-C or SIGTERM.
 */
 #ifndef LAB_H
@@ -737,6 +740,9 @@ LAB_FN uint64_t lab__hash(uint64_t h, const void *data, size_t n)
     return h;
 }
 
+/* The number as 16 hexadecimal digits, to be freed. */
+LAB_FN char *lab__hex(uint64_t x) { return lab__format("%08lx%08lx", (unsigned long)(x >> 32), (unsigned long)(x & 0xffffffffu)); }
+
 // >>statistics
 
 /* P(|T| <= t) for a whole number of degrees of freedom, by the finite sums of Abramowitz and Stegun, 26.7.3 and 26.7.4. */
@@ -1100,7 +1106,8 @@ struct lab {
     int value_count;
     genreg_ctx *ctx; /* the data lives here */
     genreg_dataset train, test;
-    char dataset_title[64], checksum[20];
+    const char *dataset_title;
+    char *checksum;
     double *seeds;
     int seed_count;
     int shard, shards;
@@ -1390,8 +1397,7 @@ LAB_FN char *lab__find_set(lab *l, const char *set, const char *program)
 LAB_FN void lab__load(lab *l, const char *program)
 {
     const char *sets = l->experiment->datasets, *set = lab_text(l, "dataset"), *fetch = "get it with ./data_fetch.sh, or name its folder with --data";
-    char *folder = NULL, word[16];
-    uint64_t sum;
+    char *folder = NULL, word[16], *sums[2];
     int n = lab_int(l, "train"), asked = *set != 0, good;
     if (asked && !lab__among(sets, set)) lab_fail(l, 2, "--dataset %s: this experiment takes %s", set, sets);
     if (asked) folder = lab__find_set(l, set, program);
@@ -1409,11 +1415,12 @@ LAB_FN void lab__load(lab *l, const char *program)
     else good = genreg_load_fashion(l->ctx, folder, &l->train, &l->test);
     if (good && n) l->train = genreg_first(l->ctx, &l->train, n);
     if (genreg_error(l->ctx)) lab_fail(l, 1, "%s; %s", genreg_error_message(l->ctx), fetch);
-    sum = lab__hash(lab__hash(0, &l->train.checksum, 8), &l->test.checksum, 8);
-    snprintf(l->checksum, sizeof l->checksum, "%08lx%08lx", (unsigned long)(sum >> 32), (unsigned long)(sum & 0xffffffffu));
+    sums[0] = lab__hex(l->train.checksum);
+    sums[1] = lab__hex(l->test.checksum);
+    l->checksum = lab__hex(lab__hash(lab__hash(0, sums[0], 16), sums[1], 16)); /* of texts: the same on any machine */
+    free(sums[0]); free(sums[1]);
     snprintf(l->train.name, sizeof l->train.name, "%s", set);
-    snprintf(l->dataset_title, sizeof l->dataset_title, "%s",
-             !strcmp(set, "mnist") ? "MNIST" : !strcmp(set, "slice") ? "a slice of Fashion-MNIST" : "Fashion-MNIST");
+    l->dataset_title = !strcmp(set, "mnist") ? "MNIST" : !strcmp(set, "slice") ? "a slice of Fashion-MNIST" : "Fashion-MNIST";
     printf("data: %s, %d training and %d test images (%s)\n", l->dataset_title, l->train.n, l->test.n, folder);
     free(folder);
 }
@@ -1635,8 +1642,8 @@ LAB_FN void lab__write_row(lab *l, lab__cell *cell, const char *status, double s
 LAB_FN char *lab__checkpoint_path(const lab__cell *cell, int phase, int what)
 {
     static const char *const ends[] = { "a.ckpt", "b.ckpt", ".json" };
-    char *rest = lab__format(".%016llx.%d%s", (unsigned long long)cell->hash, phase, ends[what]), *path = lab__path(cell->view.in, rest);
-    free(rest);
+    char *hash = lab__hex(cell->hash), *rest = lab__format(".%s.%d%s", hash, phase, ends[what]), *path = lab__path(cell->view.in, rest);
+    free(hash); free(rest);
     return path;
 }
 
@@ -1989,7 +1996,7 @@ LAB_FN int lab_close(lab *l)
         lab__row_free(&l->cells[i].row); free(l->cells[i].key); free(l->cells[i].label);
     }
     for (i = 0; i < l->value_count; i++) free(l->values[i].list);
-    free(l->cells); free(l->values); free(l->seeds); free(l->busy); free(l->failure); free(l->rows_path);
+    free(l->cells); free(l->values); free(l->seeds); free(l->busy); free(l->failure); free(l->rows_path); free(l->checksum);
     if (l->locks_open) lab__lock_close(l->locks);
 #ifdef _OPENMP
     omp_destroy_lock(&l->door);
