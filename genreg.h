@@ -291,6 +291,24 @@ GENREG__API genreg_tensor *genreg_matmul(genreg_ctx *c, genreg_tensor *a, genreg
 /* x w + b, followed by ReLU if relu is 1: x [n,in], w [in,out], b [out] or NULL -> [n,out]. */
 GENREG__API genreg_tensor *genreg_affine(genreg_ctx *c, genreg_tensor *x, genreg_tensor *w, genreg_tensor *b, int relu);
 
+/* x * w + b for images, followed by ReLU if relu is 1: x [n,height,width,in], w [kernel height,kernel width,in,out], b [out] or NULL
+   -> [n,(height + 2 padding - kernel height)/stride + 1,...,out], rounded down. Padding is zeros. */
+GENREG__API genreg_tensor *genreg_conv2d(genreg_ctx *c, genreg_tensor *x, genreg_tensor *w, genreg_tensor *b, int stride, int padding, int relu);
+
+/* Maximum over windows of size x size; the derivative goes to the first of equals. Mean over windows that do not overlap (what is
+   left over at the right and bottom is left out), and over the whole image: [n,height,width,channels] -> [n,channels]. */
+GENREG__API genreg_tensor *genreg_max_pool(genreg_ctx *c, genreg_tensor *x, int size, int stride);
+GENREG__API genreg_tensor *genreg_avg_pool(genreg_ctx *c, genreg_tensor *x, int size);
+GENREG__API genreg_tensor *genreg_global_avg_pool(genreg_ctx *c, genreg_tensor *x);
+
+/* gamma (x - mean)/sqrt(var + eps) + beta by channel (the last axis), mean and biased variance over all other axes, followed by ReLU if
+   relu is 1 (Ioffe and Szegedy 2015). gamma, beta [channels]; mean and var, if not NULL, get the statistics: channels values each. */
+GENREG__API genreg_tensor *genreg_batch_norm(genreg_ctx *c, genreg_tensor *x, genreg_tensor *gamma, genreg_tensor *beta, double eps, int relu, genreg_real *mean,
+                                             genreg_real *var);
+
+/* s x + t by channel (the last axis), followed by ReLU if relu is 1: s, t [channels]. */
+GENREG__API genreg_tensor *genreg_scale_shift(genreg_ctx *c, genreg_tensor *x, genreg_tensor *s, genreg_tensor *t, int relu);
+
 /* The sum of a b over all elements, for equal shapes: a scalar. */
 GENREG__API genreg_tensor *genreg_dot(genreg_ctx *c, genreg_tensor *a, genreg_tensor *b);
 
@@ -358,6 +376,7 @@ typedef struct genreg_dataset {
     int n;                      /* samples */
     int rank, shape[3];         /* of one sample: [features], or [height, width, channels] */
     int features;               /* values in one sample */
+    int pad;                    /* zeros around the stored image, after normalisation: part of shape and features */
     int classes;
     const unsigned char *bytes; /* n0 x features pixels; a value is (byte / 255 - mean) / std of its channel (last axis) */
     const genreg_real *reals;   /* or n0 x features values, used as they are; exactly one of the two is set */
@@ -384,6 +403,9 @@ GENREG__API void genreg_split(genreg_ctx *c, const genreg_dataset *d, double fra
 /* The set with each label, with probability p, replaced by a uniformly drawn *other* class. */
 GENREG__API genreg_dataset genreg_label_noise(genreg_ctx *c, const genreg_dataset *d, double p, uint64_t seed);
 
+/* The set with a border of `pad` zeros around each image, put there after normalisation: 28 x 28 with pad 2 is 32 x 32. */
+GENREG__API genreg_dataset genreg_pad(genreg_ctx *c, const genreg_dataset *d, int pad);
+
 /* What a loss sees: x [n, shape of a sample], and n labels. Lives on the tape. */
 typedef struct genreg_batch {
     genreg_tensor *x;
@@ -409,15 +431,15 @@ GENREG__API genreg_tensor *genreg_one_hot(genreg_ctx *c, const int *labels, int 
 typedef enum genreg_scheme { GENREG_INIT_PYTORCH, GENREG_INIT_HE, GENREG_INIT_XAVIER, GENREG_INIT_NTK, GENREG_INIT_COUNT } genreg_scheme;
 
 /* What a parameter is; also a set, for choosing several. */
-enum { GENREG_WEIGHT = 1, GENREG_BIAS = 2, GENREG_ALL_KINDS = 3 };
+enum { GENREG_WEIGHT = 1, GENREG_BIAS = 2, GENREG_NORM_WEIGHT = 4, GENREG_NORM_BIAS = 8, GENREG_ALL_KINDS = 15 };
 
 /* One tensor of a model's parameters: a range of theta. */
 typedef struct genreg_parameter {
     char name[48];     /* PyTorch's: "0.weight", "2.bias", ... */
     int layer;         /* index of its layer */
-    int kind;          /* GENREG_WEIGHT or GENREG_BIAS */
+    int kind;          /* one of the above */
     ptrdiff_t offset, size; /* theta[offset ... offset+size-1] */
-    int rank, shape[4];     /* in memory: a linear weight is [in, out] */
+    int rank, shape[4];     /* in memory: a linear weight is [in, out], a convolution's [height, width, in, out] */
     int fan_in, fan_out;
 } genreg_parameter;
 
@@ -428,6 +450,8 @@ typedef struct genreg_model {
     genreg_tensor *state;         /* what is state but no parameter (running statistics), rank 1; NULL if there is none */
     genreg_parameter *parameters; /* their list, in the order of theta */
     int parameter_count;
+    genreg_parameter *states;     /* the same for state */
+    int state_count;
     int layer_count;
     genreg_scheme scheme;
     uint64_t seed;                /* of the initialisation */
@@ -435,7 +459,7 @@ typedef struct genreg_model {
     int channels;
     float mean[4], std[4];
     struct genreg__layer *layers; /* private */
-    int layer_capacity, parameter_capacity;
+    int layer_capacity, parameter_capacity, state_capacity;
     char scope[24];
     int scope_start;
 } genreg_model;
@@ -444,13 +468,21 @@ typedef struct genreg_model {
 GENREG__API genreg_model *genreg_model_create(genreg_ctx *c, int rank, const int *shape);
 GENREG__API void genreg_model_free(genreg_model *m);
 
-/* Layers, in order. linear takes the last axis of a flat input. dropout drops with probability p, in training only. */
+/* Layers, in order. linear takes flat input. dropout drops with probability p, in training only. conv2d has square kernels and a bias.
+   batch_norm (after conv2d or linear) has eps 1e-5, momentum 0.1 and, as PyTorch's, an unbiased running variance; in training mode it uses
+   the batch's statistics, in evaluation mode the running ones. */
 GENREG__API void genreg_layer_linear(genreg_model *m, int out);
 GENREG__API void genreg_layer_relu(genreg_model *m);
 GENREG__API void genreg_layer_tanh(genreg_model *m);
 GENREG__API void genreg_layer_sigmoid(genreg_model *m);
 GENREG__API void genreg_layer_flatten(genreg_model *m);
 GENREG__API void genreg_layer_dropout(genreg_model *m, double p);
+
+GENREG__API void genreg_layer_conv2d(genreg_model *m, int out, int kernel, int stride, int padding);
+GENREG__API void genreg_layer_batch_norm(genreg_model *m);
+GENREG__API void genreg_layer_max_pool(genreg_model *m, int size);
+GENREG__API void genreg_layer_avg_pool(genreg_model *m, int size);
+GENREG__API void genreg_layer_global_avg_pool(genreg_model *m);
 
 /* Parameters of later layers are named "scope.0.weight" with numbers from 0, as in a torch.nn.Sequential held by a module.
    A scope is letters, digits, "_", "-" and "."; no two parameters may end up with one name. */
@@ -462,6 +494,10 @@ GENREG__API void genreg_init(genreg_model *m, genreg_scheme scheme, uint64_t see
 /* sizes[0] inputs, linear layers with ReLU between: {784, 512, 512, 10}, 4. Initialised with PYTORCH and seed 0. */
 GENREG__API genreg_model *genreg_mlp(genreg_ctx *c, const int *sizes, int n);
 
+/* The paper's CNN(width) for images of the given shape: three blocks of twice [3x3 convolution, batch norm if asked, ReLU] and a 2x2 max-pool,
+   with width, 2 width and 4 width channels; then linear to 256, ReLU, linear to classes. Initialised with PYTORCH and seed 0. */
+GENREG__API genreg_model *genreg_cnn(genreg_ctx *c, const int *shape, int width, int batch_norm, int classes);
+
 /* Each layer's input and output in one forward pass; the output of a linear layer is its pre-activation. */
 typedef struct genreg_trace {
     genreg_tensor **input, **output; /* layer_count each, on the tape */
@@ -469,7 +505,8 @@ typedef struct genreg_trace {
 
 /* How a forward pass runs. Train and evaluation mode are arguments of the call; the model itself has no mode. */
 typedef struct genreg_pass {
-    int training;        /* 1: dropout drops, running statistics move */
+    int training;        /* 1: dropout drops, batch norm uses the batch's statistics and moves the running ones */
+    int keep_state;      /* 1: but the running ones stay as they are */
     uint64_t seed, step; /* for dropout: each (seed, step, layer) has its own draws */
     genreg_trace *trace; /* filled in unless NULL; layers are then not fused */
 } genreg_pass;
@@ -488,6 +525,7 @@ typedef struct genreg_score {
 
 /* Loss and accuracy in evaluation mode, in batches. _classes also gives the accuracy by class (NaN for one without samples). */
 GENREG__API genreg_score genreg_evaluate(genreg_model *m, const genreg_dataset *d);
+GENREG__API genreg_score genreg_evaluate_at(genreg_model *m, const genreg_real *theta, const genreg_dataset *d); /* at other parameters */
 GENREG__API genreg_score genreg_evaluate_classes(genreg_model *m, const genreg_dataset *d, genreg_loss loss, double *class_accuracy);
 
 /* ---------------------------------------------------------------------------------------------------- training */
@@ -547,7 +585,8 @@ GENREG__API genreg_progress genreg_trainer_progress(const genreg_trainer *t);
 
 /* ---------------------------------------------------------------------------------------------------- curvature */
 
-/* A loss over samples: returns the *mean* loss of a batch at theta as a scalar on the tape. user is yours. */
+/* A loss over samples: returns the *mean* loss of a batch at theta as a scalar on the tape. user is yours. An objective may have it in two
+   pieces: outputs of theta, and the loss, which then gets the outputs in theta's place; Gauss-Newton products need that. */
 typedef genreg_tensor *(*genreg_loss_fn)(genreg_ctx *c, genreg_tensor *theta, const genreg_batch *batch, void *user);
 
 /* What curvature is measured of: L(theta) = mean over the set of loss. Without a set (data NULL) the loss is called once, with an
@@ -558,9 +597,13 @@ typedef struct genreg_objective {
     genreg_loss_fn loss;
     void *user;
     const genreg_dataset *data;
+    genreg_loss_fn outputs; /* NULL, or theta -> outputs */
+    int whole;              /* 1: the loss of all samples is no mean over chunks (batch statistics) */
 } genreg_objective;
 
-/* A model's mean loss on a set, in evaluation mode. */
+/* A model's mean loss on a set, in evaluation mode; and in training mode, where batch norm uses the statistics of the whole set (which must
+   then fit the memory option at once) and running statistics stay as they are. */
+GENREG__API genreg_objective genreg_training_objective(genreg_model *m, const genreg_dataset *d, genreg_loss loss);
 GENREG__API genreg_objective genreg_model_objective(genreg_model *m, const genreg_dataset *d, genreg_loss loss);
 
 /* Mean loss and, unless out is NULL, its gradient (theta->size values), in chunks that fit the memory option. NaN after an error. */
@@ -575,6 +618,13 @@ GENREG__API void genreg_hessian_close(genreg_hessian *h);
 
 /* out = H v, theta->size values each; out may not overlap v (Pearlmutter 1994). Returns 1, or 0 after an error. */
 GENREG__API int genreg_hessian_product(genreg_hessian *h, const genreg_real *v, genreg_real *out);
+
+/* The Gauss-Newton matrix J^T L'' J of an objective with outputs, as the same kind of map: J outputs by theta, L'' loss by outputs. For cross-entropy
+   it is the Fisher information, and positive semi-definite (Schraudolph 2002; Martens 2020). */
+GENREG__API genreg_hessian *genreg_gauss_newton_open(const genreg_objective *f);
+
+/* From now on the map is restricted to some parameters (a layer, the weights): all others are held fixed, rows and columns of theirs are 0. */
+GENREG__API int genreg_hessian_restrict(genreg_hessian *h, const genreg_parameter *parameters, int n);
 
 /* The loss at theta, and how many samples a chunk has (the whole set if the tape is kept). */
 GENREG__API double genreg_hessian_loss(const genreg_hessian *h);
@@ -604,6 +654,33 @@ GENREG__API genreg_eigen_options genreg_eigen_defaults(void);
 GENREG__API genreg_eigen genreg_hessian_top(genreg_model *m, const genreg_dataset *d, const genreg_eigen_options *o);
 GENREG__API genreg_eigen genreg_top_eigen(genreg_hessian *h, const genreg_eigen_options *o);
 
+/* The `largest` largest eigenvalues downwards, then the `smallest` smallest upwards, by Lanczos with full re-orthogonalisation (at most
+   o->iterations products, of which each keeps a vector; o->which and o->vector are not used). pairs has room for all, vectors for theta->size
+   values each, or is NULL. The residual is as in genreg_eigen, from the Lanczos recurrence. A multiple eigenvalue is found once.
+   Returns 1, or 0 after an error; look at `converged`. */
+GENREG__API int genreg_eigenpairs(genreg_hessian *h, int largest, int smallest, const genreg_eigen_options *o, genreg_eigen *pairs, genreg_real *vectors);
+
+/* Spectral density by stochastic Lanczos quadrature (Ghorbani, Krishnan, Xiao 2019; Yao et al. 2020): sum of weights[i] at nodes[i], which add up to
+   1. nodes and weights have room for probes x steps. Returns how many there are, or 0 after an error. */
+GENREG__API int genreg_hessian_density(genreg_hessian *h, int probes, int steps, uint64_t seed, double *nodes, double *weights);
+
+/* HUTCHINSON: the mean of v^T H v over v of random signs (1990). HUTCHPP: the trace on a random subspace exactly, by Hutchinson on the rest
+   (Meyer, Musco, Musco, Woodruff 2021); its standard error is that of the rest. */
+typedef enum genreg_trace_method { GENREG_HUTCHINSON, GENREG_HUTCHPP } genreg_trace_method;
+typedef struct genreg_estimate { double value, standard_error; int products; } genreg_estimate;
+GENREG__API genreg_estimate genreg_hessian_trace(genreg_hessian *h, genreg_trace_method method, int products, uint64_t seed);
+
+/* Directions to move theta in.
+     NORMAL  N(0, 1) for each parameter
+     FILTER  the same, each filter (the weights of one output) scaled to the norm of the weights there, 0 for biases and normalisation (Li et al. 2018)
+     SAM     g/|g|, g the gradient of the mean cross-entropy: the worst case within a radius to first order (Foret et al. 2021)
+     ASAM    T^2 g/|T g| with T = |theta|: the same where radius is relative to each weight (Kwon et al. 2021) */
+typedef enum genreg_noise { GENREG_NOISE_NORMAL, GENREG_NOISE_FILTER, GENREG_NOISE_SAM, GENREG_NOISE_ASAM } genreg_noise;
+GENREG__API int genreg_perturbation(genreg_model *m, const genreg_dataset *d, genreg_noise noise, uint64_t seed, genreg_real *direction);
+
+/* Loss and accuracy at theta + radius x direction for `draws` directions, into scores; the model stays as it is. (SAM and ASAM have one direction.) */
+GENREG__API int genreg_perturb(genreg_model *m, const genreg_dataset *d, genreg_noise noise, double radius, int draws, uint64_t seed, genreg_score *scores);
+
 /* ---------------------------------------------------------------------------------------------------- files */
 #ifndef GENREG_NO_STDIO
 
@@ -615,6 +692,10 @@ GENREG__API genreg_dataset genreg_load_idx(genreg_ctx *c, const char *images, co
    with the usual normalisation: MNIST 0.1307, 0.3081; Fashion-MNIST 0.2860, 0.3530. Either set may be NULL. Returns 1, or 0 after an error. */
 GENREG__API int genreg_load_mnist(genreg_ctx *c, const char *folder, genreg_dataset *train, genreg_dataset *test);
 GENREG__API int genreg_load_fashion(genreg_ctx *c, const char *folder, genreg_dataset *train, genreg_dataset *test);
+
+/* CIFAR-10, binary version: data_batch_1.bin ... data_batch_5.bin and test_batch.bin in a folder, each 10,000 records of a label and 3,072 bytes;
+   normalised with mean (0.4914, 0.4822, 0.4465) and std (0.2023, 0.1994, 0.2010). Either set may be NULL. Returns 1, or 0 after an error. */
+GENREG__API int genreg_load_cifar10(genreg_ctx *c, const char *folder, genreg_dataset *train, genreg_dataset *test);
 
 /* A model as a safetensors file that Python opens as it is: names and shapes are PyTorch's (linear weights [out, in]), the metadata
    holds the rest. Written beside the target and renamed, so that there is never half a file. Returns 1, or 0 after an error. */
@@ -656,6 +737,7 @@ GENREG__API int genreg_trainer_load(genreg_trainer *t, const char *path);
 #endif
 #endif
 
+#include <float.h>
 #include <limits.h>
 #include <math.h>
 #include <stdarg.h>
@@ -865,6 +947,8 @@ static void genreg__fail(genreg_ctx *c, genreg_status status, const char *format
         }
     }
     va_end(args);
+    for (at = 0; c->message[at]; at++)
+        if ((unsigned char)c->message[at] < 32) c->message[at] = '?'; /* a file name may hold anything; a message is one line */
 }
 
 /* Whether to do nothing: there is no context, or it has an error. */
@@ -1282,7 +1366,7 @@ static double genreg__cos_pi(double t)
 
 /* What draws: the upper 16 bits of a stream; the lower 48 tell its draws apart. */
 #define GENREG__STREAM(kind, index) ((uint64_t)(kind) << 48 | (uint64_t)(index))
-enum { GENREG__DRAW_INIT = 1, GENREG__DRAW_ORDER, GENREG__DRAW_DROPOUT, GENREG__DRAW_SUBSET, GENREG__DRAW_SPLIT, GENREG__DRAW_NOISE, GENREG__DRAW_PROBE };
+enum { GENREG__DRAW_INIT = 1, GENREG__DRAW_ORDER, GENREG__DRAW_DROPOUT, GENREG__DRAW_SUBSET, GENREG__DRAW_SPLIT, GENREG__DRAW_NOISE, GENREG__DRAW_PROBE, GENREG__DRAW_PERTURBATION };
 
 /* Philox4x32-10: ten rounds of multiply and xor make a block of 128 random bits of a counter and a key. */
 static void genreg__philox(uint64_t seed, uint64_t stream, uint64_t block, uint64_t out[2])
@@ -1441,12 +1525,16 @@ typedef double genreg__v_plain_f64;
 #define GENREG__MADDV_plain_f32(c, x, y) ((c) + (x) * (y))
 #define GENREG__MAX0_plain_f32(v, zero) ((v) < (zero) ? (zero) : (v))
 #define GENREG__SUM4_plain_f32(p, w, x, y, z) ((p)[0] = (w), (p)[1] = (x), (p)[2] = (y), (p)[3] = (z))
+#define GENREG__LOADN_plain_f32(v, p, n) const genreg__v_plain_f32 v = ((void)(n), *(p))
+#define GENREG__STOREN_plain_f32(p, v, n) ((void)(n), *(p) = (v))
 #define GENREG__LOAD_plain_f64 GENREG__LOAD_plain_f32
 #define GENREG__STORE_plain_f64 GENREG__STORE_plain_f32
 #define GENREG__MADD_plain_f64 GENREG__MADD_plain_f32
 #define GENREG__MADDV_plain_f64 GENREG__MADDV_plain_f32
 #define GENREG__MAX0_plain_f64 GENREG__MAX0_plain_f32
 #define GENREG__SUM4_plain_f64 GENREG__SUM4_plain_f32
+#define GENREG__LOADN_plain_f64(v, p, n) const genreg__v_plain_f64 v = ((void)(n), *(p))
+#define GENREG__STOREN_plain_f64 GENREG__STOREN_plain_f32
 
 #if GENREG__VECTORS
 typedef float genreg__v_baseline_f32 __attribute__((vector_size(16)));
@@ -1465,6 +1553,9 @@ typedef double genreg__mem_f64 __attribute__((vector_size(16), aligned(4), may_a
 #define GENREG__SUM4_baseline_f32(p, w, x, y, z) \
     ((p)[0] = GENREG__SUM_baseline_f32(w), (p)[1] = GENREG__SUM_baseline_f32(x), \
      (p)[2] = GENREG__SUM_baseline_f32(y), (p)[3] = GENREG__SUM_baseline_f32(z))
+#define GENREG__LOADN_baseline_f32(v, p, n) const genreg__v_baseline_f32 v = \
+    { (p)[0], (n) > 1 ? (p)[1] : 0, (n) > 2 ? (p)[2] : 0, (n) > 3 ? (p)[3] : 0 }
+#define GENREG__STOREN_baseline_f32(p, v, n) do { int q_; for (q_ = 0; q_ < (n); q_++) (p)[q_] = (v)[q_]; } while (0)
 #define GENREG__LOAD_baseline_f64(p) (*(const genreg__mem_f64 *)(const void *)(p))
 #define GENREG__STORE_baseline_f64(p, v) (*(genreg__mem_f64 *)(void *)(p) = (v))
 #define GENREG__MADD_baseline_f64 GENREG__MADD_baseline_f32
@@ -1473,6 +1564,8 @@ typedef double genreg__mem_f64 __attribute__((vector_size(16), aligned(4), may_a
     ((genreg__v_baseline_f64)((genreg__mask_f64)(v) & ~(genreg__mask_f64)((v) < (zero))))
 #define GENREG__SUM4_baseline_f64(p, w, x, y, z) \
     ((p)[0] = (w)[0] + (w)[1], (p)[1] = (x)[0] + (x)[1], (p)[2] = (y)[0] + (y)[1], (p)[3] = (z)[0] + (z)[1])
+#define GENREG__LOADN_baseline_f64(v, p, n) const genreg__v_baseline_f64 v = { (p)[0], (n) > 1 ? (p)[1] : 0 }
+#define GENREG__STOREN_baseline_f64 GENREG__STOREN_baseline_f32
 #endif
 
 #if GENREG__X86
@@ -1489,6 +1582,10 @@ typedef __m512d genreg__v_avx512_f64;
         const __m256 s_ = _mm256_hadd_ps(_mm256_hadd_ps(w, x), _mm256_hadd_ps(y, z)); \
         _mm_storeu_ps(p, _mm_add_ps(_mm256_castps256_ps128(s_), _mm256_extractf128_ps(s_, 1))); \
     } while (0)
+#define GENREG__MASK_avx2_f32(n) \
+    _mm256_cmpgt_epi32(_mm256_set1_epi32(n), _mm256_setr_epi32(0, 1, 2, 3, 4, 5, 6, 7))
+#define GENREG__LOADN_avx2_f32(v, p, n) const __m256 v = _mm256_maskload_ps(p, GENREG__MASK_avx2_f32(n))
+#define GENREG__STOREN_avx2_f32(p, v, n) _mm256_maskstore_ps(p, GENREG__MASK_avx2_f32(n), v)
 #define GENREG__LOAD_avx2_f64(p) _mm256_loadu_pd(p)
 #define GENREG__STORE_avx2_f64(p, v) _mm256_storeu_pd(p, v)
 #define GENREG__MADD_avx2_f64(c, b, s) _mm256_fmadd_pd(_mm256_set1_pd(s), b, c)
@@ -1498,6 +1595,9 @@ typedef __m512d genreg__v_avx512_f64;
         const __m256d s_ = _mm256_hadd_pd(w, x), t_ = _mm256_hadd_pd(y, z); \
         _mm256_storeu_pd(p, _mm256_add_pd(_mm256_permute2f128_pd(s_, t_, 0x20), _mm256_permute2f128_pd(s_, t_, 0x31))); \
     } while (0)
+#define GENREG__MASK_avx2_f64(n) _mm256_cmpgt_epi64(_mm256_set1_epi64x(n), _mm256_setr_epi64x(0, 1, 2, 3))
+#define GENREG__LOADN_avx2_f64(v, p, n) const __m256d v = _mm256_maskload_pd(p, GENREG__MASK_avx2_f64(n))
+#define GENREG__STOREN_avx2_f64(p, v, n) _mm256_maskstore_pd(p, GENREG__MASK_avx2_f64(n), v)
 #define GENREG__LOAD_avx512_f32(p) _mm512_loadu_ps(p)
 #define GENREG__STORE_avx512_f32(p, v) _mm512_storeu_ps(p, v)
 #define GENREG__MADD_avx512_f32(c, b, s) _mm512_fmadd_ps(_mm512_set1_ps(s), b, c)
@@ -1507,6 +1607,8 @@ typedef __m512d genreg__v_avx512_f64;
 #define GENREG__SUM4_avx512_f32(p, w, x, y, z) \
     GENREG__SUM4_avx2_f32(p, GENREG__HALF_avx512_f32(w), GENREG__HALF_avx512_f32(x), \
                              GENREG__HALF_avx512_f32(y), GENREG__HALF_avx512_f32(z))
+#define GENREG__LOADN_avx512_f32(v, p, n) const __m512 v = _mm512_maskz_loadu_ps((__mmask16)((1u << (n)) - 1), p)
+#define GENREG__STOREN_avx512_f32(p, v, n) _mm512_mask_storeu_ps(p, (__mmask16)((1u << (n)) - 1), v)
 #define GENREG__LOAD_avx512_f64(p) _mm512_loadu_pd(p)
 #define GENREG__STORE_avx512_f64(p, v) _mm512_storeu_pd(p, v)
 #define GENREG__MADD_avx512_f64(c, b, s) _mm512_fmadd_pd(_mm512_set1_pd(s), b, c)
@@ -1516,6 +1618,8 @@ typedef __m512d genreg__v_avx512_f64;
 #define GENREG__SUM4_avx512_f64(p, w, x, y, z) \
     GENREG__SUM4_avx2_f64(p, GENREG__HALF_avx512_f64(w), GENREG__HALF_avx512_f64(x), \
                              GENREG__HALF_avx512_f64(y), GENREG__HALF_avx512_f64(z))
+#define GENREG__LOADN_avx512_f64(v, p, n) const __m512d v = _mm512_maskz_loadu_pd((__mmask8)((1u << (n)) - 1), p)
+#define GENREG__STOREN_avx512_f64(p, v, n) _mm512_mask_storeu_pd(p, (__mmask8)((1u << (n)) - 1), v)
 #endif
 
 // What a micro-kernel computes, for its rows i and its columns j:
@@ -1525,11 +1629,11 @@ typedef __m512d genreg__v_avx512_f64;
 // the other as they pass, which makes packing nearly free. `add` is NULL, C itself (accumulate) or a bias (add_row 0).
 // All strides count elements.
 typedef struct genreg__tile {
-    ptrdiff_t k, segments;
+    ptrdiff_t panels, k, segments;
     const void *a;
     ptrdiff_t a_row, a_k, a_segment;
     const void *b;
-    ptrdiff_t b_k;
+    ptrdiff_t b_k, b_panel;
     void *pack;
     void *c;
     ptrdiff_t c_row;
@@ -1551,6 +1655,9 @@ typedef struct genreg__tile {
         if (relu) v_ = GENREG__MAX0_##t(v_, zero); \
         GENREG__STORE_##t(c + i * c_row + (offset), v_); \
     }
+#define GENREG__FETCH1(t, i) GENREG__PREFETCH(c + i * c_row);
+#define GENREG__FETCH2(t, i) GENREG__PREFETCH(c + i * c_row); GENREG__PREFETCH(c + i * c_row + lanes);
+#define GENREG__FETCH8(t, i)
 // One vector of columns: accumulator xi in row i.
 #define GENREG__ZERO1(t, i) genreg__v_##t x##i = {0};
 #define GENREG__MADD1(t, i) x##i = GENREG__MADD_##t(x##i, b0, a[i * a_row]);
@@ -1565,28 +1672,34 @@ typedef struct genreg__tile {
 #define GENREG__MADD8(t, i) x##i = GENREG__MADD_##t(x##i, GENREG__LOAD_##t(b + i * lanes), a[0]);
 #define GENREG__STORE8(t, i) GENREG__FINISH(t, 0, i * lanes, x##i)
 
-#define GENREG__TILE_KERNEL(target, t, T, name, rows, ZERO, LOADS, MADD, STORE) \
+#define GENREG__TILE_KERNEL(target, t, T, name, rows, width, FETCH, ZERO, LOADS, MADD, STORE) \
     static target void genreg__##name##_##t(const genreg__tile *tile) \
     { \
         enum { lanes = (int)(sizeof(genreg__v_##t) / sizeof(T)) }; \
-        const T *a = (const T *)tile->a, *b = (const T *)tile->b, *add = (const T *)tile->add; \
-        T *pack = (T *)tile->pack, *c = (T *)tile->c; \
         const ptrdiff_t a_row = tile->a_row, a_k = tile->a_k, b_k = tile->b_k, c_row = tile->c_row; \
         const ptrdiff_t add_row = tile->add_row; \
         const int relu = tile->relu; \
         const genreg__v_##t zero = {0}; \
-        ptrdiff_t s, p; \
-        GENREG__ROWS_##rows(ZERO, t) \
-        for (s = 0; s < tile->segments; s++) { \
-            for (p = tile->k; p > 0; p--) { \
-                LOADS(t) \
-                GENREG__ROWS_##rows(MADD, t) \
-                a += a_k; \
-                b += b_k; \
+        const T *add = (const T *)tile->add; \
+        T *pack = (T *)tile->pack, *c = (T *)tile->c; \
+        ptrdiff_t panel, s, p; \
+        for (panel = 0; panel < tile->panels; panel++) { \
+            const T *a = (const T *)tile->a, *b = (const T *)tile->b + panel * tile->b_panel; \
+            GENREG__ROWS_##rows(FETCH, t) \
+            GENREG__ROWS_##rows(ZERO, t) \
+            for (s = 0; s < tile->segments; s++) { \
+                for (p = tile->k; p > 0; p--) { \
+                    LOADS(t) \
+                    GENREG__ROWS_##rows(MADD, t) \
+                    a += a_k; \
+                    b += b_k; \
+                } \
+                a += tile->a_segment - tile->k * a_k; \
             } \
-            a += tile->a_segment; \
+            GENREG__ROWS_##rows(STORE, t) \
+            c += width * lanes; \
+            if (add) add += width * lanes; \
         } \
-        GENREG__ROWS_##rows(STORE, t) \
         (void)pack; (void)a_row; (void)c_row; (void)add_row; (void)zero; \
     }
 #define GENREG__LOADS1(t) \
@@ -1597,43 +1710,44 @@ typedef struct genreg__tile {
     if (pack) { GENREG__STORE_##t(pack, b0); GENREG__STORE_##t(pack + lanes, b1); pack += 2 * lanes; }
 #define GENREG__LOADS8(t)
 
-// Dot products of `rows` rows of A and four rows of B, both contiguous along k: sums[i * 4 + j].
-// The rest of k that fills no vector goes through zero-padded copies.
+// Dot products of `rows` rows of A and four rows of B, both contiguous along k: sums[i * sums_row + j]. The next four rows
+// of B are asked for on the way.
 #define GENREG__DOT_ZERO(t, i) genreg__v_##t w##i = {0}, x##i = {0}, y##i = {0}, z##i = {0};
-#define GENREG__DOT_MADD(t, i) { \
-        const genreg__v_##t v_ = GENREG__LOAD_##t(a + i * a_row + p); \
-        w##i = GENREG__MADDV_##t(w##i, v_, b0); x##i = GENREG__MADDV_##t(x##i, v_, b1); \
-        y##i = GENREG__MADDV_##t(y##i, v_, b2); z##i = GENREG__MADDV_##t(z##i, v_, b3); \
-    }
-#define GENREG__DOT_TAIL(t, i) memcpy(rest[4 + i], a + i * a_row + p, bytes);
-#define GENREG__DOT_SUM(t, i) GENREG__SUM4_##t(sums + 4 * i, w##i, x##i, y##i, z##i);
+#define GENREG__DOT_MADD(t, i, a) \
+    w##i = GENREG__MADDV_##t(w##i, a, b0); \
+    x##i = GENREG__MADDV_##t(x##i, a, b1); \
+    y##i = GENREG__MADDV_##t(y##i, a, b2); \
+    z##i = GENREG__MADDV_##t(z##i, a, b3);
+#define GENREG__DOT_STEP(t, i) { const genreg__v_##t a_ = GENREG__LOAD_##t(a + i * a_row); GENREG__DOT_MADD(t, i, a_) }
+#define GENREG__DOT_REST(t, i) { GENREG__LOADN_##t(a_, a + i * a_row, k); GENREG__DOT_MADD(t, i, a_) }
+#define GENREG__DOT_SUM(t, i) GENREG__SUM4_##t(sums + i * sums_row, w##i, x##i, y##i, z##i);
 #define GENREG__DOT_KERNEL(target, t, T, name, rows) \
-    static target void genreg__##name##_##t(ptrdiff_t k, const void *a_, ptrdiff_t a_row, const void *b_, \
-                                            ptrdiff_t b_row, void *sums_) \
+    static target void genreg__##name##_##t(int k, const void *a_start, ptrdiff_t a_row, const void *b_start, \
+                                            ptrdiff_t b_row, void *sums_start, ptrdiff_t sums_row) \
     { \
         enum { lanes = (int)(sizeof(genreg__v_##t) / sizeof(T)) }; \
-        const T *a = (const T *)a_, *b = (const T *)b_; \
-        T *sums = (T *)sums_; \
-        ptrdiff_t p = 0, end = k; \
+        const T *a = (const T *)a_start, *b = (const T *)b_start; \
+        const ptrdiff_t next = 4 * b_row; \
+        T *sums = (T *)sums_start; \
         GENREG__ROWS_##rows(GENREG__DOT_ZERO, t) \
-        T rest[4 + rows][lanes]; \
-        for (;;) { \
-            for (; p + lanes <= end; p += lanes) { \
-                const genreg__v_##t b0 = GENREG__LOAD_##t(b + p), b1 = GENREG__LOAD_##t(b + b_row + p), \
-                                    b2 = GENREG__LOAD_##t(b + 2 * b_row + p), b3 = GENREG__LOAD_##t(b + 3 * b_row + p); \
-                GENREG__ROWS_##rows(GENREG__DOT_MADD, t) \
-            } \
-            if (p >= end) break; \
-            { \
-                const size_t bytes = (size_t)(end - p) * sizeof(T); \
-                int j; \
-                memset(rest, 0, sizeof rest); \
-                for (j = 0; j < 4; j++) memcpy(rest[j], b + j * b_row + p, bytes); \
-                GENREG__ROWS_##rows(GENREG__DOT_TAIL, t) \
-            } \
-            a = rest[4]; b = rest[0]; a_row = b_row = lanes; p = 0; end = lanes; \
+        for (; k >= lanes; k -= lanes, a += lanes, b += lanes) { \
+            const genreg__v_##t b0 = GENREG__LOAD_##t(b), b1 = GENREG__LOAD_##t(b + b_row), \
+                                b2 = GENREG__LOAD_##t(b + 2 * b_row), b3 = GENREG__LOAD_##t(b + 3 * b_row); \
+            GENREG__PREFETCH(b + next); \
+            GENREG__PREFETCH(b + next + b_row); \
+            GENREG__PREFETCH(b + next + 2 * b_row); \
+            GENREG__PREFETCH(b + next + 3 * b_row); \
+            GENREG__ROWS_##rows(GENREG__DOT_STEP, t) \
+        } \
+        if (k > 0) { \
+            GENREG__LOADN_##t(b0, b, k); \
+            GENREG__LOADN_##t(b1, b + b_row, k); \
+            GENREG__LOADN_##t(b2, b + 2 * b_row, k); \
+            GENREG__LOADN_##t(b3, b + 3 * b_row, k); \
+            GENREG__ROWS_##rows(GENREG__DOT_REST, t) \
         } \
         GENREG__ROWS_##rows(GENREG__DOT_SUM, t) \
+        (void)a_row; \
     }
 
 // The kernels of one instruction set and one type.
@@ -1644,20 +1758,28 @@ typedef struct genreg__gemm_kernels {
     int dot_rows;   // rows of A in the larger dot kernel
     void (*tile[2][4])(const genreg__tile *tile);   // [columns: 1 or 2 vectors][rows: 1, 2, 4, the largest]
     void (*row)(const genreg__tile *tile);          // one row by eight vectors of columns, never packs
-    void (*dot[2])(ptrdiff_t k, const void *a, ptrdiff_t a_row, const void *b, ptrdiff_t b_row, void *sums);
+    // C[i,j] = add[i,j] + A[i] B[j], then max(., 0) if relu: the product for k = 1, which only writes C.
+    void (*outer)(int rows, int columns, const void *a, ptrdiff_t a_row, const void *b, void *c, ptrdiff_t c_row,
+                  const void *add, ptrdiff_t add_row, int relu);
+    void (*dot[2])(int k, const void *a, ptrdiff_t a_row, const void *b, ptrdiff_t b_row, void *sums, ptrdiff_t sums_row);
     // Copies a tile's rows of a transposed A, [k,rows], to where they are contiguous.
-    void (*copy)(ptrdiff_t k, const void *a, ptrdiff_t a_k, void *to);
+    void (*copy)(int k, const void *a, ptrdiff_t a_k, void *to);
+    // Copies `columns` columns of B, [k,columns], to a panel of `width` and fills it up with zeros.
+    void (*widen)(int k, int columns, const void *b, ptrdiff_t b_k, void *to, int width);
     // to[p * width + j] = b[j * b_row + p] for p < k, j < columns.
-    void (*transpose)(ptrdiff_t k, ptrdiff_t columns, const void *b, ptrdiff_t b_row, void *to, ptrdiff_t width);
-    // C[i,j] = add[i,j] + sums[i * sums_row + j], then max(., 0) if relu: what kernels do with whole vectors.
+    void (*transpose)(int k, int columns, const void *b, ptrdiff_t b_row, void *to, ptrdiff_t width);
+    // C[i,j] = add[i,j] + sums[i,j], then max(., 0) if relu. Reads up to a whole vector from a row of sums.
     void (*finish)(int rows, int columns, const void *sums, ptrdiff_t sums_row, void *c, ptrdiff_t c_row,
-                   ptrdiff_t c_column, const void *add, ptrdiff_t add_row, ptrdiff_t add_column, int relu);
+                   const void *add, ptrdiff_t add_row, int relu);
+    // The same for C[i * c_row + j * c_column] and likewise `add`.
+    void (*scatter)(int rows, int columns, const void *sums, ptrdiff_t sums_row, void *c, ptrdiff_t c_row,
+                    ptrdiff_t c_column, const void *add, ptrdiff_t add_row, ptrdiff_t add_column, int relu);
 } genreg__gemm_kernels;
 
 #define GENREG__GEMM_SCALAR(T, name) \
-    static void genreg__finish_##name(int rows, int columns, const void *sums_, ptrdiff_t sums_row, void *c_, \
-                                      ptrdiff_t c_row, ptrdiff_t c_column, const void *add_, ptrdiff_t add_row, \
-                                      ptrdiff_t add_column, int relu) \
+    static void genreg__scatter_##name(int rows, int columns, const void *sums_, ptrdiff_t sums_row, void *c_, \
+                                       ptrdiff_t c_row, ptrdiff_t c_column, const void *add_, ptrdiff_t add_row, \
+                                       ptrdiff_t add_column, int relu) \
     { \
         int i, j; \
         for (i = 0; i < rows; i++) { \
@@ -1671,12 +1793,12 @@ typedef struct genreg__gemm_kernels {
             } \
         } \
     } \
-    static void genreg__transpose_plain_##name(ptrdiff_t k, ptrdiff_t columns, const void *b_, ptrdiff_t b_row, \
-                                               void *to_, ptrdiff_t width) \
+    static void genreg__transpose_plain_##name(int k, int columns, const void *b_, ptrdiff_t b_row, void *to_, \
+                                               ptrdiff_t width) \
     { \
         const T *b = (const T *)b_; \
         T *to = (T *)to_; \
-        ptrdiff_t j, p; \
+        int j, p; \
         for (j = 0; j < columns; j++) \
             for (p = 0; p < k; p++) to[p * width + j] = b[j * b_row + p]; \
     }
@@ -1687,15 +1809,15 @@ GENREG__GEMM_SCALAR(double, f64)
 // The same in 4 x 4 or 2 x 2 blocks. Sixteen steps of k at a time: whole cache lines of B, and a piece of the panel that
 // stays in L1.
 #define GENREG__TRANSPOSE(T, name, BLOCK, side) \
-    static void genreg__transpose_sse_##name(ptrdiff_t k, ptrdiff_t columns, const void *b_, ptrdiff_t b_row, \
-                                             void *to_, ptrdiff_t width) \
+    static void genreg__transpose_sse_##name(int k, int columns, const void *b_, ptrdiff_t b_row, void *to_, \
+                                             ptrdiff_t width) \
     { \
         const T *b = (const T *)b_; \
         T *to = (T *)to_; \
-        const ptrdiff_t whole_k = k - k % side, whole_columns = columns - columns % side; \
-        ptrdiff_t block, j, p; \
+        const int whole_k = k - k % side, whole_columns = columns - columns % side; \
+        int block, j, p; \
         for (block = 0; block < whole_k; block += 16) { \
-            const ptrdiff_t end = block + 16 < whole_k ? block + 16 : whole_k; \
+            const int end = block + 16 < whole_k ? block + 16 : whole_k; \
             for (j = 0; j < whole_columns; j += side) \
                 for (p = block; p < end; p += side) BLOCK(b + j * b_row + p, to + p * width + j); \
         } \
@@ -1721,29 +1843,95 @@ GENREG__TRANSPOSE(float, f32, GENREG__TRANSPOSE_4X4, 4)
 GENREG__TRANSPOSE(double, f64, GENREG__TRANSPOSE_2X2, 2)
 #endif
 
-#define GENREG__GEMM_KERNELS(target, t, T, name, transpose, max_rows, max_dots) \
-    GENREG__TILE_KERNEL(target, t, T, tile1x1, 1, GENREG__ZERO1, GENREG__LOADS1, GENREG__MADD1, GENREG__STORE1) \
-    GENREG__TILE_KERNEL(target, t, T, tile2x1, 2, GENREG__ZERO1, GENREG__LOADS1, GENREG__MADD1, GENREG__STORE1) \
-    GENREG__TILE_KERNEL(target, t, T, tile4x1, 4, GENREG__ZERO1, GENREG__LOADS1, GENREG__MADD1, GENREG__STORE1) \
-    GENREG__TILE_KERNEL(target, t, T, tilemx1, max_rows, GENREG__ZERO1, GENREG__LOADS1, GENREG__MADD1, GENREG__STORE1) \
-    GENREG__TILE_KERNEL(target, t, T, tile1x2, 1, GENREG__ZERO2, GENREG__LOADS2, GENREG__MADD2, GENREG__STORE2) \
-    GENREG__TILE_KERNEL(target, t, T, tile2x2, 2, GENREG__ZERO2, GENREG__LOADS2, GENREG__MADD2, GENREG__STORE2) \
-    GENREG__TILE_KERNEL(target, t, T, tile4x2, 4, GENREG__ZERO2, GENREG__LOADS2, GENREG__MADD2, GENREG__STORE2) \
-    GENREG__TILE_KERNEL(target, t, T, tilemx2, max_rows, GENREG__ZERO2, GENREG__LOADS2, GENREG__MADD2, GENREG__STORE2) \
-    GENREG__TILE_KERNEL(target, t, T, row, 8, GENREG__ZERO1, GENREG__LOADS8, GENREG__MADD8, GENREG__STORE8) \
-    GENREG__DOT_KERNEL(target, t, T, dot1, 1) \
-    GENREG__DOT_KERNEL(target, t, T, dotm, max_dots) \
-    static target void genreg__copy_##t(ptrdiff_t k, const void *a, ptrdiff_t a_k, void *to) \
+#define GENREG__GEMM_OUTER(target, t, T) \
+    static target void genreg__outer_##t(int rows, int columns, const void *a_start, ptrdiff_t a_row, \
+                                         const void *b_start, void *c_start, ptrdiff_t c_row, \
+                                         const void *add_start, ptrdiff_t add_row, int relu) \
     { \
-        ptrdiff_t p; \
+        enum { lanes = (int)(sizeof(genreg__v_##t) / sizeof(T)) }; \
+        const int whole = columns - columns % lanes, rest = columns - whole; \
+        const genreg__v_##t zero = {0}; \
+        const T *a = (const T *)a_start, *b = (const T *)b_start, *add = (const T *)add_start; \
+        T *c = (T *)c_start; \
+        for (; rows > 0; rows--, a += a_row, c += c_row) { \
+            int j; \
+            for (j = 0; j < whole; j += lanes) { \
+                genreg__v_##t v = GENREG__MADD_##t(zero, GENREG__LOAD_##t(b + j), a[0]); \
+                if (add) v = GENREG__LOAD_##t(add + j) + v; \
+                if (relu) v = GENREG__MAX0_##t(v, zero); \
+                GENREG__STORE_##t(c + j, v); \
+            } \
+            if (rest > 0) { \
+                GENREG__LOADN_##t(b0, b + whole, rest); \
+                genreg__v_##t v = GENREG__MADD_##t(zero, b0, a[0]); \
+                if (add) { GENREG__LOADN_##t(c0, add + whole, rest); v = c0 + v; } \
+                if (relu) v = GENREG__MAX0_##t(v, zero); \
+                GENREG__STOREN_##t(c + whole, v, rest); \
+            } \
+            if (add) add += add_row; \
+        } \
+    }
+#define GENREG__GEMM_EDGES(target, t, T, max_rows) \
+    static target void genreg__copy_##t(int k, const void *a, ptrdiff_t a_k, void *to) \
+    { \
+        int p; \
         for (p = 0; p < k; p++) memcpy((T *)to + p * max_rows, (const T *)a + p * a_k, max_rows * sizeof(T)); \
     } \
+    static target void genreg__widen_##t(int k, int columns, const void *from, ptrdiff_t b_k, void *to, int width) \
+    { \
+        enum { lanes = (int)(sizeof(genreg__v_##t) / sizeof(T)) }; \
+        const int whole = columns - columns % lanes; \
+        const T *b = (const T *)from; \
+        T *panel = (T *)to; \
+        for (; k > 0; k--, b += b_k, panel += width) { \
+            int j; \
+            for (j = 0; j < whole; j += lanes) GENREG__STORE_##t(panel + j, GENREG__LOAD_##t(b + j)); \
+            if (j < columns) { \
+                GENREG__LOADN_##t(rest, b + j, columns - j); \
+                GENREG__STORE_##t(panel + j, rest); \
+            } \
+        } \
+    } \
+    static target void genreg__finish_##t(int rows, int columns, const void *sums_start, ptrdiff_t sums_row, \
+                                          void *c_start, ptrdiff_t c_row, const void *add_start, ptrdiff_t add_row, \
+                                          int relu) \
+    { \
+        enum { lanes = (int)(sizeof(genreg__v_##t) / sizeof(T)) }; \
+        const genreg__v_##t zero = {0}; \
+        const T *sums = (const T *)sums_start, *add = (const T *)add_start; \
+        T *c = (T *)c_start; \
+        for (; rows > 0; rows--, sums += sums_row, c += c_row) { \
+            int j; \
+            for (j = 0; j < columns; j += lanes) { \
+                const int left = columns - j < lanes ? columns - j : lanes; \
+                genreg__v_##t v = GENREG__LOAD_##t(sums + j); \
+                if (add) { GENREG__LOADN_##t(a_, add + j, left); v = a_ + v; } \
+                if (relu) v = GENREG__MAX0_##t(v, zero); \
+                GENREG__STOREN_##t(c + j, v, left); \
+            } \
+            if (add) add += add_row; \
+        } \
+    }
+#define GENREG__GEMM_KERNELS(target, t, T, name, transpose, max_rows, max_dots) \
+    GENREG__TILE_KERNEL(target, t, T, tile1x1, 1, 1, GENREG__FETCH1, GENREG__ZERO1, GENREG__LOADS1, GENREG__MADD1, GENREG__STORE1) \
+    GENREG__TILE_KERNEL(target, t, T, tile2x1, 2, 1, GENREG__FETCH1, GENREG__ZERO1, GENREG__LOADS1, GENREG__MADD1, GENREG__STORE1) \
+    GENREG__TILE_KERNEL(target, t, T, tile4x1, 4, 1, GENREG__FETCH1, GENREG__ZERO1, GENREG__LOADS1, GENREG__MADD1, GENREG__STORE1) \
+    GENREG__TILE_KERNEL(target, t, T, tilemx1, max_rows, 1, GENREG__FETCH1, GENREG__ZERO1, GENREG__LOADS1, GENREG__MADD1, GENREG__STORE1) \
+    GENREG__TILE_KERNEL(target, t, T, tile1x2, 1, 2, GENREG__FETCH2, GENREG__ZERO2, GENREG__LOADS2, GENREG__MADD2, GENREG__STORE2) \
+    GENREG__TILE_KERNEL(target, t, T, tile2x2, 2, 2, GENREG__FETCH2, GENREG__ZERO2, GENREG__LOADS2, GENREG__MADD2, GENREG__STORE2) \
+    GENREG__TILE_KERNEL(target, t, T, tile4x2, 4, 2, GENREG__FETCH2, GENREG__ZERO2, GENREG__LOADS2, GENREG__MADD2, GENREG__STORE2) \
+    GENREG__TILE_KERNEL(target, t, T, tilemx2, max_rows, 2, GENREG__FETCH2, GENREG__ZERO2, GENREG__LOADS2, GENREG__MADD2, GENREG__STORE2) \
+    GENREG__TILE_KERNEL(target, t, T, row, 8, 8, GENREG__FETCH8, GENREG__ZERO1, GENREG__LOADS8, GENREG__MADD8, GENREG__STORE8) \
+    GENREG__DOT_KERNEL(target, t, T, dot1, 1) \
+    GENREG__DOT_KERNEL(target, t, T, dotm, max_dots) \
+    GENREG__GEMM_EDGES(target, t, T, max_rows) \
+    GENREG__GEMM_OUTER(target, t, T) \
     static const genreg__gemm_kernels genreg__gemm_##t = { \
         (int)sizeof(T), (int)(sizeof(genreg__v_##t) / sizeof(T)), max_rows, max_dots, \
         { { genreg__tile1x1_##t, genreg__tile2x1_##t, genreg__tile4x1_##t, genreg__tilemx1_##t }, \
           { genreg__tile1x2_##t, genreg__tile2x2_##t, genreg__tile4x2_##t, genreg__tilemx2_##t } }, \
-        genreg__row_##t, { genreg__dot1_##t, genreg__dotm_##t }, genreg__copy_##t, \
-        genreg__transpose_##transpose##_##name, genreg__finish_##name \
+        genreg__row_##t, genreg__outer_##t, { genreg__dot1_##t, genreg__dotm_##t }, genreg__copy_##t, \
+        genreg__widen_##t, genreg__transpose_##transpose##_##name, genreg__finish_##t, genreg__scatter_##name \
     };
 
 #define GENREG__NO_TARGET
@@ -1761,7 +1949,8 @@ GENREG__GEMM_KERNELS(GENREG__NO_TARGET, baseline_f32, float, f32, plain, 6, 2)
 GENREG__GEMM_KERNELS(GENREG__NO_TARGET, baseline_f64, double, f64, plain, 6, 2)
 #endif
 
-// A matrix product: C[m,n] = op(A)[m,k] op(B)[k,n], row-major, in float or double.
+// A matrix product: C[m,n] = op(A)[m,k] op(B)[k,n], row-major, in float or double. Faster when C, B and the bias begin at
+// cache lines and their rows are multiples of one; any address is correct.
 typedef struct genreg__gemm_job {
     int m, n, k;
     const void *a;
@@ -1778,176 +1967,210 @@ typedef struct genreg__gemm_job {
 } genreg__gemm_job;
 
 enum {
-    GENREG__GEMM_KC = 384,              // most steps of k in a block: a tile's rows of A take 12 KB of L1
+    GENREG__GEMM_KC_BYTES = 2048,       // most of a row of A in a block: eight rows take half of an L1 cache of 32 KB
+    GENREG__GEMM_A_BYTES = 8 * (GENREG__GEMM_KC_BYTES + 128),
     GENREG__GEMM_B_BYTES = 512 * 1024,  // packed B: half of an L2 cache of 1 MB
-    GENREG__GEMM_A_BYTES = 8 * (GENREG__GEMM_KC + 16) * 8,
-    GENREG__GEMM_DOT_MAX = 24,          // up to so many rows (or columns), dot products beat packing a transposed B
-    GENREG__GEMM_COPY_MIN = 4           // from so many panels on, copying a tile's rows of A pays
+    GENREG__GEMM_COPY_MIN = 4,          // from so many panels on, copying a tile's rows of A pays
+    GENREG__GEMM_DOT_MAX = 48,          // most rows (or columns) of C for dot products, …
+    GENREG__GEMM_DOT_K = 8,             // … and how many times as long k has to be
+    GENREG__GEMM_THREAD_WORK = 131072   // multiply-adds that are worth one more thread
 };
 
 typedef struct genreg__gemm_run {
     genreg__gemm_job job;
     const genreg__gemm_kernels *kernels;
-    int dots;                   // 1: by dot products
+    int how;                    // one of the following
     int parts_m, parts_n;       // C is cut into parts_m x parts_n rectangles
     int rows, columns;          // of a rectangle
-    int kc;                     // steps of k in a block
-    int nc;                     // columns in a block
+    int kc, nc;                 // steps of k and columns in a block of packed B
     char *scratch;
-    size_t scratch_each;
+    size_t scratch_each;        // bytes for one rectangle: a tile's rows of A, then a block of B
 } genreg__gemm_run;
+enum { GENREG__GEMM_TILES, GENREG__GEMM_DOTS, GENREG__GEMM_OUTER };
 
 static int genreg__min_int(int a, int b) { return a < b ? a : b; }
 static int genreg__up_to(int n, int multiple) { return (n / multiple + (n % multiple != 0)) * multiple; }
 
-// Runs the kernel for one tile of rows x columns of whole or partial vectors.
-static void genreg__gemm_tile(const genreg__gemm_kernels *kernels, genreg__tile *t, int rows, int columns)
+// Points the tile at its rows of A, steps p0 … p0+k-1; copies them if many panels will pass.
+static void genreg__gemm_place_a(const genreg__gemm_run *run, genreg__tile *t, char *copy, int i, int rows, int p0, int panels)
 {
-    const int vectors = columns > kernels->lanes ? 2 : 1, width = vectors * kernels->lanes;
-    const int which = rows == 1 ? 0 : rows == 2 ? 1 : rows == 4 ? 2 : 3;
-    if (columns == width) {
-        kernels->tile[vectors - 1][which](t);
-    } else {
-        double sums[8 * 16 * 2];    // the largest tile of either type
-        genreg__tile whole = *t;
-        whole.c = sums;
-        whole.c_row = width;
-        whole.add = NULL;
-        whole.relu = 0;
-        kernels->tile[vectors - 1][which](&whole);
-        kernels->finish(rows, columns, sums, width, t->c, t->c_row, 1, t->add, t->add_row, 1, t->relu);
+    const genreg__gemm_job *job = &run->job;
+    const ptrdiff_t element = run->kernels->element;
+    const char *a = (const char *)job->a + (job->ta ? p0 * job->lda + i : i * job->lda + p0) * element;
+    t->a = a;
+    t->a_row = job->ta ? 1 : job->lda;
+    t->a_k = job->ta ? job->lda : 1;
+    if (panels < GENREG__GEMM_COPY_MIN) return;
+    if (!job->ta) {
+        // 64 bytes out of step, the rows do not compete for the same lines of the cache.
+        const ptrdiff_t stride = genreg__up_to((int)t->k, 16) + 16;
+        int r;
+        for (r = 0; r < rows; r++)
+            memcpy(copy + r * stride * element, a + r * job->lda * element, (size_t)(t->k * element));
+        t->a = copy;
+        t->a_row = stride;
+    } else if (rows == run->kernels->rows) {
+        run->kernels->copy((int)t->k, a, job->lda, copy);
+        t->a = copy;
+        t->a_k = rows;
     }
 }
 
-// Computes rows i0 … i1-1 and columns j0 … j1-1 of C.
-static void genreg__gemm_rectangle(const genreg__gemm_run *run, char *scratch, int i0, int i1, int j0, int j1)
+// For the first row of tiles: points the tile at columns j … j+columns-1 of B where they are and has them packed as they
+// pass (if there are more rows of tiles), or packs them now: transposed ones, and those that fill no panel.
+static void genreg__gemm_place_b(const genreg__gemm_run *run, genreg__tile *t, char *panel, int j, int columns, int p0, int more)
 {
     const genreg__gemm_job *job = &run->job;
     const genreg__gemm_kernels *kernels = run->kernels;
     const ptrdiff_t element = kernels->element;
-    const char *a = (const char *)job->a, *b = (const char *)job->b, *bias = (const char *)job->bias;
-    char *c = (char *)job->c, *packed_a = scratch, *packed_b = scratch + GENREG__GEMM_A_BYTES;
-    int jb, pb;
-    for (jb = j0; jb < j1; jb += run->nc) {
-        const int jb_end = genreg__min_int(jb + run->nc, j1);
-        for (pb = 0; pb == 0 || pb < job->k; pb += run->kc) {
-            const int kc = genreg__min_int(run->kc, job->k - pb), last = pb + kc >= job->k;
-            int i, j, rows, columns;
+    const int width = (int)t->b_k, k = (int)t->k;
+    const char *b = (const char *)job->b + (job->tb ? j * job->ldb + p0 : p0 * job->ldb + j) * element;
+    if (job->tb) {
+        if (columns < width) memset(panel, 0, (size_t)(k * width * element));
+        kernels->transpose(k, columns, b, job->ldb, panel, width);
+    } else if (columns < width) {
+        kernels->widen(k, columns, b, job->ldb, panel, width);
+    } else {
+        t->b = b;
+        t->b_k = job->ldb;
+        t->b_panel = width;
+        t->pack = more ? panel : NULL;
+    }
+}
+
+// Runs the micro-kernel for columns that are whole panels, or less than one: then by way of a whole tile aside.
+static void genreg__gemm_tiles(const genreg__gemm_kernels *kernels, genreg__tile *t, int rows, int columns, int width)
+{
+    void (*const kernel)(const genreg__tile *) =
+        kernels->tile[width > kernels->lanes][rows < 4 ? rows / 2 : rows == 4 ? 2 : 3];
+    t->panels = columns / width;
+    if (t->panels > 0) {
+        kernel(t);
+    } else {
+        double sums[8 * 16 * 2];    // the largest tile of either type
+        genreg__tile whole = *t;
+        whole.panels = 1;
+        whole.c = sums;
+        whole.c_row = width;
+        whole.add = NULL;
+        whole.relu = 0;
+        kernel(&whole);
+        kernels->finish(rows, columns, sums, width, t->c, t->c_row, t->add, t->add_row, t->relu);
+    }
+}
+
+// Adds steps p0 … p0+kc-1 to columns j0 … j1-1 of one row of tiles. The first row packs B, the last needs it no more.
+static void genreg__gemm_row(const genreg__gemm_run *run, char *scratch, int i, int rows, int j0, int j1, int p0, int kc,
+                             int first, int last)
+{
+    const genreg__gemm_job *job = &run->job;
+    const genreg__gemm_kernels *kernels = run->kernels;
+    const ptrdiff_t element = kernels->element;
+    const int lanes = kernels->lanes, one = first && last && rows == 1 && !job->tb;
+    int j, columns, width;
+    genreg__tile t;
+    t.k = kc;
+    t.segments = 1;
+    t.a_segment = 0;
+    t.c_row = job->ldc;
+    t.relu = job->relu && p0 + kc >= job->k;
+    genreg__gemm_place_a(run, &t, scratch, i, rows, p0, (j1 - j0) / (2 * lanes));
+    for (j = j0; j < j1; j += columns) {
+        char *const panel = scratch + GENREG__GEMM_A_BYTES + (j - j0) * kc * element;
+        const int left = j1 - j;
+        t.c = (char *)job->c + (i * job->ldc + j) * element;
+        t.add = NULL;
+        t.add_row = 0;
+        if (p0 > 0 || job->accumulate) {
+            t.add = t.c;
+            t.add_row = job->ldc;
+        } else if (job->bias) {
+            t.add = (const char *)job->bias + j * element;
+        }
+        if (one && left >= 8 * lanes) {
+            width = 8 * lanes;
+            columns = left - left % width;
+            t.b_k = width;
+            genreg__gemm_place_b(run, &t, NULL, j, columns, p0, 0);
+            t.panels = columns / width;
+            kernels->row(&t);
+        } else {
+            width = left > lanes ? 2 * lanes : lanes;
+            columns = left < width ? left : first && job->tb ? width : left - left % width;     // tb: a panel, hot in L1
+            t.b = panel;
+            t.b_k = width;
+            t.b_panel = width * kc;
+            t.pack = NULL;
+            if (first) genreg__gemm_place_b(run, &t, panel, j, columns, p0, !last);
+            genreg__gemm_tiles(kernels, &t, rows, columns, width);
+        }
+    }
+}
+
+// Computes rows i0 … i1-1 and columns j0 … j1-1 of C by tiles.
+static void genreg__gemm_by_tiles(const genreg__gemm_run *run, char *scratch, int i0, int i1, int j0, int j1)
+{
+    const int most = run->kernels->rows;
+    int i, j, p, rows;
+    for (j = j0; j < j1; j += run->nc) {
+        for (p = 0; p == 0 || p < run->job.k; p += run->kc) {
             for (i = i0; i < i1; i += rows) {
-                genreg__tile t;
-                char *panel = packed_b;
                 const int left = i1 - i;
-                // Six rows and two would keep too few accumulators busy: take four and four.
-                if (left >= kernels->rows && !(kernels->rows == 6 && left == 8)) rows = kernels->rows;
-                else rows = left >= 4 ? 4 : left >= 2 ? 2 : 1;
-                t.k = kc;
-                t.segments = 1;
-                t.a_segment = 0;
-                t.a = a + (job->ta ? pb * job->lda + i : i * job->lda + pb) * element;
-                t.a_row = job->ta ? 1 : job->lda;
-                t.a_k = job->ta ? job->lda : 1;
-                if (jb_end - jb >= GENREG__GEMM_COPY_MIN * 2 * kernels->lanes) {
-                    if (!job->ta) {
-                        // Rows 64 bytes out of step do not compete for the same lines of the cache.
-                        const ptrdiff_t stride = genreg__up_to(kc, 16) + 16;
-                        int r;
-                        for (r = 0; r < rows; r++)
-                            memcpy(packed_a + r * stride * element, (const char *)t.a + r * job->lda * element,
-                                   (size_t)(kc * element));
-                        t.a = packed_a;
-                        t.a_row = stride;
-                    } else if (rows == kernels->rows) {
-                        kernels->copy(kc, t.a, job->lda, packed_a);
-                        t.a = packed_a;
-                        t.a_k = rows;
-                    }
-                }
-                t.c_row = job->ldc;
-                t.relu = job->relu && last;
-                for (j = jb; j < jb_end; j += columns) {
-                    int width;
-                    columns = jb_end - j;
-                    t.c = c + (i * job->ldc + j) * element;
-                    t.add = NULL;
-                    t.add_row = 0;
-                    if (pb > 0 || job->accumulate) {
-                        t.add = t.c;
-                        t.add_row = job->ldc;
-                    } else if (bias) {
-                        t.add = bias + j * element;
-                    }
-                    if (i1 - i0 == 1 && !job->tb && columns >= 8 * kernels->lanes) {
-                        columns = 8 * kernels->lanes;
-                        t.b = b + (pb * job->ldb + j) * element;
-                        t.b_k = job->ldb;
-                        kernels->row(&t);
-                        continue;
-                    }
-                    columns = genreg__min_int(columns, 2 * kernels->lanes);
-                    width = columns > kernels->lanes ? 2 * kernels->lanes : kernels->lanes;
-                    t.b = panel;
-                    t.b_k = width;
-                    t.pack = NULL;
-                    if (i == i0) {
-                        if (job->tb) {
-                            if (columns < width) memset(panel, 0, (size_t)(kc * width * element));
-                            kernels->transpose(kc, columns, b + (j * job->ldb + pb) * element, job->ldb, panel, width);
-                        } else if (columns < width) {
-                            int p;
-                            memset(panel, 0, (size_t)(kc * width * element));
-                            for (p = 0; p < kc; p++)
-                                memcpy(panel + p * width * element, b + ((pb + p) * job->ldb + j) * element,
-                                       (size_t)(columns * element));
-                        } else {
-                            t.b = b + (pb * job->ldb + j) * element;
-                            t.b_k = job->ldb;
-                            if (i + rows < i1) t.pack = panel;
-                        }
-                    }
-                    genreg__gemm_tile(kernels, &t, rows, columns);
-                    panel += kc * width * element;
-                }
+                // Six rows and two would keep too few accumulators busy: four and four do better.
+                rows = left >= most && !(most == 6 && left == 8) ? most : left >= 4 ? 4 : left >= 2 ? 2 : 1;
+                genreg__gemm_row(run, scratch, i, rows, j, genreg__min_int(j + run->nc, j1), p,
+                                 genreg__min_int(run->kc, run->job.k - p), i == i0, i + rows == i1);
             }
         }
     }
 }
 
-// The same by dot products, for A stored [m,k] and B stored [n,k]. The few rows of one pass by each four rows of the other.
-static void genreg__gemm_dots(const genreg__gemm_run *run, int i0, int i1, int j0, int j1)
+// The same by dot products, for A stored [m,k] and B stored [n,k]: the few rows of one pass by each four rows of the other.
+static void genreg__gemm_by_dots(const genreg__gemm_run *run, int i0, int i1, int j0, int j1)
 {
+    enum { block = 16, sums_row = block + 4 };
     const genreg__gemm_job *job = &run->job;
     const genreg__gemm_kernels *kernels = run->kernels;
     const ptrdiff_t element = kernels->element;
     const int few_is_a = job->m <= job->n;
     const char *few = (const char *)(few_is_a ? job->a : job->b), *many = (const char *)(few_is_a ? job->b : job->a);
     const ptrdiff_t few_row = few_is_a ? job->lda : job->ldb, many_row = few_is_a ? job->ldb : job->lda;
-    const ptrdiff_t c_few = few_is_a ? job->ldc : 1, c_many = few_is_a ? 1 : job->ldc;
     const int few0 = few_is_a ? i0 : j0, few1 = few_is_a ? i1 : j1;
     const int many0 = few_is_a ? j0 : i0, many1 = few_is_a ? j1 : i1;
-    int i, j, rows, columns;
-    for (j = many0; j < many1; j += columns) {
-        columns = many1 - j >= 4 ? 4 : 1;
-        for (i = few0; i < few1; i += rows) {
-            double sums[4 * 4];
-            char *c = (char *)job->c + (i * c_few + j * c_many) * element;
-            const char *add = NULL;
-            ptrdiff_t add_few = 0, add_many = 0;
-            rows = few1 - i >= kernels->dot_rows ? kernels->dot_rows : 1;
-            if (job->accumulate) {
-                add = c;
-                add_few = c_few;
-                add_many = c_many;
-            } else if (job->bias) {
-                add = (const char *)job->bias + (few_is_a ? j : i) * element;
-                add_few = !few_is_a;
-                add_many = few_is_a;
+    double sums[(GENREG__GEMM_DOT_MAX + 1) * sums_row];     // finish() reads a little beyond
+    int start, i, j, rows, columns;
+    for (start = many0; start < many1; start += block) {
+        const int end = genreg__min_int(start + block, many1);
+        char *c = (char *)job->c + (few_is_a ? few0 * job->ldc + start : start * job->ldc + few0) * element;
+        const char *add = job->accumulate ? c : (const char *)job->bias;
+        const ptrdiff_t add_row = job->accumulate ? job->ldc : 0;
+        if (add && !job->accumulate) add += (few_is_a ? start : few0) * element;
+        for (j = start; j < end; j += columns) {
+            columns = end - j >= 4 ? 4 : 1;
+            for (i = few0; i < few1; i += rows) {
+                rows = few1 - i >= kernels->dot_rows ? kernels->dot_rows : 1;
+                // A row of B alone stands in for all four.
+                kernels->dot[rows > 1](job->k, few + i * few_row * element, few_row, many + j * many_row * element,
+                                       columns == 4 ? many_row : 0,
+                                       (char *)sums + ((i - few0) * sums_row + j - start) * element, sums_row);
             }
-            // A lone row of B stands in for all four.
-            kernels->dot[rows > 1](job->k, few + i * few_row * element, few_row, many + j * many_row * element,
-                                   columns == 4 ? many_row : 0, sums);
-            kernels->finish(rows, columns, sums, 4, c, c_few, c_many, add, add_few, add_many, job->relu);
         }
+        if (few_is_a)
+            kernels->finish(few1 - few0, end - start, sums, sums_row, c, job->ldc, add, add_row, job->relu);
+        else
+            kernels->scatter(few1 - few0, end - start, sums, sums_row, c, 1, job->ldc, add, 1, add_row, job->relu);
     }
+}
+
+// The same for k = 1: rows of C are written from end to end, as memory likes it.
+static void genreg__gemm_by_outer(const genreg__gemm_run *run, int i0, int i1, int j0, int j1)
+{
+    const genreg__gemm_job *job = &run->job;
+    const ptrdiff_t element = run->kernels->element, a_row = job->ta ? 1 : job->lda;
+    char *c = (char *)job->c + (i0 * job->ldc + j0) * element;
+    const char *add = job->accumulate ? c : job->bias ? (const char *)job->bias + j0 * element : NULL;
+    run->kernels->outer(i1 - i0, j1 - j0, (const char *)job->a + i0 * a_row * element, a_row,
+                        (const char *)job->b + j0 * element, c, job->ldc, add, job->accumulate ? job->ldc : 0, job->relu);
 }
 
 static void genreg__gemm_part(void *arg, int thread, int threads)
@@ -1957,14 +2180,15 @@ static void genreg__gemm_part(void *arg, int thread, int threads)
     for (part = thread; part < run->parts_m * run->parts_n; part += threads) {
         const int i0 = part / run->parts_n * run->rows, i1 = genreg__min_int(i0 + run->rows, run->job.m);
         const int j0 = part % run->parts_n * run->columns, j1 = genreg__min_int(j0 + run->columns, run->job.n);
-        if (i0 >= i1 || j0 >= j1) continue;
-        if (run->dots) genreg__gemm_dots(run, i0, i1, j0, j1);
-        else genreg__gemm_rectangle(run, run->scratch + (size_t)part * run->scratch_each, i0, i1, j0, j1);
+        if (run->how == GENREG__GEMM_OUTER) genreg__gemm_by_outer(run, i0, i1, j0, j1);
+        else if (run->how == GENREG__GEMM_DOTS) genreg__gemm_by_dots(run, i0, i1, j0, j1);
+        else genreg__gemm_by_tiles(run, run->scratch + (size_t)part * run->scratch_each, i0, i1, j0, j1);
     }
 }
 
-// Cuts C into parts_m x parts_n rectangles, at most `parts` of them, so that the largest costs least: its products, and a
-// few times that for each element of A and B that is copied.
+// Cuts C into at most `parts` rectangles so that the largest costs least. In units of one multiply-add for each step of k:
+// its products, some for each row of A and column of B that is copied, and, where two threads would write to the same rows
+// of C, something for the cache lines they pull from each other.
 static void genreg__gemm_cut(genreg__gemm_run *run, int parts, int unit_m, int unit_n)
 {
     const int m = run->job.m, n = run->job.n;
@@ -1972,10 +2196,9 @@ static void genreg__gemm_cut(genreg__gemm_run *run, int parts, int unit_m, int u
     int parts_m;
     for (parts_m = 1; parts_m <= parts; parts_m++) {
         const int parts_n = parts / parts_m;
-        const int rows = genreg__min_int(genreg__up_to((m - 1) / parts_m + 1, unit_m), m);
-        const int columns = genreg__min_int(genreg__up_to((n - 1) / parts_n + 1, unit_n), n);
-        const double r = genreg__up_to(rows, unit_m), c = genreg__up_to(columns, unit_n);
-        const double cost = r * c + 4 * r + 8 * c;
+        const int rows = genreg__up_to((m - 1) / parts_m + 1, unit_m), columns = genreg__up_to((n - 1) / parts_n + 1, unit_n);
+        const double r = rows, c = columns;
+        const double cost = r * c + 4 * r + 8 * c + (columns < n ? 4 * r * c / (run->job.k + 1) : 0);
         if (best < 0 || cost < best) {
             best = cost;
             run->parts_m = (m - 1) / rows + 1;
@@ -1987,43 +2210,46 @@ static void genreg__gemm_cut(genreg__gemm_run *run, int parts, int unit_m, int u
 }
 
 // 0 when scratch cannot be had, else 1.
-static int genreg__gemm(genreg__exec *e, const genreg__gemm_job *job, const genreg__gemm_kernels *kernels)
+static int genreg__gemm(genreg__exec *e, const genreg__gemm_job *given, const genreg__gemm_kernels *kernels)
 {
     genreg__gemm_run run;
+    genreg__gemm_job *const job = &run.job;
+    int few, parts;
     double work;
-    int parts, k_blocks;
-    if (job->m <= 0 || job->n <= 0) return 1;
-    run.job = *job;
+    if (given->m <= 0 || given->n <= 0) return 1;
+    *job = *given;
     run.kernels = kernels;
     if (job->k <= 0) {      // no operands to point to: anything that is readable will do
-        run.job.k = run.job.ta = run.job.tb = 0;
-        run.job.a = run.job.b = job->c;
-        run.job.lda = run.job.ldb = 0;
+        job->k = job->ta = job->tb = 0;
+        job->a = job->b = job->c;
+        job->lda = job->ldb = 0;
     }
-    if (run.job.n == 1 && !run.job.tb && run.job.ldb == 1) {    // a dense column is a row
-        run.job.tb = 1;
-        run.job.ldb = run.job.k;
-    }
-    if (run.job.m == 1 && run.job.ta && run.job.lda == 1) {
-        run.job.ta = 0;
-        run.job.lda = run.job.k;
-    }
-    run.dots = !run.job.ta && run.job.tb && genreg__min_int(job->m, job->n) <= GENREG__GEMM_DOT_MAX &&
-               run.job.k >= kernels->lanes;
-    work = (double)job->m * job->n * run.job.k * kernels->element / 4;
-    parts = e->threads;
-    if (parts > 1 + (int)(work / 131072 < 1e6 ? work / 131072 : 1e6)) parts = 1 + (int)(work / 131072);
-    if (run.dots) genreg__gemm_cut(&run, parts, job->m <= job->n ? job->m : 4, job->m <= job->n ? 4 : job->n);
-    else genreg__gemm_cut(&run, parts, kernels->rows, kernels->lanes);
-    k_blocks = (run.job.k + GENREG__GEMM_KC - 1) / GENREG__GEMM_KC;
-    run.kc = k_blocks > 1 ? genreg__up_to((run.job.k - 1) / k_blocks + 1, 4) : run.job.k;
-    run.nc = run.columns;
+    // A dense column is a row as well.
+    if (job->n == 1 && !job->tb && job->ldb == 1) { job->tb = 1; job->ldb = job->k; }
+    if (job->m == 1 && job->ta && job->lda == 1) { job->ta = 0; job->lda = job->k; }
+
+    few = genreg__min_int(job->m, job->n);
+    run.how = GENREG__GEMM_TILES;
+    if (job->k == 1 && (!job->tb || job->ldb == 1))
+        run.how = GENREG__GEMM_OUTER;
+    else if (!job->ta && job->tb && few <= GENREG__GEMM_DOT_MAX && few * GENREG__GEMM_DOT_K <= job->k)
+        run.how = GENREG__GEMM_DOTS;
+
+    work = (double)job->m * job->n * job->k / GENREG__GEMM_THREAD_WORK;
+    parts = work + 1 < e->threads ? (int)work + 1 : e->threads;
+    if (run.how != GENREG__GEMM_DOTS) genreg__gemm_cut(&run, parts, kernels->rows, kernels->lanes);
+    else if (job->m <= job->n) genreg__gemm_cut(&run, parts, job->m, 16);
+    else genreg__gemm_cut(&run, parts, 16, job->n);
+
+    run.kc = run.nc = 1;
     run.scratch_each = 0;
-    if (!run.dots) {
-        const int unit = 2 * kernels->lanes, most = GENREG__GEMM_B_BYTES / kernels->element / (run.kc > 0 ? run.kc : 1);
-        run.nc = most < unit ? unit : most / unit * unit;
-        if (run.nc > run.columns) run.nc = genreg__up_to(run.columns, unit);
-        run.scratch_each = (size_t)run.nc * (size_t)run.kc * (size_t)kernels->element + GENREG__GEMM_A_BYTES;
+    if (run.how == GENREG__GEMM_TILES) {
+        const int most_k = GENREG__GEMM_KC_BYTES / kernels->element, unit = 2 * kernels->lanes;
+        const int blocks = job->k > 0 ? (job->k - 1) / most_k + 1 : 1;
+        if (job->k > 0) run.kc = genreg__min_int(genreg__up_to((job->k - 1) / blocks + 1, 4), job->k);
+        run.nc = GENREG__GEMM_B_BYTES / kernels->element / run.kc / unit * unit;
+        run.nc = genreg__min_int(run.nc, genreg__up_to(run.columns, unit));
+        run.scratch_each = GENREG__GEMM_A_BYTES + (size_t)run.nc * (size_t)run.kc * (size_t)kernels->element;
         run.scratch_each = (run.scratch_each + 63) / 64 * 64;
         if (!genreg__scratch(e, run.scratch_each * (size_t)(run.parts_m * run.parts_n))) return 0;
     }
@@ -2323,6 +2549,560 @@ static double genreg__dot(const genreg__exec *e, ptrdiff_t n, const genreg_real 
     genreg__split_range(e, segments, 1, n >= GENREG__SERIAL, genreg__dot_range, &job);
     for (i = 0; i < segments; i++) total += room[i];
     return total;
+}
+
+/* Images are [rows, channels] to the loops below: what differs by channel comes in vectors.
+
+   y = s a + u b + t, with ReLU if asked; b may be NULL. */
+typedef struct genreg__channel_job {
+    genreg__loop loop;
+    const genreg_real *a, *b, *s, *u, *t;
+    genreg_real *y;
+    ptrdiff_t rows, channels;
+    int relu;
+} genreg__channel_job;
+
+static GENREG__INLINE void genreg__channel_body(const void *arg)
+{
+    const genreg__channel_job *j = (const genreg__channel_job *)arg;
+    const genreg_real *s = j->s, *u = j->u, *t = j->t;
+    ptrdiff_t r, i, n = j->channels;
+    for (r = 0; r < j->rows; r++) {
+        const genreg_real *a = j->a + r * n, *b = j->b ? j->b + r * n : NULL;
+        genreg_real *y = j->y + r * n;
+        if (b) {
+            GENREG__NO_ALIAS
+            for (i = 0; i < n; i++) y[i] = s[i] * a[i] + u[i] * b[i] + t[i];
+        } else if (j->relu) {
+            GENREG__NO_ALIAS
+            for (i = 0; i < n; i++) { const genreg_real v = s[i] * a[i] + t[i]; y[i] = v < 0 ? 0 : v; }
+        } else {
+            GENREG__NO_ALIAS
+            for (i = 0; i < n; i++) y[i] = s[i] * a[i] + t[i];
+        }
+    }
+}
+GENREG__WIDEN(genreg__channel)
+
+static void genreg__channel_range(void *arg, ptrdiff_t first, ptrdiff_t last)
+{
+    genreg__channel_job j = *(const genreg__channel_job *)arg;
+    j.a += first * j.channels;
+    if (j.b) j.b += first * j.channels;
+    j.y += first * j.channels;
+    j.rows = last - first;
+    j.loop(&j);
+}
+
+static void genreg__run_channels(const genreg__exec *e, genreg__channel_job *j)
+{
+    j->loop = genreg__pick(&genreg__channel, e->isa);
+    genreg__split_range(e, j->rows, 1, j->rows * j->channels >= GENREG__SERIAL, genreg__channel_range, j);
+}
+
+/* Column sums of (a - p)(b - q), p and q by column: variances, and what batch normalisation's rule needs. Segments of rows have a
+   partial sum each, which are added in order. */
+typedef struct genreg__moment_job { genreg__loop loop; const genreg_real *a, *b, *p, *q; genreg_real *partial; ptrdiff_t rows, channels, segment; } genreg__moment_job;
+
+enum { GENREG__MOMENT_ROWS = 1024 };
+
+static GENREG__INLINE void genreg__moment_body(const void *arg)
+{
+    const genreg__moment_job *j = (const genreg__moment_job *)arg;
+    ptrdiff_t n = j->channels, begin = j->segment * GENREG__MOMENT_ROWS, end = GENREG__MIN(begin + GENREG__MOMENT_ROWS, j->rows), c, r, i;
+    for (c = 0; c < n; c += GENREG__SUM_COLUMNS) {
+        genreg_real total[GENREG__SUM_COLUMNS], p[GENREG__SUM_COLUMNS], q[GENREG__SUM_COLUMNS];
+        ptrdiff_t width = GENREG__MIN(n - c, (ptrdiff_t)GENREG__SUM_COLUMNS);
+        for (i = 0; i < width; i++) { total[i] = 0; p[i] = j->p[c + i]; q[i] = j->q[c + i]; }
+        for (r = begin; r < end; r++) {
+            const genreg_real *a = j->a + r * n + c, *b = j->b + r * n + c;
+            for (i = 0; i < width; i++) total[i] += (a[i] - p[i]) * (b[i] - q[i]);
+        }
+        for (i = 0; i < width; i++) j->partial[j->segment * n + c + i] = total[i];
+    }
+}
+GENREG__WIDEN(genreg__moment)
+
+static void genreg__moment_range(void *arg, ptrdiff_t first, ptrdiff_t last)
+{
+    genreg__moment_job j = *(const genreg__moment_job *)arg;
+    for (j.segment = first; j.segment < last; j.segment++) j.loop(&j);
+}
+
+static ptrdiff_t genreg__moment_room(ptrdiff_t rows, ptrdiff_t channels)
+{
+    ptrdiff_t segments = (rows + GENREG__MOMENT_ROWS - 1) / GENREG__MOMENT_ROWS;
+    return segments * channels + genreg__sum_room(1, segments, channels);
+}
+
+static void genreg__moments(const genreg__exec *e, const genreg_real *a, const genreg_real *p, const genreg_real *b, const genreg_real *q, ptrdiff_t rows,
+                            ptrdiff_t channels, genreg_real *out, genreg_real *room)
+{
+    ptrdiff_t segments = (rows + GENREG__MOMENT_ROWS - 1) / GENREG__MOMENT_ROWS;
+    genreg__moment_job j;
+    j.loop = genreg__pick(&genreg__moment, e->isa);
+    j.a = a; j.b = b; j.p = p; j.q = q; j.partial = room; j.rows = rows; j.channels = channels; j.segment = 0;
+    genreg__split_range(e, segments, 1, rows * channels >= GENREG__SERIAL, genreg__moment_range, &j);
+    genreg__sum(e, room, out, 1, segments, channels, room + segments * channels);
+}
+// ---- conv: convolutions ----
+//
+// Images are channels-last, so the values under one row of a window are contiguous, and so are those of the next window. A
+// strip is a piece of an image with its border of zeros written out: in it, a tile of outputs is a matrix product whose rows
+// of A are windows that overlap. Nothing is unrolled; the product's kernels run over the strip, a segment a row of the window.
+// A data gradient is a convolution of dy with the weights turned around, in a weight gradient the window's places are the rows
+// of A and the outputs are k.
+
+typedef struct genreg__conv {
+    int n, h, w, c;     // images x [n,h,w,c]
+    int kh, kw, o;      // weights [kh,kw,c,o]
+    int stride, padding;
+    int oh, ow;         // outputs y [n,oh,ow,o], oh = (h + 2 padding - kh) / stride + 1
+} genreg__conv;
+
+enum {
+    GENREG__CONV_STRIP_BYTES = 32 * 1024,           // a strip should stay in L1,
+    GENREG__CONV_GROUP_BYTES = 384 * 1024,          // and the panels of weights that pass over it in L2
+    GENREG__CONV_PIXELS = 256,                      // outputs that a weight gradient takes at a time
+    GENREG__CONV_CHUNKS = 16,                       // a weight gradient is at most so many sums, added up at the end
+    GENREG__CONV_CHUNK_BYTES = 32 * 1024 * 1024,    // that take at most so much memory, unless it is one
+    GENREG__CONV_SERIAL = 131072                    // multiplications that are worth a thread
+};
+
+// A convolution as the kernels see it. Window (i,j) begins at row i * stride - top and column j * stride - left of an image,
+// which may lie outside. Pixel (i,j) of image k goes to y + k * y_image + i * y_row + j * y_pixel.
+typedef struct genreg__conv_job {
+    const genreg__gemm_kernels *kernels;
+    const genreg_real *x, *weights, *bias;
+    int n, h, w, c, kh, kw, o, stride, top, left, oh, ow;
+    genreg_real *y;
+    ptrdiff_t y_image, y_row, y_pixel;
+    int relu, accumulate;
+    int rows;                   // of outputs, that a strip serves
+    int units;                  // strips of an image
+    ptrdiff_t strip_row;        // elements of a row of the strip
+    ptrdiff_t strip_size;
+    genreg_real *panels;        // packed weights
+    genreg_real *strips;        // one a thread
+    genreg_real *blocks, *sums; // weight gradient: a packed panel of dy a thread, a sum a chunk
+    ptrdiff_t block_size;
+    int chunks, parts;          // weight gradient: sums, and pieces of a sum
+} genreg__conv_job;
+
+#if GENREG_REAL_IS_DOUBLE
+#define GENREG__CONV_KERNELS(isa) GENREG__GEMM_PICK(isa, f64)
+#else
+#define GENREG__CONV_KERNELS(isa) GENREG__GEMM_PICK(isa, f32)
+#endif
+
+// Narrow outputs would leave most of a long vector idle: they take shorter ones.
+static const genreg__gemm_kernels *genreg__conv_kernels(int isa, int columns)
+{
+    if (isa == GENREG_ISA_AVX512 && columns <= 32 / (int)sizeof(genreg_real)) isa = GENREG_ISA_AVX2;
+    return GENREG__CONV_KERNELS(isa);
+}
+
+// How many of `left` rows the next tile takes. Six and two would keep too few accumulators busy: take four and four.
+static int genreg__conv_rows(const genreg__gemm_kernels *kernels, int left)
+{
+    if (left >= kernels->rows && !(kernels->rows == 6 && left == 8)) return kernels->rows;
+    return left >= 4 ? 4 : left >= 2 ? 2 : 1;
+}
+
+static int genreg__conv_threads(const genreg__exec *e, double multiplications)
+{
+    const double most = 1 + multiplications / GENREG__CONV_SERIAL;
+    return most < e->threads ? (int)most : e->threads;
+}
+
+// Room for `count` elements more at *bytes of the scratch space; returns where it begins.
+static size_t genreg__conv_room(double *bytes, double count)
+{
+    const double begin = *bytes;
+    *bytes += count * (double)sizeof(genreg_real) + 64;
+    *bytes -= *bytes > 1e15 ? 0 : (double)((ptrdiff_t)*bytes % 64);
+    return begin < (double)(PTRDIFF_MAX / 4) ? (size_t)begin : 0;
+}
+
+static int genreg__conv_scratch(genreg__exec *e, double bytes)
+{
+    return bytes < (double)(PTRDIFF_MAX / 4) && genreg__scratch(e, (size_t)bytes);
+}
+
+// Copies `rows` rows from y on and `columns` columns from x on; what lies outside of the image is zero.
+static void genreg__conv_strip(const genreg__conv_job *job, const genreg_real *image, int y, int rows, int x, int columns,
+                               genreg_real *strip)
+{
+    const int x0 = x < 0 ? genreg__min_int(-x, columns) : 0;
+    const int x1 = x < job->w - columns ? columns : job->w > x ? job->w - x : 0;
+    const size_t pixel = (size_t)job->c * sizeof(genreg_real), row = (size_t)columns * pixel;
+    for (; rows > 0; rows--, y++, strip += job->strip_row) {
+        if (y < 0 || y >= job->h || x0 >= x1) {
+            memset(strip, 0, row);
+            continue;
+        }
+        memset(strip, 0, (size_t)x0 * pixel);
+        memcpy(strip + (ptrdiff_t)x0 * job->c, image + ((ptrdiff_t)y * job->w + x + x0) * job->c, (size_t)(x1 - x0) * pixel);
+        memset(strip + (ptrdiff_t)x1 * job->c, 0, (size_t)(columns - x1) * pixel);
+    }
+}
+
+// Decides how many rows of outputs a strip serves: what fits into `bytes`, at most `most`.
+static void genreg__conv_plan_strips(genreg__conv_job *job, ptrdiff_t bytes, int most)
+{
+    const ptrdiff_t rows = bytes / (ptrdiff_t)sizeof(genreg_real);
+    ptrdiff_t fit;
+    job->strip_row = ((ptrdiff_t)(job->ow - 1) * job->stride + job->kw) * job->c;
+    fit = job->strip_row > 0 ? (rows / job->strip_row - job->kh) / job->stride + 1 : 1;
+    job->rows = fit < 1 ? 1 : fit < most ? (int)fit : most;
+    job->units = (job->oh - 1) / job->rows + 1;
+    job->rows = (job->oh - 1) / job->units + 1;     // evenly
+    job->units = (job->oh - 1) / job->rows + 1;
+    job->strip_size = ((ptrdiff_t)(job->rows - 1) * job->stride + job->kh) * job->strip_row;
+}
+
+// ---- outputs ----
+
+static void genreg__conv_pack_part(void *arg, int thread, int threads)
+{
+    const genreg__conv_job *job = (const genreg__conv_job *)arg;
+    const int lanes = job->kernels->lanes, k = job->kh * job->kw * job->c, panels = (job->o - 1) / (2 * lanes) + 1;
+    int p;
+    for (p = thread; p < panels; p += threads) {
+        const int j = p * 2 * lanes, columns = genreg__min_int(job->o - j, 2 * lanes);
+        job->kernels->widen(k, columns, job->weights + j, job->o, job->panels + (ptrdiff_t)j * k,
+                            columns > lanes ? 2 * lanes : lanes);
+    }
+}
+
+// Rows y0 ... y1-1 of one image's outputs.
+static void genreg__conv_unit(const genreg__conv_job *job, int image, int y0, int y1, genreg_real *strip)
+{
+    const genreg__gemm_kernels *kernels = job->kernels;
+    const int unit = 2 * kernels->lanes, k = job->kh * job->kw * job->c;
+    const int fit = GENREG__CONV_GROUP_BYTES / kernels->element / (k > 0 ? k : 1) / unit * unit, group = fit > unit ? fit : unit;
+    int jb, y, x, j, rows, columns;
+    genreg__tile t;
+    genreg__conv_strip(job, job->x + (ptrdiff_t)image * job->h * job->w * job->c, y0 * job->stride - job->top,
+                       (y1 - y0 - 1) * job->stride + job->kh, -job->left, (job->ow - 1) * job->stride + job->kw, strip);
+    t.k = (ptrdiff_t)job->kw * job->c;
+    t.segments = job->kh;
+    t.a_row = (ptrdiff_t)job->stride * job->c;
+    t.a_k = 1;
+    t.a_segment = job->strip_row;
+    t.pack = NULL;
+    t.c_row = job->y_pixel;
+    t.relu = job->relu;
+    for (jb = 0; jb < job->o; jb += group) {
+        const int jb_end = genreg__min_int(jb + group, job->o);
+        for (y = y0; y < y1; y++) {
+            for (x = 0; x < job->ow; x += rows) {
+                rows = genreg__conv_rows(kernels, job->ow - x);
+                t.a = strip + (y - y0) * job->stride * job->strip_row + x * t.a_row;
+                for (j = jb; j < jb_end; j += columns) {
+                    columns = jb_end - j;
+                    if (columns > unit) columns -= columns % unit;
+                    t.b = job->panels + (ptrdiff_t)j * k;
+                    t.b_k = columns > kernels->lanes ? unit : kernels->lanes;
+                    t.b_panel = (ptrdiff_t)k * unit;
+                    t.c = job->y + image * job->y_image + y * job->y_row + x * job->y_pixel + j;
+                    t.add = job->accumulate ? (const genreg_real *)t.c : job->bias ? job->bias + j : NULL;
+                    t.add_row = job->accumulate ? t.c_row : 0;
+                    genreg__gemm_tiles(kernels, &t, rows, columns, (int)t.b_k);
+                }
+            }
+        }
+    }
+}
+
+static void genreg__conv_part(void *arg, int thread, int threads)
+{
+    const genreg__conv_job *job = (const genreg__conv_job *)arg;
+    const ptrdiff_t units = (ptrdiff_t)job->n * job->units, last = units * (thread + 1) / threads;
+    ptrdiff_t unit;
+    for (unit = units * thread / threads; unit < last; unit++) {
+        const int y = (int)(unit % job->units) * job->rows;
+        genreg__conv_unit(job, (int)(unit / job->units), y, genreg__min_int(y + job->rows, job->oh),
+                          job->strips + thread * job->strip_size);
+    }
+}
+
+// Computes a convolution. Scratch space from `bytes` on is free.
+static int genreg__conv_run(genreg__exec *e, genreg__conv_job *job, double bytes)
+{
+    const double k = (double)job->kh * job->kw * job->c;
+    const int threads = genreg__conv_threads(e, k * job->n * job->oh * job->ow * job->o);
+    size_t panels, strips;
+    if (job->n <= 0 || job->oh <= 0 || job->ow <= 0 || job->o <= 0) return 1;
+    genreg__conv_plan_strips(job, GENREG__CONV_STRIP_BYTES, job->oh);
+    panels = genreg__conv_room(&bytes, k * genreg__up_to(job->o, job->kernels->lanes));
+    strips = genreg__conv_room(&bytes, (double)job->strip_size * threads);
+    if (!genreg__conv_scratch(e, bytes)) return 0;
+    job->panels = (genreg_real *)(void *)(e->scratch + panels);
+    job->strips = (genreg_real *)(void *)(e->scratch + strips);
+    genreg__team(genreg__conv_threads(e, k * job->o), genreg__conv_pack_part, job);
+    genreg__team(threads, genreg__conv_part, job);
+    return 1;
+}
+
+// y = x * w + bias, or y += x * w.
+static GENREG__MAYBE_UNUSED int genreg__conv_y(genreg__exec *e, const genreg__conv *g, const genreg_real *x,
+                                               const genreg_real *w, const genreg_real *bias, int relu, genreg_real *y,
+                                               int accumulate)
+{
+    genreg__conv_job job;
+    memset(&job, 0, sizeof job);
+    job.kernels = genreg__conv_kernels(e->isa, g->o);
+    job.x = x;
+    job.weights = w;
+    job.bias = bias;
+    job.n = g->n; job.h = g->h; job.w = g->w; job.c = g->c;
+    job.kh = g->kh; job.kw = g->kw; job.o = g->o;
+    job.stride = g->stride;
+    job.top = job.left = g->padding;
+    job.oh = g->oh; job.ow = g->ow;
+    job.y = y;
+    job.y_pixel = g->o;
+    job.y_row = job.y_pixel * g->ow;
+    job.y_image = job.y_row * g->oh;
+    job.relu = relu;
+    job.accumulate = accumulate;
+    return genreg__conv_run(e, &job, 0);
+}
+
+// Along one axis, the pixels r, r + stride, ... of dx meet the weights first, first + stride, ... only, in reverse order: a
+// convolution of stride 1. `before` is by how much its first window begins before the first of dy.
+static void genreg__conv_class(int size, int kernel, int stride, int padding, int r, int *first, int *taps, int *before,
+                               int *pixels)
+{
+    *first = (r + padding) % stride;
+    *taps = *first < kernel ? (kernel - 1 - *first) / stride + 1 : 0;
+    *before = *taps - 1 - (r + padding) / stride;
+    *pixels = r < size ? (size - 1 - r) / stride + 1 : 0;
+}
+
+// dx = what the windows of dy hand back, or dx += it.
+static GENREG__MAYBE_UNUSED int genreg__conv_dx(genreg__exec *e, const genreg__conv *g, const genreg_real *dy,
+                                                const genreg_real *w, genreg_real *dx, int accumulate)
+{
+    genreg__conv_job job;
+    int r, q, i, j, first_y, first_x;
+    memset(&job, 0, sizeof job);
+    job.kernels = genreg__conv_kernels(e->isa, g->c);
+    job.x = dy;
+    job.n = g->n; job.h = g->oh; job.w = g->ow; job.c = g->o;
+    job.o = g->c;
+    job.stride = 1;
+    job.y_pixel = (ptrdiff_t)g->stride * g->c;
+    job.y_row = job.y_pixel * g->w;
+    job.y_image = (ptrdiff_t)g->h * g->w * g->c;
+    job.accumulate = accumulate;
+    for (r = 0; r < g->stride && r < g->h; r++) {
+        genreg__conv_class(g->h, g->kh, g->stride, g->padding, r, &first_y, &job.kh, &job.top, &job.oh);
+        for (q = 0; q < g->stride && q < g->w; q++) {
+            const ptrdiff_t tap = (ptrdiff_t)g->c * g->o;
+            double bytes = 0;
+            genreg_real *turned;
+            genreg__conv_class(g->w, g->kw, g->stride, g->padding, q, &first_x, &job.kw, &job.left, &job.ow);
+            genreg__conv_room(&bytes, (double)job.kh * job.kw * (double)tap);
+            if (!genreg__conv_scratch(e, bytes)) return 0;
+            turned = (genreg_real *)(void *)e->scratch;
+            for (i = 0; i < job.kh; i++)
+                for (j = 0; j < job.kw; j++)
+                    job.kernels->transpose(g->o, g->c, w + ((ptrdiff_t)(first_y + (job.kh - 1 - i) * g->stride) * g->kw +
+                                           first_x + (job.kw - 1 - j) * g->stride) * tap, g->o,
+                                           turned + (i * job.kw + j) * tap, g->c);
+            job.weights = turned;
+            job.y = dx + ((ptrdiff_t)r * g->w + q) * g->c;
+            if (!genreg__conv_run(e, &job, bytes)) return 0;
+        }
+    }
+    return 1;
+}
+
+// ---- weight gradient ----
+
+// Adds to a sum, or begins it with, what rows y0 ... y1-1 of one image's outputs give to columns j0 ... j1-1.
+static void genreg__conv_dw_unit(const genreg__conv_job *job, const genreg_real *dy, int image, int y0, int y1, int j0, int j1,
+                                 genreg_real *strip, genreg_real *block, genreg_real *sum, int begin)
+{
+    const genreg__gemm_kernels *kernels = job->kernels;
+    const int lanes = kernels->lanes, k = job->kw * job->c, pixels = (y1 - y0) * job->ow;
+    int i, m, j, rows, columns;
+    genreg__tile t;
+    genreg__conv_strip(job, job->x + (ptrdiff_t)image * job->h * job->w * job->c, y0 * job->stride - job->top,
+                       (y1 - y0 - 1) * job->stride + job->kh, -job->left, (job->ow - 1) * job->stride + job->kw, strip);
+    dy += ((ptrdiff_t)image * job->oh + y0) * job->ow * job->o;
+    t.k = job->ow;
+    t.segments = y1 - y0;
+    t.a_row = 1;
+    t.a_k = (ptrdiff_t)job->stride * job->c;
+    t.a_segment = job->stride * job->strip_row;
+    t.c_row = job->o;
+    t.b_panel = 0;
+    t.relu = 0;
+    for (j = j0; j < j1; j += columns) {
+        const int left = j1 - j, width = left > lanes ? 2 * lanes : lanes;
+        columns = genreg__min_int(left, width);
+        t.b = dy + j;
+        t.b_k = job->o;
+        t.pack = block;
+        if (columns < width) {
+            t.b = block;
+            t.b_k = width;
+            t.pack = NULL;
+            kernels->widen(pixels, columns, dy + j, job->o, block, width);
+        }
+        for (i = 0; i < job->kh; i++) {
+            for (m = 0; m < k; m += rows) {
+                rows = genreg__conv_rows(kernels, k - m);
+                t.a = strip + i * job->strip_row + m;
+                t.c = sum + ((ptrdiff_t)i * k + m) * job->o + j;
+                t.add = begin ? NULL : t.c;
+                t.add_row = t.c_row;
+                genreg__gemm_tiles(kernels, &t, rows, columns, width);
+                if (!t.pack) continue;
+                t.b = block;        // the first tile has packed it
+                t.b_k = width;
+                t.pack = NULL;
+            }
+        }
+    }
+}
+
+static void genreg__conv_dw_part(void *arg, int thread, int threads)
+{
+    const genreg__conv_job *job = (const genreg__conv_job *)arg;
+    const int width = 2 * job->kernels->lanes, panels = (job->o - 1) / width + 1;
+    const ptrdiff_t units = (ptrdiff_t)job->n * job->units, size = (ptrdiff_t)job->kh * job->kw * job->c * job->o;
+    int item;
+    for (item = thread; item < job->chunks * job->parts; item += threads) {
+        const int chunk = item % job->chunks, part = item / job->chunks;
+        const int j0 = panels * part / job->parts * width;
+        const int j1 = genreg__min_int(panels * (part + 1) / job->parts * width, job->o);
+        const ptrdiff_t first = units * chunk / job->chunks, last = units * (chunk + 1) / job->chunks;
+        ptrdiff_t unit;
+        for (unit = first; unit < last; unit++) {
+            const int y = (int)(unit % job->units) * job->rows;
+            genreg__conv_dw_unit(job, job->bias, (int)(unit / job->units), y, genreg__min_int(y + job->rows, job->oh), j0, j1,
+                                 job->strips + thread * job->strip_size, job->blocks + thread * job->block_size,
+                                 job->sums + chunk * size, unit == first && !(job->chunks == 1 && job->accumulate));
+        }
+    }
+}
+
+static void genreg__conv_reduce_part(void *arg, int thread, int threads)
+{
+    const genreg__conv_job *job = (const genreg__conv_job *)arg;
+    const ptrdiff_t size = (ptrdiff_t)job->kh * job->kw * job->c * job->o;
+    const ptrdiff_t end = size * (thread + 1) / threads;
+    ptrdiff_t i = size * thread / threads;
+    for (; i < end; i++) {
+        genreg_real sum = job->sums[i];
+        int chunk;
+        for (chunk = 1; chunk < job->chunks; chunk++) sum += job->sums[chunk * size + i];
+        job->y[i] = job->accumulate ? job->y[i] + sum : sum;
+    }
+}
+
+// dw = the sum over all outputs of what stood in the window times dy, or dw += it.
+static GENREG__MAYBE_UNUSED int genreg__conv_dw(genreg__exec *e, const genreg__conv *g, const genreg_real *x,
+                                                const genreg_real *dy, genreg_real *dw, int accumulate)
+{
+    genreg__conv_job job;
+    const double size = (double)g->kh * g->kw * g->c * g->o;
+    const int threads = genreg__conv_threads(e, size * g->n * g->oh * g->ow);
+    double bytes = 0;
+    size_t strips, blocks, sums;
+    memset(&job, 0, sizeof job);
+    job.kernels = genreg__conv_kernels(e->isa, g->o);
+    job.x = x;
+    job.bias = dy;
+    job.n = g->n; job.h = g->h; job.w = g->w; job.c = g->c;
+    job.kh = g->kh; job.kw = g->kw; job.o = g->o;
+    job.stride = g->stride;
+    job.top = job.left = g->padding;
+    job.oh = g->oh; job.ow = g->ow;
+    job.y = dw;
+    job.accumulate = accumulate;
+    genreg__conv_plan_strips(&job, 2 * GENREG__CONV_STRIP_BYTES,
+                             genreg__min_int(GENREG__CONV_PIXELS / g->ow + 1, g->oh));
+    job.block_size = (ptrdiff_t)job.rows * g->ow * 2 * job.kernels->lanes;
+    job.chunks = GENREG__CONV_CHUNKS;
+    while (job.chunks > 1 && ((double)job.chunks * size * (double)sizeof(genreg_real) > GENREG__CONV_CHUNK_BYTES ||
+                              (double)job.chunks > (double)g->n * job.units))
+        job.chunks /= 2;
+    job.parts = genreg__min_int((threads - 1) / job.chunks + 1, (g->o - 1) / (2 * job.kernels->lanes) + 1);
+    strips = genreg__conv_room(&bytes, (double)job.strip_size * threads);
+    blocks = genreg__conv_room(&bytes, (double)job.block_size * threads);
+    sums = genreg__conv_room(&bytes, job.chunks > 1 ? size * job.chunks : 0);
+    if (!genreg__conv_scratch(e, bytes)) return 0;
+    job.strips = (genreg_real *)(void *)(e->scratch + strips);
+    job.blocks = (genreg_real *)(void *)(e->scratch + blocks);
+    job.sums = job.chunks > 1 ? (genreg_real *)(void *)(e->scratch + sums) : dw;
+    genreg__team(threads, genreg__conv_dw_part, &job);
+    if (job.chunks > 1) genreg__team(genreg__conv_threads(e, size * job.chunks), genreg__conv_reduce_part, &job);
+    return 1;
+}
+
+// >>linalg -------------------------------------------------------------------------------------------------------------
+// Owns small dense problems in double precision, whatever genreg_real is: they come after sums over millions of numbers, and
+// cost nothing beside them.
+
+/* Eigenvalues of the symmetric tridiagonal matrix with diagonal d[n] and off-diagonal e[n-1] (e has room for n), by QL steps with
+   implicit shifts (Bowdler, Martin, Reinsch, Wilkinson 1968). d becomes the eigenvalues in ascending order. z, [rows, n] row-major,
+   is multiplied from the right by the eigenvectors: started as the identity it becomes them, in columns; started as the first
+   row of the identity it becomes their first components. Returns 1, or 0 if 50 steps for one eigenvalue were not enough. */
+static int genreg__tridiagonal_eigen(int n, double *d, double *e, double *z, int rows)
+{
+    int l, m, i, k, step;
+    if (n) e[n - 1] = 0;
+    for (l = 0; l < n; l++) {
+        for (step = 0;; step++) {
+            double shift, r, s = 1, c = 1, p = 0, g;
+            for (m = l; m < n - 1; m++) /* where does it fall apart? */
+                if (fabs(e[m]) <= DBL_EPSILON * (fabs(d[m]) + fabs(d[m + 1]))) break;
+            if (m == l) break;
+            if (step == 50) return 0;
+            g = (d[l + 1] - d[l]) / (2 * e[l]);
+            r = sqrt(g * g + 1);
+            shift = d[l] - e[l] / (g < 0 ? g - r : g + r);
+            g = d[m] - shift;
+            for (i = m - 1; i >= l; i--) { /* chase the bulge up by plane rotations */
+                double f = s * e[i], b = c * e[i], t;
+                r = sqrt(f * f + g * g);
+                e[i + 1] = r;
+                if (r == 0) { d[i + 1] -= p; e[m] = 0; break; }
+                s = f / r;
+                c = g / r;
+                g = d[i + 1] - p;
+                t = (d[i] - g) * s + 2 * c * b;
+                p = s * t;
+                d[i + 1] = g + p;
+                g = c * t - b;
+                for (k = 0; k < rows; k++) {
+                    double right = z[k * n + i + 1], left = z[k * n + i];
+                    z[k * n + i + 1] = s * left + c * right;
+                    z[k * n + i] = c * left - s * right;
+                }
+            }
+            if (i >= l) continue;
+            d[l] -= p;
+            e[l] = g;
+            e[m] = 0;
+        }
+    }
+    for (i = 0; i < n - 1; i++) { /* ascending */
+        for (m = i, k = i + 1; k < n; k++)
+            if (d[k] < d[m]) m = k;
+        if (m != i) {
+            double t = d[i];
+            d[i] = d[m];
+            d[m] = t;
+            for (k = 0; k < rows; k++) { t = z[k * n + i]; z[k * n + i] = z[k * n + m]; z[k * n + m] = t; }
+        }
+    }
+    return 1;
 }
 
 // >>tape ---------------------------------------------------------------------------------------------------------------
@@ -3768,6 +4548,414 @@ GENREG__API genreg_tensor *genreg_dropout(genreg_ctx *c, genreg_tensor *x, doubl
     return genreg_mul(c, x, mask);
 }
 
+/* ---- conv2d, conv2d_dx, conv2d_dw: y = x * w, the adjoint of x, the adjoint of w. Each is linear in both of its inputs, and its
+        rule is the other two:  y(x,w): dx = dx(dy,w), dw = dw(x,dy);  dx(g,w): dg = y(d,w), dw = dw(d,g);  dw(x,g): dx = dx(g,d), dg = y(x,d) ---- */
+
+static genreg_tensor *genreg__conv_call(genreg_ctx *c, const genreg__op *op, genreg_tensor *a, genreg_tensor *b, genreg_tensor *bias, int relu, const genreg__conv *g);
+
+/* Which of the three an operation is, and its geometry. */
+typedef struct genreg__conv_attr { genreg__conv g; int relu; } genreg__conv_attr;
+
+static void genreg__conv_rule(genreg__sweep *s, genreg_tensor *y, genreg_tensor *dy);
+static void genreg__conv_dx_rule(genreg__sweep *s, genreg_tensor *y, genreg_tensor *dy);
+static void genreg__conv_dw_rule(genreg__sweep *s, genreg_tensor *y, genreg_tensor *dy);
+static void genreg__conv_direct(genreg__sweep *s, genreg_tensor *y, genreg_real *dy);
+static void genreg__conv_dx_direct(genreg__sweep *s, genreg_tensor *y, genreg_real *dy);
+static void genreg__conv_dw_direct(genreg__sweep *s, genreg_tensor *y, genreg_real *dy);
+static const genreg__op genreg__conv_op = { "conv2d", genreg__conv_rule, genreg__conv_direct };
+static const genreg__op genreg__conv_dx_op = { "conv2d_dx", genreg__conv_dx_rule, genreg__conv_dx_direct };
+static const genreg__op genreg__conv_dw_op = { "conv2d_dw", genreg__conv_dw_rule, genreg__conv_dw_direct };
+
+static const genreg__conv *genreg__geometry(const genreg_tensor *y) { return &((const genreg__conv_attr *)y->attr)->g; }
+
+static void genreg__conv_rule(genreg__sweep *s, genreg_tensor *y, genreg_tensor *dy)
+{
+    genreg_tensor *x = y->in[0], *w = y->in[1], *bias = y->in[2];
+    genreg_tensor *dz = ((const genreg__conv_attr *)y->attr)->relu ? genreg__gate(s->c, dy, y) : dy;
+    if (genreg__wants(bias)) s->give(s, bias, dz);
+    if (genreg__wants(w)) s->give(s, w, genreg__conv_call(s->c, &genreg__conv_dw_op, x, dz, NULL, 0, genreg__geometry(y)));
+    if (genreg__wants(x)) s->give(s, x, genreg__conv_call(s->c, &genreg__conv_dx_op, dz, w, NULL, 0, genreg__geometry(y)));
+}
+static void genreg__conv_dx_rule(genreg__sweep *s, genreg_tensor *y, genreg_tensor *dy)
+{
+    genreg_tensor *g = y->in[0], *w = y->in[1];
+    if (genreg__wants(w)) s->give(s, w, genreg__conv_call(s->c, &genreg__conv_dw_op, dy, g, NULL, 0, genreg__geometry(y)));
+    if (genreg__wants(g)) s->give(s, g, genreg__conv_call(s->c, &genreg__conv_op, dy, w, NULL, 0, genreg__geometry(y)));
+}
+static void genreg__conv_dw_rule(genreg__sweep *s, genreg_tensor *y, genreg_tensor *dy)
+{
+    genreg_tensor *x = y->in[0], *g = y->in[1];
+    if (genreg__wants(x)) s->give(s, x, genreg__conv_call(s->c, &genreg__conv_dx_op, g, dy, NULL, 0, genreg__geometry(y)));
+    if (genreg__wants(g)) s->give(s, g, genreg__conv_call(s->c, &genreg__conv_op, x, dy, NULL, 0, genreg__geometry(y)));
+}
+
+/* Runs one of the three kernels; 0 with the error set when memory is out. */
+static int genreg__conv_kernel(genreg_ctx *c, const genreg__op *op, const genreg__conv *g, const genreg_real *a, const genreg_real *b, const genreg_real *bias,
+                            int relu, genreg_real *out, int accumulate)
+{
+    int done = op == &genreg__conv_op ? genreg__conv_y(&c->exec, g, a, b, bias, relu, out, accumulate)
+             : op == &genreg__conv_dx_op ? genreg__conv_dx(&c->exec, g, a, b, out, accumulate)
+                                         : genreg__conv_dw(&c->exec, g, a, b, out, accumulate);
+    if (!done) genreg__fail(c, GENREG_ERROR_MEMORY, "%s: no memory to pack its operands", op->name);
+    return done;
+}
+
+/* The adjoint of x, straight to where it belongs. */
+static void genreg__conv_give(genreg__sweep *s, genreg_tensor *x, const genreg__op *op, const genreg__conv *g, const genreg_real *a, const genreg_real *b)
+{
+    int accumulate;
+    genreg_real *out = genreg__wants(x) ? s->target(s, x, &accumulate) : NULL;
+    if (out) genreg__conv_kernel(s->c, op, g, a, b, NULL, 0, out, accumulate);
+}
+static void genreg__conv_direct(genreg__sweep *s, genreg_tensor *y, genreg_real *dy)
+{
+    const genreg__conv *g = genreg__geometry(y);
+    if (((const genreg__conv_attr *)y->attr)->relu) genreg__gate_in_place(s->c, y, dy);
+    genreg__give_column_sums(s, y->in[2], dy, y->size / g->o);
+    genreg__conv_give(s, y->in[1], &genreg__conv_dw_op, g, y->in[0]->data, dy);
+    genreg__conv_give(s, y->in[0], &genreg__conv_dx_op, g, dy, y->in[1]->data);
+}
+static void genreg__conv_dx_direct(genreg__sweep *s, genreg_tensor *y, genreg_real *dy)
+{
+    genreg__conv_give(s, y->in[1], &genreg__conv_dw_op, genreg__geometry(y), dy, y->in[0]->data);
+    genreg__conv_give(s, y->in[0], &genreg__conv_op, genreg__geometry(y), dy, y->in[1]->data);
+}
+static void genreg__conv_dw_direct(genreg__sweep *s, genreg_tensor *y, genreg_real *dy)
+{
+    genreg__conv_give(s, y->in[0], &genreg__conv_dx_op, genreg__geometry(y), y->in[1]->data, dy);
+    genreg__conv_give(s, y->in[1], &genreg__conv_op, genreg__geometry(y), y->in[0]->data, dy);
+}
+
+static genreg_tensor *genreg__conv_call(genreg_ctx *c, const genreg__op *op, genreg_tensor *a, genreg_tensor *b, genreg_tensor *bias, int relu, const genreg__conv *g)
+{
+    genreg__conv_attr *attr;
+    genreg_tensor *y, *in[3];
+    int shape[4];
+    if (!genreg__ready(c, op->name, a, b)) return NULL;
+    if (op == &genreg__conv_op) { shape[0] = g->n; shape[1] = g->oh; shape[2] = g->ow; shape[3] = g->o; }
+    else if (op == &genreg__conv_dx_op) { shape[0] = g->n; shape[1] = g->h; shape[2] = g->w; shape[3] = g->c; }
+    else { shape[0] = g->kh; shape[1] = g->kw; shape[2] = g->c; shape[3] = g->o; }
+    y = genreg__tensor(c, op->name, 4, shape, NULL);
+    attr = y ? (genreg__conv_attr *)genreg__take(c, &c->tape_arena, 1, sizeof *attr) : NULL;
+    if (!attr || !genreg__conv_kernel(c, op, g, a->data, b->data, bias ? bias->data : NULL, relu, y->data, 0)) return NULL;
+    attr->g = *g;
+    attr->relu = relu;
+    in[0] = a; in[1] = b; in[2] = bias;
+    return genreg__record(c, y, op, 3, in, attr);
+}
+
+GENREG__API genreg_tensor *genreg_conv2d(genreg_ctx *c, genreg_tensor *x, genreg_tensor *w, genreg_tensor *bias, int stride, int padding, int relu)
+{
+    genreg__conv g;
+    if (!genreg__ready(c, "conv2d", x, w)) return NULL;
+    if (x->rank != 4 || w->rank != 4 || x->shape[3] != w->shape[2] || (bias && (bias->rank != 1 || bias->shape[0] != w->shape[3]))) {
+        genreg__fail(c, GENREG_ERROR_SHAPE, "conv2d: %t * %t; they are [n,height,width,in] and [height,width,in,out], a bias is [out]", x, w);
+        return NULL;
+    }
+    if (stride < 1 || padding < 0 || padding > INT_MAX / 4 || x->shape[1] > INT_MAX - 2 * padding || x->shape[2] > INT_MAX - 2 * padding
+        || w->shape[0] > x->shape[1] + 2 * padding || w->shape[1] > x->shape[2] + 2 * padding) {
+        genreg__fail(c, GENREG_ERROR_SHAPE, "conv2d: a kernel of %d x %d with stride %d does not fit an image of %d x %d with padding %d", w->shape[0], w->shape[1],
+                     stride, x->shape[1], x->shape[2], padding);
+        return NULL;
+    }
+    g.n = x->shape[0]; g.h = x->shape[1]; g.w = x->shape[2]; g.c = x->shape[3];
+    g.kh = w->shape[0]; g.kw = w->shape[1]; g.o = w->shape[3];
+    g.stride = stride;
+    g.padding = padding;
+    g.oh = (g.h + 2 * padding - g.kh) / stride + 1;
+    g.ow = (g.w + 2 * padding - g.kw) / stride + 1;
+    return genreg__conv_call(c, &genreg__conv_op, x, w, bias, relu != 0, &g);
+}
+
+/* ---- max_pool: where the maxima are is found once;  dx = scatter of dy, whose rule is gather ------------------------------------ */
+
+typedef struct genreg__pool_job { const genreg_tensor *x; genreg_tensor *y; int *index; int size, stride; } genreg__pool_job;
+
+static void genreg__max_pool_range(void *arg, ptrdiff_t first, ptrdiff_t last) /* rows of y: [n, height] */
+{
+    const genreg__pool_job *j = (const genreg__pool_job *)arg;
+    ptrdiff_t channels = j->x->shape[3], width = j->x->shape[2], row, column, k, ch;
+    for (row = first; row < last; row++) {
+        ptrdiff_t image = row / j->y->shape[1], top = (image * j->x->shape[1] + row % j->y->shape[1] * j->stride) * width;
+        for (column = 0; column < j->y->shape[2]; column++) {
+            ptrdiff_t corner = (top + column * j->stride) * channels, to = (row * j->y->shape[2] + column) * channels;
+            for (ch = 0; ch < channels; ch++) {
+                j->y->data[to + ch] = j->x->data[corner + ch];
+                j->index[to + ch] = (int)(corner + ch);
+            }
+            for (k = 1; k < (ptrdiff_t)j->size * j->size; k++) {
+                ptrdiff_t from = corner + (k / j->size * width + k % j->size) * channels;
+                GENREG__NO_ALIAS
+                for (ch = 0; ch < channels; ch++) {
+                    const genreg_real value = j->x->data[from + ch], best = j->y->data[to + ch];
+                    const int larger = value > best || value != value; /* the first of equals; a NaN is the maximum */
+                    j->y->data[to + ch] = larger ? value : best;
+                    j->index[to + ch] = larger ? (int)(from + ch) : j->index[to + ch];
+                }
+            }
+        }
+    }
+}
+
+static void genreg__max_pool_rule(genreg__sweep *s, genreg_tensor *y, genreg_tensor *dy)
+{
+    const genreg__index_attr *a = (const genreg__index_attr *)y->attr;
+    genreg_tensor *x = y->in[0];
+    int flat[1];
+    if (!genreg__wants(x)) return;
+    flat[0] = a->n;
+    s->give(s, x, genreg_reshape(s->c, genreg_scatter(s->c, genreg_reshape(s->c, dy, 1, flat), a->index, (int)x->size), x->rank, x->shape));
+}
+static void genreg__max_pool_direct(genreg__sweep *s, genreg_tensor *y, genreg_real *dy)
+{
+    const genreg__index_attr *a = (const genreg__index_attr *)y->attr;
+    genreg_tensor *x = y->in[0];
+    int accumulate, i;
+    genreg_real *out = genreg__wants(x) ? s->target(s, x, &accumulate) : NULL;
+    if (!out) return;
+    if (!accumulate) memset(out, 0, (size_t)x->size * sizeof *out);
+    for (i = 0; i < a->n; i++) out[a->index[i]] += dy[i];
+}
+static const genreg__op genreg__max_pool_op = { "max_pool", genreg__max_pool_rule, genreg__max_pool_direct };
+
+/* The extents of an image that is pooled; 0 with the error set. */
+static int genreg__pooled_shape(genreg_ctx *c, const char *name, const genreg_tensor *x, int size, int stride, int *shape)
+{
+    if (x->rank != 4 || size < 1 || stride < 1 || size > x->shape[1] || size > x->shape[2]) {
+        genreg__fail(c, GENREG_ERROR_SHAPE, "%s: windows of %d with stride %d on %t, which should be [n,height,width,channels]", name, size, stride, x);
+        return 0;
+    }
+    shape[0] = x->shape[0];
+    shape[1] = (x->shape[1] - size) / stride + 1;
+    shape[2] = (x->shape[2] - size) / stride + 1;
+    shape[3] = x->shape[3];
+    return 1;
+}
+
+GENREG__API genreg_tensor *genreg_max_pool(genreg_ctx *c, genreg_tensor *x, int size, int stride)
+{
+    genreg__index_attr *attr;
+    genreg__pool_job j;
+    int shape[4];
+    if (!genreg__ready(c, "max_pool", x, x) || !genreg__pooled_shape(c, "max_pool", x, size, stride, shape)) return NULL;
+    if (x->size > INT_MAX) {
+        genreg__fail(c, GENREG_ERROR_ARGUMENT, "max_pool: %t has more values than an int counts", x);
+        return NULL;
+    }
+    j.x = x; j.size = size; j.stride = stride;
+    j.y = genreg__tensor(c, "max_pool", 4, shape, NULL);
+    attr = j.y ? (genreg__index_attr *)genreg__take(c, &c->tape_arena, 1, sizeof *attr) : NULL;
+    j.index = attr ? (int *)genreg__take(c, &c->tape_arena, (size_t)j.y->size, sizeof *j.index) : NULL;
+    if (!j.index) return NULL;
+    attr->index = j.index;
+    attr->n = (int)j.y->size;
+    genreg__split_range(&c->exec, (ptrdiff_t)shape[0] * shape[1], 1, x->size >= GENREG__SERIAL, genreg__max_pool_range, &j);
+    return genreg__record1(c, j.y, &genreg__max_pool_op, x, attr);
+}
+
+/* ---- avg_pool: a mean over axes of the image cut into windows ------------------------------------------------------------------- */
+
+GENREG__API genreg_tensor *genreg_avg_pool(genreg_ctx *c, genreg_tensor *x, int size)
+{
+    int shape[4], cut[6];
+    if (!genreg__ready(c, "avg_pool", x, x) || !genreg__pooled_shape(c, "avg_pool", x, size, size, shape)) return NULL;
+    if (x->shape[1] > shape[1] * size) x = genreg_slice(c, x, 1, 0, shape[1] * size);
+    if (x && x->shape[2] > shape[2] * size) x = genreg_slice(c, x, 2, 0, shape[2] * size);
+    cut[0] = shape[0]; cut[1] = shape[1]; cut[2] = size; cut[3] = shape[2]; cut[4] = size; cut[5] = shape[3];
+    if (x) x = genreg_reshape(c, x, 6, cut);
+    if (x) x = genreg_mean(c, x, GENREG_AXIS(2) | GENREG_AXIS(4));
+    return x ? genreg_reshape(c, x, 4, shape) : NULL;
+}
+
+GENREG__API genreg_tensor *genreg_global_avg_pool(genreg_ctx *c, genreg_tensor *x)
+{
+    int shape[2];
+    if (!genreg__ready(c, "global_avg_pool", x, x)) return NULL;
+    if (x->rank != 4) {
+        genreg__fail(c, GENREG_ERROR_SHAPE, "global_avg_pool: %t is not [n,height,width,channels]", x);
+        return NULL;
+    }
+    shape[0] = x->shape[0];
+    shape[1] = x->shape[3];
+    x = genreg_mean(c, x, GENREG_AXIS(1) | GENREG_AXIS(2));
+    return x ? genreg_reshape(c, x, 2, shape) : NULL;
+}
+
+/* ---- scale_shift: y = s x + t by channel (the last axis), with ReLU if asked: batch normalisation in evaluation mode ---------------- */
+
+static void genreg__scale_shift_rule(genreg__sweep *s, genreg_tensor *y, genreg_tensor *dy)
+{
+    genreg_ctx *c = s->c;
+    genreg_tensor *x = y->in[0], *factor = y->in[1], *dz = *(const int *)y->attr ? genreg__gate(c, dy, y) : dy;
+    s->give(s, y->in[2], dz);
+    if (genreg__wants(factor)) s->give(s, factor, genreg_mul(c, dz, x));
+    if (genreg__wants(x)) s->give(s, x, genreg_mul(c, dz, factor));
+}
+static void genreg__scale_shift_direct(genreg__sweep *s, genreg_tensor *y, genreg_real *dy)
+{
+    genreg_ctx *c = s->c;
+    genreg_tensor *x = y->in[0], *factor = y->in[1];
+    ptrdiff_t channels = factor->size, rows = y->size / channels;
+    genreg_place p = genreg_mark(c);
+    int accumulate;
+    genreg_real *to, *zeros, *room;
+    if (*(const int *)y->attr) genreg__gate_in_place(c, y, dy);
+    genreg__give_column_sums(s, y->in[2], dy, rows);
+    zeros = (genreg_real *)genreg__take(c, &c->tape_arena, 2 * (size_t)channels, sizeof *zeros);
+    room = (genreg_real *)genreg__take(c, &c->tape_arena, (size_t)genreg__moment_room(rows, channels), sizeof *room);
+    if (zeros && room && genreg__wants(factor) && (to = s->target(s, factor, &accumulate)) != NULL) {
+        genreg_real *sums = zeros + channels;
+        memset(zeros, 0, (size_t)channels * sizeof *zeros);
+        genreg__moments(&c->exec, dy, zeros, x->data, zeros, rows, channels, accumulate ? sums : to, room);
+        if (accumulate) genreg__add_into(&c->exec, channels, sums, to);
+    }
+    if (zeros && room && genreg__wants(x) && (to = s->target(s, x, &accumulate)) != NULL) {
+        genreg__channel_job j;
+        memset(zeros, 0, (size_t)channels * sizeof *zeros);
+        memset(&j, 0, sizeof j);
+        j.a = dy; j.s = factor->data; j.t = zeros; j.y = accumulate ? dy : to; j.rows = rows; j.channels = channels;
+        genreg__run_channels(&c->exec, &j);
+        if (accumulate) genreg__add_into(&c->exec, y->size, dy, to);
+    }
+    genreg_release(c, p);
+}
+static const genreg__op genreg__scale_shift_op = { "scale_shift", genreg__scale_shift_rule, genreg__scale_shift_direct };
+
+static int genreg__by_channel(genreg_ctx *c, const char *name, const genreg_tensor *x, const genreg_tensor *s, const genreg_tensor *t)
+{
+    if (x->rank >= 2 && s->rank == 1 && t->rank == 1 && s->shape[0] == x->shape[x->rank - 1] && t->shape[0] == s->shape[0]) return 1;
+    genreg__fail(c, GENREG_ERROR_SHAPE, "%s: %t with %t and %t; the last axis of the first must be that of the others", name, x, s, t);
+    return 0;
+}
+
+GENREG__API genreg_tensor *genreg_scale_shift(genreg_ctx *c, genreg_tensor *x, genreg_tensor *s, genreg_tensor *t, int relu)
+{
+    genreg_tensor *y, *in[3];
+    genreg__channel_job j;
+    int *attr;
+    if (!genreg__ready(c, "scale_shift", x, s) || !genreg__ready(c, "scale_shift", t, t) || !genreg__by_channel(c, "scale_shift", x, s, t)) return NULL;
+    y = genreg__like(c, "scale_shift", x);
+    attr = y ? (int *)genreg__take(c, &c->tape_arena, 1, sizeof *attr) : NULL;
+    if (!attr) return NULL;
+    *attr = relu != 0;
+    memset(&j, 0, sizeof j);
+    j.a = x->data; j.s = s->data; j.t = t->data; j.y = y->data; j.rows = x->size / s->size; j.channels = s->size; j.relu = relu != 0;
+    genreg__run_channels(&c->exec, &j);
+    in[0] = x; in[1] = s; in[2] = t;
+    return genreg__record(c, y, &genreg__scale_shift_op, 3, in, attr);
+}
+
+/* ---- batch_norm: h = (x - mean)/sqrt(var + eps) by channel over all other axes, y = gamma h + beta, with ReLU if asked
+        (Ioffe and Szegedy 2015);  with g = gamma dz:  dx = (g - mean(g) - h mean(g h))/sqrt(var + eps), dgamma = sum dz h, dbeta = sum dz ---- */
+
+typedef struct genreg__batch_norm_attr { double eps; int relu; genreg_real *mean, *inverse; } genreg__batch_norm_attr; /* inverse: 1/sqrt(var + eps) */
+
+static void genreg__batch_norm_rule(genreg__sweep *s, genreg_tensor *y, genreg_tensor *dy)
+{
+    genreg_ctx *c = s->c;
+    const genreg__batch_norm_attr *a = (const genreg__batch_norm_attr *)y->attr;
+    genreg_tensor *x = y->in[0], *gamma = y->in[1], *dz = a->relu ? genreg__gate(c, dy, y) : dy, *centred, *var, *inverse, *h, *g;
+    unsigned axes = GENREG_AXIS(x->rank - 1) - 1u;
+    centred = genreg_sub(c, x, genreg_mean(c, x, axes));
+    var = genreg_mean(c, genreg_mul(c, centred, centred), axes);
+    inverse = genreg_div(c, genreg_scalar(c, 1), genreg_sqrt(c, genreg_add(c, var, genreg_scalar(c, a->eps))));
+    h = genreg_mul(c, centred, inverse);
+    s->give(s, y->in[2], dz);
+    if (genreg__wants(gamma)) s->give(s, gamma, genreg_mul(c, dz, h));
+    if (!genreg__wants(x)) return;
+    g = genreg_mul(c, dz, gamma);
+    s->give(s, x, genreg_mul(c, inverse, genreg_sub(c, genreg_sub(c, g, genreg_mean(c, g, axes)), genreg_mul(c, h, genreg_mean(c, genreg_mul(c, g, h), axes)))));
+}
+static void genreg__batch_norm_direct(genreg__sweep *s, genreg_tensor *y, genreg_real *dy)
+{
+    genreg_ctx *c = s->c;
+    const genreg__batch_norm_attr *a = (const genreg__batch_norm_attr *)y->attr;
+    genreg_tensor *x = y->in[0], *gamma = y->in[1], *beta = y->in[2];
+    ptrdiff_t channels = gamma->size, rows = y->size / channels, i;
+    genreg_place p = genreg_mark(c);
+    genreg_real *v = (genreg_real *)genreg__take(c, &c->tape_arena, 6 * (size_t)channels, sizeof *v), *to;
+    genreg_real *room = (genreg_real *)genreg__take(c, &c->tape_arena, (size_t)(genreg__moment_room(rows, channels) + genreg__sum_room(1, rows, channels)), sizeof *room);
+    genreg_real *dbeta = v, *dgamma = v + channels, *zeros = v + 2 * channels, *factor = v + 3 * channels, *slope = v + 4 * channels, *shift = v + 5 * channels;
+    int accumulate;
+    if (!v || !room) return;
+    if (a->relu) genreg__gate_in_place(c, y, dy);
+    memset(zeros, 0, (size_t)channels * sizeof *zeros);
+    genreg__sum(&c->exec, dy, dbeta, 1, rows, channels, room);
+    genreg__moments(&c->exec, dy, zeros, x->data, a->mean, rows, channels, dgamma, room);
+    for (i = 0; i < channels; i++) {
+        dgamma[i] *= a->inverse[i];
+        factor[i] = gamma->data[i] * a->inverse[i];
+        slope[i] = -factor[i] * a->inverse[i] * dgamma[i] / (genreg_real)rows;
+        shift[i] = -factor[i] * dbeta[i] / (genreg_real)rows - slope[i] * a->mean[i];
+    }
+    if (genreg__wants(beta) && (to = s->target(s, beta, &accumulate)) != NULL) {
+        if (accumulate) genreg__add_into(&c->exec, channels, dbeta, to);
+        else memcpy(to, dbeta, (size_t)channels * sizeof *to);
+    }
+    if (genreg__wants(gamma) && (to = s->target(s, gamma, &accumulate)) != NULL) {
+        if (accumulate) genreg__add_into(&c->exec, channels, dgamma, to);
+        else memcpy(to, dgamma, (size_t)channels * sizeof *to);
+    }
+    if (genreg__wants(x) && (to = s->target(s, x, &accumulate)) != NULL) {
+        genreg__channel_job j;
+        memset(&j, 0, sizeof j);
+        j.a = dy; j.b = x->data; j.s = factor; j.u = slope; j.t = shift; j.y = accumulate ? dy : to; j.rows = rows; j.channels = channels;
+        genreg__run_channels(&c->exec, &j);
+        if (accumulate) genreg__add_into(&c->exec, y->size, dy, to);
+    }
+    genreg_release(c, p);
+}
+static const genreg__op genreg__batch_norm_op = { "batch_norm", genreg__batch_norm_rule, genreg__batch_norm_direct };
+
+GENREG__API genreg_tensor *genreg_batch_norm(genreg_ctx *c, genreg_tensor *x, genreg_tensor *gamma, genreg_tensor *beta, double eps, int relu, genreg_real *mean,
+                                             genreg_real *var)
+{
+    genreg__batch_norm_attr *attr;
+    genreg_tensor *y, *in[3];
+    genreg__channel_job j;
+    genreg_place p;
+    genreg_real *factor, *shift, *variance, *room;
+    ptrdiff_t channels, rows, i;
+    if (!genreg__ready(c, "batch_norm", x, gamma) || !genreg__ready(c, "batch_norm", beta, beta) || !genreg__by_channel(c, "batch_norm", x, gamma, beta)) return NULL;
+    channels = gamma->size;
+    rows = x->size / channels;
+    if (rows < 2 || !(eps > 0)) {
+        genreg__fail(c, GENREG_ERROR_ARGUMENT, "batch_norm: %t has one value a channel, which has no variance; use larger batches (or eps %g is not positive)", x, eps);
+        return NULL;
+    }
+    y = genreg__like(c, "batch_norm", x);
+    attr = y ? (genreg__batch_norm_attr *)genreg__take(c, &c->tape_arena, 1, sizeof *attr) : NULL;
+    if (!attr) return NULL;
+    attr->eps = eps;
+    attr->relu = relu != 0;
+    attr->mean = (genreg_real *)genreg__take(c, &c->tape_arena, 2 * (size_t)channels, sizeof *attr->mean);
+    if (!attr->mean) return NULL;
+    attr->inverse = attr->mean + channels;
+    p = genreg_mark(c);
+    factor = (genreg_real *)genreg__take(c, &c->tape_arena, 3 * (size_t)channels, sizeof *factor);
+    room = (genreg_real *)genreg__take(c, &c->tape_arena, (size_t)(genreg__moment_room(rows, channels) + genreg__sum_room(1, rows, channels)), sizeof *room);
+    if (!factor || !room) return NULL;
+    shift = factor + channels;
+    variance = shift + channels;
+    genreg__sum(&c->exec, x->data, attr->mean, 1, rows, channels, room);
+    for (i = 0; i < channels; i++) attr->mean[i] /= (genreg_real)rows;
+    genreg__moments(&c->exec, x->data, attr->mean, x->data, attr->mean, rows, channels, variance, room);
+    for (i = 0; i < channels; i++) {
+        variance[i] /= (genreg_real)rows;
+        attr->inverse[i] = 1 / GENREG__SQRT(variance[i] + (genreg_real)eps);
+        factor[i] = gamma->data[i] * attr->inverse[i];
+        shift[i] = beta->data[i] - attr->mean[i] * factor[i];
+        if (mean) mean[i] = attr->mean[i];
+        if (var) var[i] = variance[i];
+    }
+    memset(&j, 0, sizeof j);
+    j.a = x->data; j.s = factor; j.t = shift; j.y = y->data; j.rows = rows; j.channels = channels; j.relu = attr->relu;
+    genreg__run_channels(&c->exec, &j);
+    genreg_release(c, p);
+    in[0] = x; in[1] = gamma; in[2] = beta;
+    return genreg__record(c, y, &genreg__batch_norm_op, 3, in, attr);
+}
+
 // >>grad ---------------------------------------------------------------------------------------------------------------
 // Owns the reverse sweep, in its two kinds. Recorded: adjoints are tensors made by public operations, so they can be
 // differentiated. Direct: adjoints are bare memory that is handed on as soon as a rule is done with it. In both, the
@@ -4096,6 +5284,7 @@ GENREG__API int genreg_gradient_into(genreg_ctx *c, genreg_tensor *y, genreg_ten
 typedef struct genreg__layer genreg__layer;
 typedef struct genreg__layer_kind {
     const char *name; /* as checkpoints spell it */
+    int takes_relu;   /* a ReLU behind it can be fused */
     genreg_tensor *(*forward)(genreg_model *m, int layer, genreg_tensor *theta, genreg_tensor *x, const genreg_pass *pass, int fuse_relu);
 } genreg__layer_kind;
 
@@ -4106,6 +5295,8 @@ struct genreg__layer {
     int out_rank, out_shape[3];
     int image[3];                 /* height, width, channels of the image that was flattened into this layer's input, or 0 */
     double p;                     /* of dropout */
+    int size, stride, padding;    /* of convolutions and pooling */
+    int first_state;              /* of batch norm: index into the model's list of states */
     double scale;                 /* of NTK parametrisation, else 1 */
     int opens_scope;              /* names begin anew here, with this scope */
     char scope[24];
@@ -4137,6 +5328,7 @@ GENREG__API void genreg_model_free(genreg_model *m)
     genreg__unkeep(m->theta);
     genreg__unkeep(m->state);
     genreg__unkeep(m->parameters);
+    genreg__unkeep(m->states);
     genreg__unkeep(m->layers);
     genreg__unkeep(m);
 }
@@ -4176,40 +5368,38 @@ static void genreg__layer_done(genreg_model *m)
     memset(l + 1, 0, sizeof l[1]);
     l[1].in_rank = l->out_rank;
     memcpy(l[1].in_shape, l->out_shape, sizeof l->out_shape);
-    if (l->in_rank == 3 && l->out_rank == 1) memcpy(l[1].image, l->in_shape, sizeof l[1].image);
+    if (l->in_rank == 3 && l->out_rank == 1 && l->out_shape[0] != l->in_shape[2]) memcpy(l[1].image, l->in_shape, sizeof l[1].image);
     else if (l->first_parameter < 0) memcpy(l[1].image, l->image, sizeof l[1].image);
 }
 
-/* Adds a parameter to the layer in hand; theta is laid out by genreg_init. */
-static genreg_parameter *genreg__new_parameter(genreg_model *m, int kind, const char *suffix, int rank, const int *shape, int fan_in, int fan_out)
+/* One more entry in a list of parameters or states. */
+static genreg_parameter *genreg__new_entry(genreg_model *m, genreg_parameter **list, int *count, int *capacity, int kind, const char *suffix, int rank, const int *shape)
 {
-    genreg_parameter *p, *previous;
+    genreg_parameter *p;
     size_t at = 0;
     int i;
-    if (m->parameter_count == m->parameter_capacity) {
-        int capacity = 2 * m->parameter_capacity + 8;
-        genreg_parameter *grown = (genreg_parameter *)genreg__keep(m->ctx, (size_t)capacity, sizeof *grown);
+    if (*count == *capacity) {
+        genreg_parameter *grown = (genreg_parameter *)genreg__keep(m->ctx, 2 * (size_t)*capacity + 8, sizeof *grown);
         if (!grown) return NULL;
-        if (m->parameter_count) memcpy(grown, m->parameters, (size_t)m->parameter_count * sizeof *grown);
-        genreg__unkeep(m->parameters);
-        m->parameters = grown;
-        m->parameter_capacity = capacity;
+        if (*count) memcpy(grown, *list, (size_t)*count * sizeof *grown);
+        genreg__unkeep(*list);
+        *list = grown;
+        *capacity = 2 * *capacity + 8;
     }
-    p = &m->parameters[m->parameter_count];
-    previous = m->parameter_count ? p - 1 : NULL;
+    p = &(*list)[*count];
     memset(p, 0, sizeof *p);
     genreg__put(p->name, sizeof p->name, &at, m->scope);
     if (at) genreg__put(p->name, sizeof p->name, &at, ".");
     genreg__put_integer(p->name, sizeof p->name, &at, m->layer_count - m->scope_start);
     genreg__put(p->name, sizeof p->name, &at, suffix);
-    for (i = 0; i < m->parameter_count; i++)
-        if (!strcmp(m->parameters[i].name, p->name)) {
+    for (i = 0; i < *count; i++)
+        if (!strcmp((*list)[i].name, p->name)) {
             genreg__fail(m->ctx, GENREG_ERROR_ARGUMENT, "model: two parameters would be called %s; give each scope a name of its own", p->name);
             return NULL;
         }
     p->layer = m->layer_count;
     p->kind = kind;
-    p->offset = previous ? previous->offset + previous->size : 0;
+    p->offset = *count ? p[-1].offset + p[-1].size : 0;
     p->size = 1;
     p->rank = rank;
     for (i = 0; i < rank; i++) {
@@ -4220,10 +5410,24 @@ static genreg_parameter *genreg__new_parameter(genreg_model *m, int kind, const 
         }
         p->size *= shape[i];
     }
+    ++*count;
+    return p;
+}
+
+/* A parameter of the layer in hand; theta is laid out by genreg_init. 0 with the error set, and then the list is as it was. */
+static int genreg__new_parameter(genreg_model *m, int kind, const char *suffix, int rank, const int *shape, int fan_in, int fan_out)
+{
+    genreg__layer *l = &m->layers[m->layer_count];
+    genreg_parameter *p;
+    if (l->first_parameter < 0) l->first_parameter = m->parameter_count;
+    p = genreg__new_entry(m, &m->parameters, &m->parameter_count, &m->parameter_capacity, kind, suffix, rank, shape);
+    if (!p) {
+        m->parameter_count = l->first_parameter;
+        return 0;
+    }
     p->fan_in = fan_in;
     p->fan_out = fan_out;
-    m->parameter_count++;
-    return p;
+    return 1;
 }
 
 GENREG__API void genreg_model_scope(genreg_model *m, const char *scope)
@@ -4260,7 +5464,7 @@ static genreg_tensor *genreg__linear_forward(genreg_model *m, int layer, genreg_
     if (!w || !b) return NULL;
     return genreg_affine(m->ctx, x, w, b, fuse_relu);
 }
-static const genreg__layer_kind genreg__linear_kind = { "linear", genreg__linear_forward };
+static const genreg__layer_kind genreg__linear_kind = { "linear", 1, genreg__linear_forward };
 
 GENREG__API void genreg_layer_linear(genreg_model *m, int out)
 {
@@ -4274,12 +5478,8 @@ GENREG__API void genreg_layer_linear(genreg_model *m, int out)
     }
     shape[0] = l->in_shape[0];
     shape[1] = out;
-    l->first_parameter = m->parameter_count;
     if (!genreg__new_parameter(m, GENREG_WEIGHT, ".weight", 2, shape, shape[0], out) || !genreg__new_parameter(m, GENREG_BIAS, ".bias", 1, shape + 1, shape[0], out))
-    {
-        m->parameter_count = l->first_parameter;
         return;
-    }
     l->out_shape[0] = out;
     genreg__layer_done(m);
 }
@@ -4315,11 +5515,11 @@ static genreg_tensor *genreg__dropout_forward(genreg_model *m, int layer, genreg
     if (!pass || !pass->training) return x;
     return genreg_dropout(m->ctx, x, m->layers[layer].p, pass->seed, GENREG__STREAM(GENREG__DRAW_DROPOUT, (uint64_t)layer << 36 | (pass->step & 0xfffffffffu)));
 }
-static const genreg__layer_kind genreg__relu_kind = { "relu", genreg__relu_forward };
-static const genreg__layer_kind genreg__tanh_kind = { "tanh", genreg__tanh_forward };
-static const genreg__layer_kind genreg__sigmoid_kind = { "sigmoid", genreg__sigmoid_forward };
-static const genreg__layer_kind genreg__flatten_kind = { "flatten", genreg__flatten_forward };
-static const genreg__layer_kind genreg__dropout_kind = { "dropout", genreg__dropout_forward };
+static const genreg__layer_kind genreg__relu_kind = { "relu", 0, genreg__relu_forward };
+static const genreg__layer_kind genreg__tanh_kind = { "tanh", 0, genreg__tanh_forward };
+static const genreg__layer_kind genreg__sigmoid_kind = { "sigmoid", 0, genreg__sigmoid_forward };
+static const genreg__layer_kind genreg__flatten_kind = { "flatten", 0, genreg__flatten_forward };
+static const genreg__layer_kind genreg__dropout_kind = { "dropout", 0, genreg__dropout_forward };
 
 GENREG__API void genreg_layer_relu(genreg_model *m) { if (genreg__new_layer(m, &genreg__relu_kind)) genreg__layer_done(m); }
 GENREG__API void genreg_layer_tanh(genreg_model *m) { if (genreg__new_layer(m, &genreg__tanh_kind)) genreg__layer_done(m); }
@@ -4351,6 +5551,152 @@ GENREG__API void genreg_layer_dropout(genreg_model *m, double p)
     genreg__layer_done(m);
 }
 
+/* ---- conv2d ------------------------------------------------------------------------------------------------ */
+
+static genreg_tensor *genreg__conv2d_forward(genreg_model *m, int layer, genreg_tensor *theta, genreg_tensor *x, const genreg_pass *pass, int fuse_relu)
+{
+    const genreg__layer *l = &m->layers[layer];
+    genreg_tensor *w = genreg__parameter_view(m, theta, l->first_parameter), *b = genreg__parameter_view(m, theta, l->first_parameter + 1);
+    (void)pass;
+    if (!w || !b) return NULL;
+    return genreg_conv2d(m->ctx, x, w, b, l->stride, l->padding, fuse_relu);
+}
+static const genreg__layer_kind genreg__conv2d_kind = { "conv2d", 1, genreg__conv2d_forward };
+
+/* Whether a layer's input is an image; sets the error if not. */
+static int genreg__takes_image(genreg_model *m, const genreg__layer *l)
+{
+    if (!l) return 0;
+    if (l->in_rank == 3) return 1;
+    genreg__fail(m->ctx, GENREG_ERROR_SHAPE, "layer %s: its input is not [height,width,channels]", l->kind->name);
+    return 0;
+}
+
+GENREG__API void genreg_layer_conv2d(genreg_model *m, int out, int kernel, int stride, int padding)
+{
+    genreg__layer *l = genreg__new_layer(m, &genreg__conv2d_kind);
+    int shape[4], i;
+    if (!genreg__takes_image(m, l)) return;
+    if (out < 1 || kernel < 1 || stride < 1 || padding < 0 || kernel > (1 << 14) || padding > (1 << 14) || l->in_shape[0] > INT_MAX / 2 || l->in_shape[1] > INT_MAX / 2
+        || kernel > l->in_shape[0] + 2 * padding || kernel > l->in_shape[1] + 2 * padding || l->in_shape[2] > INT_MAX / kernel / kernel || out > INT_MAX / kernel / kernel) {
+        genreg__fail(m->ctx, GENREG_ERROR_SHAPE, "layer conv2d: %d outputs with a kernel of %d, stride %d and padding %d do not go with an image of %d x %d", out, kernel,
+                     stride, padding, l->in_shape[0], l->in_shape[1]);
+        return;
+    }
+    shape[0] = shape[1] = kernel;
+    shape[2] = l->in_shape[2];
+    shape[3] = out;
+    if (!genreg__new_parameter(m, GENREG_WEIGHT, ".weight", 4, shape, kernel * kernel * shape[2], kernel * kernel * out)
+        || !genreg__new_parameter(m, GENREG_BIAS, ".bias", 1, shape + 3, kernel * kernel * shape[2], kernel * kernel * out))
+        return;
+    l->size = kernel;
+    l->stride = stride;
+    l->padding = padding;
+    for (i = 0; i < 2; i++) l->out_shape[i] = (l->in_shape[i] + 2 * padding - kernel) / stride + 1;
+    l->out_shape[2] = out;
+    genreg__layer_done(m);
+}
+
+/* ---- batch_norm --------------------------------------------------------------------------------------------- */
+
+static const double genreg__norm_eps = 1e-5, genreg__norm_momentum = 0.1;
+
+static genreg_tensor *genreg__batch_norm_forward(genreg_model *m, int layer, genreg_tensor *theta, genreg_tensor *x, const genreg_pass *pass, int fuse_relu)
+{
+    const genreg__layer *l = &m->layers[layer];
+    genreg_ctx *c = m->ctx;
+    genreg_tensor *gamma = genreg__parameter_view(m, theta, l->first_parameter), *beta = genreg__parameter_view(m, theta, l->first_parameter + 1), *y;
+    genreg_real *mean = m->state->data + m->states[l->first_state].offset, *var = m->state->data + m->states[l->first_state + 1].offset, *statistics, *inverse;
+    ptrdiff_t n, i;
+    if (!gamma || !beta) return NULL;
+    n = gamma->size;
+    statistics = (genreg_real *)genreg__take(c, &c->tape_arena, 2 * (size_t)n, sizeof *statistics);
+    if (!statistics) return NULL;
+    if (pass && pass->training) {
+        double rows = (double)(x->size / n);
+        y = genreg_batch_norm(c, x, gamma, beta, genreg__norm_eps, fuse_relu, statistics, statistics + n);
+        for (i = 0; y && !pass->keep_state && i < n; i++) {
+            mean[i] += (genreg_real)genreg__norm_momentum * (statistics[i] - mean[i]);
+            var[i] += (genreg_real)genreg__norm_momentum * ((genreg_real)(rows / (rows - 1)) * statistics[n + i] - var[i]);
+        }
+        return y;
+    }
+    inverse = statistics + n;
+    for (i = 0; i < n; i++) {
+        inverse[i] = 1 / GENREG__SQRT(var[i] + (genreg_real)genreg__norm_eps);
+        statistics[i] = mean[i] * inverse[i];
+    }
+    /* gamma (x - mean)/sqrt(var + eps) + beta = s x + t with s = gamma inverse, t = beta - gamma mean inverse */
+    return genreg_scale_shift(c, x, genreg_mul(c, gamma, genreg_constant(c, 1, gamma->shape, inverse)),
+                              genreg_sub(c, beta, genreg_mul(c, gamma, genreg_constant(c, 1, gamma->shape, statistics))), fuse_relu);
+}
+static const genreg__layer_kind genreg__batch_norm_kind = { "batch_norm", 1, genreg__batch_norm_forward };
+
+GENREG__API void genreg_layer_batch_norm(genreg_model *m)
+{
+    genreg__layer *l = genreg__new_layer(m, &genreg__batch_norm_kind);
+    int shape[1];
+    if (!l) return;
+    shape[0] = l->in_shape[l->in_rank - 1];
+    l->first_state = m->state_count;
+    if (!genreg__new_parameter(m, GENREG_NORM_WEIGHT, ".weight", 1, shape, shape[0], shape[0]) || !genreg__new_parameter(m, GENREG_NORM_BIAS, ".bias", 1, shape, shape[0], shape[0]))
+        return;
+    if (!genreg__new_entry(m, &m->states, &m->state_count, &m->state_capacity, 0, ".running_mean", 1, shape)
+        || !genreg__new_entry(m, &m->states, &m->state_count, &m->state_capacity, 0, ".running_var", 1, shape)) {
+        m->state_count = l->first_state;
+        m->parameter_count = l->first_parameter;
+        return;
+    }
+    genreg__layer_done(m);
+}
+
+/* ---- pooling ------------------------------------------------------------------------------------------------- */
+
+static genreg_tensor *genreg__max_pool_forward(genreg_model *m, int layer, genreg_tensor *theta, genreg_tensor *x, const genreg_pass *pass, int fuse_relu)
+{
+    (void)theta; (void)pass; (void)fuse_relu;
+    return genreg_max_pool(m->ctx, x, m->layers[layer].size, m->layers[layer].size);
+}
+static genreg_tensor *genreg__avg_pool_forward(genreg_model *m, int layer, genreg_tensor *theta, genreg_tensor *x, const genreg_pass *pass, int fuse_relu)
+{
+    (void)theta; (void)pass; (void)fuse_relu;
+    return genreg_avg_pool(m->ctx, x, m->layers[layer].size);
+}
+static genreg_tensor *genreg__global_avg_pool_forward(genreg_model *m, int layer, genreg_tensor *theta, genreg_tensor *x, const genreg_pass *pass, int fuse_relu)
+{
+    (void)layer; (void)theta; (void)pass; (void)fuse_relu;
+    return genreg_global_avg_pool(m->ctx, x);
+}
+static const genreg__layer_kind genreg__max_pool_kind = { "max_pool", 0, genreg__max_pool_forward };
+static const genreg__layer_kind genreg__avg_pool_kind = { "avg_pool", 0, genreg__avg_pool_forward };
+static const genreg__layer_kind genreg__global_avg_pool_kind = { "global_avg_pool", 0, genreg__global_avg_pool_forward };
+
+static void genreg__pool_layer(genreg_model *m, const genreg__layer_kind *kind, int size)
+{
+    genreg__layer *l = genreg__new_layer(m, kind);
+    if (!genreg__takes_image(m, l)) return;
+    if (size < 1 || size > l->in_shape[0] || size > l->in_shape[1]) {
+        genreg__fail(m->ctx, GENREG_ERROR_SHAPE, "layer %s: windows of %d on an image of %d x %d", kind->name, size, l->in_shape[0], l->in_shape[1]);
+        return;
+    }
+    l->size = size;
+    l->out_shape[0] = l->in_shape[0] / size;
+    l->out_shape[1] = l->in_shape[1] / size;
+    genreg__layer_done(m);
+}
+
+GENREG__API void genreg_layer_max_pool(genreg_model *m, int size) { genreg__pool_layer(m, &genreg__max_pool_kind, size); }
+GENREG__API void genreg_layer_avg_pool(genreg_model *m, int size) { genreg__pool_layer(m, &genreg__avg_pool_kind, size); }
+
+GENREG__API void genreg_layer_global_avg_pool(genreg_model *m)
+{
+    genreg__layer *l = genreg__new_layer(m, &genreg__global_avg_pool_kind);
+    if (!genreg__takes_image(m, l)) return;
+    l->out_rank = 1;
+    l->out_shape[0] = l->in_shape[2];
+    genreg__layer_done(m);
+}
+
 /* ---- initialisation ------------------------------------------------------------------------------------------ */
 
 /* A rank-1 tensor that outlives marks, with its values behind it. */
@@ -4379,6 +5725,10 @@ static void genreg__draw_parameter(genreg_model *m, int index)
     uint64_t stream = GENREG__STREAM(GENREG__DRAW_INIT, index);
     double bound = 0, deviation = 0;
     ptrdiff_t i;
+    if (p->kind == GENREG_NORM_WEIGHT || p->kind == GENREG_NORM_BIAS) {
+        for (i = 0; i < p->size; i++) w[i] = (genreg_real)(p->kind == GENREG_NORM_WEIGHT);
+        return;
+    }
     if (m->scheme == GENREG_INIT_PYTORCH) bound = 1 / sqrt((double)p->fan_in);
     else if (p->kind == GENREG_BIAS) bound = 0;
     else if (m->scheme == GENREG_INIT_XAVIER) bound = sqrt(6.0 / ((double)p->fan_in + p->fan_out));
@@ -4398,8 +5748,14 @@ static int genreg__lay_out(genreg_model *m, genreg_scheme scheme, uint64_t seed)
         if (!m->theta) return 0;
         m->theta->tracked = 1;
     }
+    if (m->state_count && !m->state) {
+        last = &m->states[m->state_count - 1];
+        m->state = genreg__kept_vector(m->ctx, last->offset + last->size);
+        if (!m->state) return 0;
+    }
     for (i = 0; i < m->parameter_count; i++) {
         int layer = m->parameters[i].layer, before_relu = layer + 1 < m->layer_count && m->layers[layer + 1].kind == &genreg__relu_kind;
+        if (m->parameters[i].kind != GENREG_WEIGHT) continue;
         m->layers[layer].scale = scheme == GENREG_INIT_NTK ? sqrt((before_relu ? 2.0 : 1.0) / m->parameters[i].fan_in) : 1.0;
     }
     m->scheme = scheme;
@@ -4409,6 +5765,7 @@ static int genreg__lay_out(genreg_model *m, genreg_scheme scheme, uint64_t seed)
 
 GENREG__API void genreg_init(genreg_model *m, genreg_scheme scheme, uint64_t seed)
 {
+    ptrdiff_t k;
     int i;
     if (!m || genreg__halted(m->ctx)) return;
     if (!m->parameter_count) {
@@ -4421,6 +5778,8 @@ GENREG__API void genreg_init(genreg_model *m, genreg_scheme scheme, uint64_t see
     }
     if (!genreg__lay_out(m, scheme, seed)) return;
     for (i = 0; i < m->parameter_count; i++) genreg__draw_parameter(m, i);
+    for (i = 0; i < m->state_count; i++) /* running means start at 0, running variances at 1 */
+        for (k = 0; k < m->states[i].size; k++) m->state->data[m->states[i].offset + k] = i % 2 ? 1 : 0;
 }
 
 GENREG__API genreg_model *genreg_mlp(genreg_ctx *c, const int *sizes, int n)
@@ -4437,6 +5796,36 @@ GENREG__API genreg_model *genreg_mlp(genreg_ctx *c, const int *sizes, int n)
         genreg_layer_linear(m, sizes[i]);
         if (i + 1 < n) genreg_layer_relu(m);
     }
+    genreg_init(m, GENREG_INIT_PYTORCH, 0);
+    if (!genreg__halted(c)) return m;
+    genreg_model_free(m);
+    return NULL;
+}
+
+GENREG__API genreg_model *genreg_cnn(genreg_ctx *c, const int *shape, int width, int batch_norm, int classes)
+{
+    genreg_model *m;
+    int block, i;
+    if (genreg__halted(c)) return NULL;
+    if (!shape || width < 1 || width > INT_MAX / 4) {
+        genreg__fail(c, GENREG_ERROR_ARGUMENT, "cnn: width %d, or no shape", width);
+        return NULL;
+    }
+    m = genreg_model_create(c, 3, shape);
+    genreg_model_scope(m, "features");
+    for (block = 0; block < 3; block++) {
+        for (i = 0; i < 2; i++) {
+            genreg_layer_conv2d(m, width << block, 3, 1, 1);
+            if (batch_norm) genreg_layer_batch_norm(m);
+            genreg_layer_relu(m);
+        }
+        genreg_layer_max_pool(m, 2);
+    }
+    genreg_model_scope(m, "classifier");
+    genreg_layer_flatten(m);
+    genreg_layer_linear(m, 256);
+    genreg_layer_relu(m);
+    genreg_layer_linear(m, classes);
     genreg_init(m, GENREG_INIT_PYTORCH, 0);
     if (!genreg__halted(c)) return m;
     genreg_model_free(m);
@@ -4482,7 +5871,7 @@ GENREG__API genreg_tensor *genreg_forward(genreg_model *m, genreg_tensor *theta,
     }
     for (i = 0; i < m->layer_count && x; i++) {
         const genreg__layer *l = &m->layers[i];
-        int fuse = !trace && l->kind == &genreg__linear_kind && i + 1 < m->layer_count && l[1].kind == &genreg__relu_kind;
+        int fuse = !trace && l->kind->takes_relu && i + 1 < m->layer_count && l[1].kind == &genreg__relu_kind;
         if (l->scale != 1) x = genreg_scale(c, x, l->scale);
         if (!x || !theta) return NULL;
         if (trace) trace->input[i] = x;
@@ -4518,7 +5907,7 @@ static int genreg__channels(const genreg_dataset *d) { return d->rank == 3 ? d->
 
 static uint64_t genreg__checksum(const genreg_dataset *d)
 {
-    uint64_t hash = genreg__fnv1a_int(d->content, d->n);
+    uint64_t hash = genreg__fnv1a_int(genreg__fnv1a_int(d->content, d->n), d->pad);
     int i;
     for (i = 0; d->bytes && i < genreg__channels(d); i++) {
         hash = genreg__fnv1a_int(hash, (int)(genreg__to_bits32(d->mean[i]) & INT_MAX));
@@ -4710,6 +6099,24 @@ GENREG__API genreg_dataset genreg_label_noise(genreg_ctx *c, const genreg_datase
     return s;
 }
 
+GENREG__API genreg_dataset genreg_pad(genreg_ctx *c, const genreg_dataset *d, int pad)
+{
+    genreg_dataset s;
+    int i;
+    memset(&s, 0, sizeof s);
+    if (!genreg__has_samples(c, "pad", d)) return s;
+    if (d->rank != 3 || pad < 0 || pad > 4096 || d->shape[0] > 1 << 14 || d->shape[1] > 1 << 14) {
+        genreg__fail(c, GENREG_ERROR_ARGUMENT, "pad: %d zeros around samples of rank %d; they must be [height,width,channels]", pad, d->rank);
+        return s;
+    }
+    s = *d;
+    s.pad += pad;
+    for (i = 0; i < 2; i++) s.shape[i] += 2 * pad;
+    s.features = s.shape[0] * s.shape[1] * s.shape[2];
+    s.checksum = genreg__checksum(&s);
+    return s;
+}
+
 typedef struct genreg__fetch_job { const genreg_dataset *d; const int *order; int first; genreg_real *x; } genreg__fetch_job;
 
 static void genreg__fetch_range(void *arg, ptrdiff_t first, ptrdiff_t last)
@@ -4717,19 +6124,25 @@ static void genreg__fetch_range(void *arg, ptrdiff_t first, ptrdiff_t last)
     const genreg__fetch_job *j = (const genreg__fetch_job *)arg;
     const genreg_dataset *d = j->d;
     int channels = genreg__channels(d), k;
-    ptrdiff_t r, i;
+    /* An image is stored in runs: one, or a run a line if there is a border to leave. */
+    ptrdiff_t lines = d->pad ? d->shape[0] - 2 * d->pad : 1, run = d->pad ? (ptrdiff_t)(d->shape[1] - 2 * d->pad) * channels : d->features;
+    ptrdiff_t line_step = d->pad ? (ptrdiff_t)d->shape[1] * channels : 0, corner = d->pad * (line_step + channels), r, i, line;
     genreg_real value[4][256]; /* each byte's normalised value */
     for (k = 0; d->bytes && k < channels; k++)
         for (i = 0; i < 256; i++) value[k][i] = (genreg_real)(((double)i / 255.0 - (double)d->mean[k]) / (double)d->std[k]);
     for (r = first; r < last; r++) {
         int sample = j->order ? j->order[r] : j->first + (int)r;
-        ptrdiff_t from = (ptrdiff_t)(d->rows ? d->rows[sample] : sample) * d->features;
-        genreg_real *x = j->x + r * d->features;
-        if (d->reals) memcpy(x, d->reals + from, (size_t)d->features * sizeof *x);
-        else if (channels == 1)
-            for (i = 0; i < d->features; i++) x[i] = value[0][d->bytes[from + i]];
-        else
-            for (i = 0; i < d->features; i++) x[i] = value[i % channels][d->bytes[from + i]];
+        ptrdiff_t from = (ptrdiff_t)(d->rows ? d->rows[sample] : sample) * lines * run;
+        if (d->pad) memset(j->x + r * d->features, 0, (size_t)d->features * sizeof *j->x);
+        for (line = 0; line < lines; line++, from += run) {
+            genreg_real *x = j->x + r * d->features + corner + line * line_step;
+            if (d->reals) memcpy(x, d->reals + from, (size_t)run * sizeof *x);
+            else if (channels == 1)
+                for (i = 0; i < run; i++) x[i] = value[0][d->bytes[from + i]];
+            else
+                for (i = 0; i + channels <= run; i += channels)
+                    for (k = 0; k < channels; k++) x[i + k] = value[k][d->bytes[from + i + k]];
+        }
     }
 }
 
@@ -4793,7 +6206,7 @@ static genreg_tensor *genreg__loss_of(genreg_ctx *c, genreg_loss loss, genreg_te
 
 enum { GENREG__EVALUATION_BATCH = 250 };
 
-GENREG__API genreg_score genreg_evaluate_classes(genreg_model *m, const genreg_dataset *d, genreg_loss loss, double *class_accuracy)
+static genreg_score genreg__evaluate(genreg_model *m, const genreg_real *theta, const genreg_dataset *d, genreg_loss loss, double *class_accuracy)
 {
     genreg_score s;
     genreg_ctx *c = m ? m->ctx : NULL;
@@ -4810,7 +6223,8 @@ GENREG__API genreg_score genreg_evaluate_classes(genreg_model *m, const genreg_d
     for (first = 0; first < d->n; first += GENREG__EVALUATION_BATCH) {
         genreg_place p = genreg_mark(c);
         genreg_batch b = genreg_get_batch(c, d, NULL, first, GENREG__MIN(d->n - first, (int)GENREG__EVALUATION_BATCH));
-        genreg_tensor *y = genreg_forward(m, NULL, b.x, NULL), *l = genreg__loss_of(c, loss, y, &b);
+        genreg_tensor *at = theta ? genreg_constant(c, 1, m->theta->shape, (genreg_real *)(uintptr_t)theta) : NULL; /* only read */
+        genreg_tensor *y = genreg_forward(m, at, b.x, NULL), *l = genreg__loss_of(c, loss, y, &b);
         if (l) {
             total += genreg_item(l) * b.n;
             correct += genreg__count_correct(y, b.labels);
@@ -4828,6 +6242,16 @@ GENREG__API genreg_score genreg_evaluate_classes(genreg_model *m, const genreg_d
     s.accuracy = (double)correct / d->n;
     s.samples = d->n;
     return s;
+}
+
+GENREG__API genreg_score genreg_evaluate_classes(genreg_model *m, const genreg_dataset *d, genreg_loss loss, double *class_accuracy)
+{
+    return genreg__evaluate(m, NULL, d, loss, class_accuracy);
+}
+
+GENREG__API genreg_score genreg_evaluate_at(genreg_model *m, const genreg_real *theta, const genreg_dataset *d)
+{
+    return genreg__evaluate(m, theta, d, GENREG_CROSS_ENTROPY, NULL);
 }
 
 GENREG__API genreg_score genreg_evaluate(genreg_model *m, const genreg_dataset *d) { return genreg_evaluate_classes(m, d, GENREG_CROSS_ENTROPY, NULL); }
@@ -5121,28 +6545,52 @@ GENREG__API genreg_progress genreg_train(genreg_model *m, const genreg_dataset *
 // >>curvature ----------------------------------------------------------------------------------------------------------
 // Owns what the loss looks like around theta: gradients and Hessian products over any number of samples, and eigenvalues.
 
-static genreg_tensor *genreg__model_cross_entropy(genreg_ctx *c, genreg_tensor *theta, const genreg_batch *b, void *user)
+/* A model as an objective: its outputs, and the loss of outputs. In training mode batch statistics take part, running ones stay. */
+static genreg_tensor *genreg__model_outputs(genreg_ctx *c, genreg_tensor *theta, const genreg_batch *b, void *user)
 {
-    return genreg__loss_of(c, GENREG_CROSS_ENTROPY, genreg_forward((genreg_model *)user, theta, b->x, NULL), b);
+    (void)c;
+    return genreg_forward((genreg_model *)user, theta, b->x, NULL);
 }
 
-static genreg_tensor *genreg__model_mse(genreg_ctx *c, genreg_tensor *theta, const genreg_batch *b, void *user)
+static genreg_tensor *genreg__model_training_outputs(genreg_ctx *c, genreg_tensor *theta, const genreg_batch *b, void *user)
 {
-    return genreg__loss_of(c, GENREG_MSE, genreg_forward((genreg_model *)user, theta, b->x, NULL), b);
+    genreg_pass pass;
+    (void)c;
+    memset(&pass, 0, sizeof pass);
+    pass.training = 1;
+    pass.keep_state = 1;
+    return genreg_forward((genreg_model *)user, theta, b->x, &pass);
 }
 
-GENREG__API genreg_objective genreg_model_objective(genreg_model *m, const genreg_dataset *d, genreg_loss loss)
+static genreg_tensor *genreg__cross_entropy_head(genreg_ctx *c, genreg_tensor *outputs, const genreg_batch *b, void *user)
+{
+    (void)user;
+    return genreg__loss_of(c, GENREG_CROSS_ENTROPY, outputs, b);
+}
+
+static genreg_tensor *genreg__mse_head(genreg_ctx *c, genreg_tensor *outputs, const genreg_batch *b, void *user)
+{
+    (void)user;
+    return genreg__loss_of(c, GENREG_MSE, outputs, b);
+}
+
+static genreg_objective genreg__objective_of(genreg_model *m, const genreg_dataset *d, genreg_loss loss, int training)
 {
     genreg_objective f;
     memset(&f, 0, sizeof f);
     if (!genreg__model_ready(m, "model_objective") || !genreg__has_samples(m->ctx, "model_objective", d)) return f;
     f.ctx = m->ctx;
     f.theta = m->theta;
-    f.loss = loss == GENREG_MSE ? genreg__model_mse : genreg__model_cross_entropy;
+    f.outputs = training ? genreg__model_training_outputs : genreg__model_outputs;
+    f.loss = loss == GENREG_MSE ? genreg__mse_head : genreg__cross_entropy_head;
     f.user = m;
     f.data = d;
+    f.whole = training && m->state; /* batch statistics */
     return f;
 }
+
+GENREG__API genreg_objective genreg_model_objective(genreg_model *m, const genreg_dataset *d, genreg_loss loss) { return genreg__objective_of(m, d, loss, 0); }
+GENREG__API genreg_objective genreg_training_objective(genreg_model *m, const genreg_dataset *d, genreg_loss loss) { return genreg__objective_of(m, d, loss, 1); }
 
 static int genreg__objective_ready(const genreg_objective *f, const char *name)
 {
@@ -5154,17 +6602,21 @@ static int genreg__objective_ready(const genreg_objective *f, const char *name)
 
 static int genreg__objective_samples(const genreg_objective *f) { return f->data ? f->data->n : 1; }
 
-/* The loss of samples first ... first+n-1 on the tape. */
-static genreg_tensor *genreg__objective_loss(const genreg_objective *f, int first, int n)
+/* The loss of samples first ... first+n-1 on the tape, and unless NULL their outputs and batch. */
+static genreg_tensor *genreg__objective_loss(const genreg_objective *f, int first, int n, genreg_tensor **outputs, genreg_batch *batch)
 {
+    genreg_ctx *c = f->ctx;
     genreg_batch b;
-    genreg_tensor *loss;
+    genreg_tensor *at = f->theta, *loss;
     memset(&b, 0, sizeof b);
-    if (f->data) b = genreg_get_batch(f->ctx, f->data, NULL, first, n);
-    loss = genreg__halted(f->ctx) ? NULL : f->loss(f->ctx, f->theta, &b, f->user);
-    if (!loss && !genreg__halted(f->ctx)) genreg__fail(f->ctx, GENREG_ERROR_ARGUMENT, "objective: the loss callback returned NULL");
-    if (loss && loss->size != 1) genreg__fail(f->ctx, GENREG_ERROR_SHAPE, "objective: the loss is %t and must be a scalar", loss);
-    return genreg__halted(f->ctx) ? NULL : loss;
+    if (f->data) b = genreg_get_batch(c, f->data, NULL, first, n);
+    if (f->outputs && !genreg__halted(c)) at = f->outputs(c, f->theta, &b, f->user);
+    loss = at && !genreg__halted(c) ? f->loss(c, at, &b, f->user) : NULL;
+    if (!loss) genreg__fail(c, GENREG_ERROR_ARGUMENT, "objective: a callback returned NULL");
+    else if (loss->size != 1) genreg__fail(c, GENREG_ERROR_SHAPE, "objective: the loss is %t and must be a scalar", loss);
+    if (outputs) *outputs = at;
+    if (batch) *batch = b;
+    return genreg__halted(c) ? NULL : loss;
 }
 
 /* What is done with a chunk: puts what it likes on the tape, which is released afterwards. */
@@ -5223,13 +6675,65 @@ static void genreg__scale_into(const genreg__exec *e, ptrdiff_t n, double weight
     genreg__run_map(e, &genreg__scale_loop, &m);
 }
 
-/* Work of the chunk functions: the value and vector of one chunk. */
-typedef struct genreg__chunk_work { double loss; const genreg_real *v; genreg_real *part; } genreg__chunk_work;
+/* A loss prepared on the tape for products with its curvature.
+     Hessian        H v = d<g, v>/d theta, where g = dL/d theta (Pearlmutter 1994)
+     Gauss-Newton   G v = J^T (L'' (J v)): J v by differentiating J^T u, which is linear in u, by u (Schraudolph 2002) */
+typedef struct genreg__prepared {
+    double loss;
+    genreg_tensor *gradient;                       /* Hessian: g */
+    genreg_tensor *outputs, *u, *pullback;         /* Gauss-Newton: y, u, J^T u */
+    genreg_tensor *detached, *slope;               /* y as a variable of its own, dL/dy */
+} genreg__prepared;
+
+static int genreg__prepare(const genreg_objective *f, int first, int n, int gauss_newton, genreg__prepared *q)
+{
+    genreg_ctx *c = f->ctx;
+    genreg_tensor *theta = f->theta, *loss;
+    genreg_batch batch;
+    memset(q, 0, sizeof *q);
+    loss = genreg__objective_loss(f, first, n, &q->outputs, &batch);
+    if (!loss) return 0;
+    q->loss = genreg_item(loss);
+    if (!gauss_newton) return genreg_grad(c, loss, NULL, &theta, 1, &q->gradient);
+    q->u = genreg_variable(c, q->outputs->rank, q->outputs->shape, NULL);
+    q->detached = genreg_variable(c, q->outputs->rank, q->outputs->shape, q->outputs->data);
+    if (!q->u || !q->detached || !genreg_grad(c, q->outputs, q->u, &theta, 1, &q->pullback)) return 0;
+    loss = f->loss(c, q->detached, &batch, f->user);
+    return loss && genreg_grad(c, loss, NULL, &q->detached, 1, &q->slope);
+}
+
+/* out = seed . dy/dx, or zeros if y does not depend on anything. */
+static int genreg__pull(genreg_ctx *c, genreg_tensor *y, genreg_real *seed, genreg_tensor *x, genreg_real *out)
+{
+    genreg_tensor *s = genreg_constant(c, y->rank, y->shape, seed);
+    if (y->tracked) return s && genreg_gradient_into(c, y, s, &x, 1, &out);
+    memset(out, 0, (size_t)x->size * sizeof *out);
+    return s != NULL;
+}
+
+static int genreg__multiply(const genreg_objective *f, const genreg__prepared *q, const genreg_real *v, genreg_real *out)
+{
+    genreg_ctx *c = f->ctx;
+    genreg_place p = genreg_mark(c);
+    genreg_real *seed = (genreg_real *)(uintptr_t)v, *jv, *hjv; /* seeds are only read */
+    if (q->gradient) genreg__pull(c, q->gradient, seed, f->theta, out);
+    else {
+        jv = (genreg_real *)genreg__take(c, &c->tape_arena, (size_t)q->u->size, sizeof *jv);
+        hjv = (genreg_real *)genreg__take(c, &c->tape_arena, (size_t)q->u->size, sizeof *hjv);
+        if (jv && hjv && genreg__pull(c, q->pullback, seed, q->u, jv) && genreg__pull(c, q->slope, jv, q->detached, hjv))
+            genreg__pull(c, q->outputs, hjv, f->theta, out);
+    }
+    genreg_release(c, p);
+    return !genreg__halted(c);
+}
+
+/* Work of the chunk functions: the loss and vector of one chunk. */
+typedef struct genreg__chunk_work { double loss; int gauss_newton; const genreg_real *v; genreg_real *part; } genreg__chunk_work;
 
 static int genreg__gradient_chunk(const genreg_objective *f, int first, int n, void *p)
 {
     genreg__chunk_work *w = (genreg__chunk_work *)p;
-    genreg_tensor *theta = f->theta, *loss = genreg__objective_loss(f, first, n);
+    genreg_tensor *theta = f->theta, *loss = genreg__objective_loss(f, first, n, NULL, NULL);
     w->loss = genreg_item(loss);
     return loss && (!w->part || genreg_gradient_into(f->ctx, loss, NULL, &theta, 1, &w->part));
 }
@@ -5237,15 +6741,10 @@ static int genreg__gradient_chunk(const genreg_objective *f, int first, int n, v
 static int genreg__product_chunk(const genreg_objective *f, int first, int n, void *p)
 {
     genreg__chunk_work *w = (genreg__chunk_work *)p;
-    genreg_tensor *theta = f->theta, *loss = genreg__objective_loss(f, first, n), *g, *v;
-    w->loss = genreg_item(loss);
-    if (!loss || !genreg_grad(f->ctx, loss, NULL, &theta, 1, &g)) return 0;
-    if (!g->tracked) { /* a gradient that does not depend on theta: the loss is linear in it */
-        memset(w->part, 0, (size_t)theta->size * sizeof *w->part);
-        return 1;
-    }
-    v = genreg_constant(f->ctx, theta->rank, theta->shape, (genreg_real *)(uintptr_t)w->v); /* only read */
-    return v && genreg_gradient_into(f->ctx, g, v, &theta, 1, &w->part);
+    genreg__prepared q;
+    if (!genreg__prepare(f, first, n, w->gauss_newton, &q)) return 0;
+    w->loss = q.loss;
+    return genreg__multiply(f, &q, w->v, w->part);
 }
 
 /* The mean over all chunks of fn's loss and vector, each with its share of the samples. */
@@ -5270,7 +6769,10 @@ static int genreg__wants_chunks(const genreg_objective *f)
 {
     if (f->ctx->status != GENREG_ERROR_LIMIT || genreg__objective_samples(f) == 1) return 0;
     genreg_clear_error(f->ctx);
-    return 1;
+    if (!f->whole) return 1;
+    genreg__fail(f->ctx, GENREG_ERROR_LIMIT, "%d samples do not fit on the tape at once, and in training mode batch statistics allow no chunks: raise "
+                 "genreg_options.memory or take fewer samples", genreg__objective_samples(f));
+    return 0;
 }
 
 GENREG__API double genreg_objective_gradient(const genreg_objective *f, genreg_real *out)
@@ -5294,99 +6796,156 @@ GENREG__API double genreg_objective_gradient(const genreg_objective *f, genreg_r
 
 struct genreg_hessian {
     genreg_objective f;
-    genreg_dataset data;     /* a copy, so that the caller's may go */
-    genreg_place place;      /* where the tape was */
-    genreg_tensor *gradient; /* kept on the tape, or NULL: products run in chunks */
-    genreg_tensor *part;     /* room for a vector */
+    genreg_dataset data;        /* a copy, so that the caller's may go */
+    genreg_place place;         /* where the tape was */
+    int gauss_newton;
+    int kept;                   /* prepared once, on the tape; or products run in chunks */
+    genreg__prepared prepared;
+    genreg_tensor *part;        /* room for a vector */
+    genreg_tensor *masked;      /* restricted: room for v without the other coordinates */
+    unsigned char *inside;      /* restricted: which coordinates belong */
+    double *sums;               /* room for genreg__dot */
     double value;
     int chunk;
 };
 
-/* H v from the kept gradient. */
-static int genreg__product_kept(genreg_hessian *h, const genreg_real *v, genreg_real *out)
+/* Puts what products need of all samples on the tape to stay; a product with zeros shows whether a sweep fits beside it. */
+static int genreg__keep_prepared(genreg_hessian *h)
 {
-    genreg_ctx *c = h->f.ctx;
-    genreg_place p = genreg_mark(c);
-    genreg_tensor *theta = h->f.theta, *seed;
-    if (!h->gradient->tracked) { /* the loss is linear in theta */
-        memset(out, 0, (size_t)theta->size * sizeof *out);
-        return 1;
-    }
-    seed = genreg_constant(c, theta->rank, theta->shape, (genreg_real *)(uintptr_t)v); /* only read */
-    if (seed) genreg_gradient_into(c, h->gradient, seed, &theta, 1, &out);
-    genreg_release(c, p);
-    return !genreg__halted(c);
-}
-
-/* Puts loss and gradient of all samples on the tape to stay; a product with zeros shows whether a sweep fits beside them. */
-static int genreg__keep_gradient(genreg_hessian *h)
-{
-    genreg_tensor *theta = h->f.theta, *loss = genreg__objective_loss(&h->f, 0, genreg__objective_samples(&h->f));
-    genreg_tensor *zero = genreg__kept_vector(h->f.ctx, theta->size);
-    int kept = loss && zero && genreg_grad(h->f.ctx, loss, NULL, &theta, 1, &h->gradient) && genreg__product_kept(h, zero->data, h->part->data);
-    if (kept) {
-        h->value = genreg_item(loss);
-        h->chunk = genreg__objective_samples(&h->f);
-    } else {
-        h->gradient = NULL;
-        genreg_release(h->f.ctx, h->place);
-    }
+    int samples = genreg__objective_samples(&h->f);
+    genreg_tensor *zero = genreg__kept_vector(h->f.ctx, h->f.theta->size);
+    h->kept = zero && genreg__prepare(&h->f, 0, samples, h->gauss_newton, &h->prepared) && genreg__multiply(&h->f, &h->prepared, zero->data, h->part->data);
+    if (h->kept) {
+        h->value = h->prepared.loss;
+        h->chunk = samples;
+    } else genreg_release(h->f.ctx, h->place);
     genreg__unkeep(zero);
-    return kept;
+    return h->kept;
 }
 
-GENREG__API genreg_hessian *genreg_hessian_open(const genreg_objective *f)
+static genreg_hessian *genreg__open_curvature(const genreg_objective *f, int gauss_newton)
 {
     genreg_hessian *h;
+    genreg_ctx *c;
     if (!genreg__objective_ready(f, "hessian_open")) return NULL;
-    h = (genreg_hessian *)genreg__keep(f->ctx, 1, sizeof *h);
+    c = f->ctx;
+    if (gauss_newton && !f->outputs) {
+        genreg__fail(c, GENREG_ERROR_ARGUMENT, "gauss_newton_open: the objective has no outputs callback, so its loss is in one piece");
+        return NULL;
+    }
+    h = (genreg_hessian *)genreg__keep(c, 1, sizeof *h);
     if (!h) return NULL;
     h->f = *f;
+    h->gauss_newton = gauss_newton;
     if (f->data) {
         h->data = *f->data;
         h->f.data = &h->data;
     }
-    h->place = genreg_mark(f->ctx);
-    h->part = genreg__kept_vector(f->ctx, f->theta->size);
-    if (h->part && !genreg__keep_gradient(h) && genreg__wants_chunks(&h->f)) {
+    h->place = genreg_mark(c);
+    h->part = genreg__kept_vector(c, f->theta->size);
+    h->sums = (double *)genreg__keep(c, (size_t)(f->theta->size / GENREG__SUM_SEGMENT + 1), sizeof *h->sums);
+    if (h->part && h->sums && !genreg__keep_prepared(h) && genreg__wants_chunks(&h->f)) {
         genreg__chunk_work w;
         memset(&w, 0, sizeof w);
-        w.v = w.part = h->part->data; /* what is multiplied does not matter here */
-        memset(w.part, 0, (size_t)f->theta->size * sizeof *w.part);
+        w.gauss_newton = gauss_newton;
+        w.part = h->part->data;
+        w.v = h->f.theta->data; /* what is multiplied does not matter here */
         h->chunk = genreg__chunk_that_fits(&h->f, genreg__product_chunk, &w);
         w.part = NULL;
         if (h->chunk) h->value = genreg__over_chunks(&h->f, h->chunk, genreg__gradient_chunk, &w, NULL);
     }
-    if (!genreg__halted(f->ctx)) return h;
+    if (!genreg__halted(c)) return h;
     genreg_hessian_close(h);
     return NULL;
 }
+
+GENREG__API genreg_hessian *genreg_hessian_open(const genreg_objective *f) { return genreg__open_curvature(f, 0); }
+GENREG__API genreg_hessian *genreg_gauss_newton_open(const genreg_objective *f) { return genreg__open_curvature(f, 1); }
 
 GENREG__API void genreg_hessian_close(genreg_hessian *h)
 {
     if (!h) return;
     genreg_release(h->f.ctx, h->place);
     genreg__unkeep(h->part);
+    genreg__unkeep(h->masked);
+    genreg__unkeep(h->inside);
+    genreg__unkeep(h->sums);
     genreg__unkeep(h);
 }
 
 GENREG__API double genreg_hessian_loss(const genreg_hessian *h) { return h ? h->value : (double)NAN; }
 GENREG__API int genreg_hessian_chunk(const genreg_hessian *h) { return h ? h->chunk : 0; }
 
+GENREG__API int genreg_hessian_restrict(genreg_hessian *h, const genreg_parameter *parameters, int n)
+{
+    genreg_ctx *c = h ? h->f.ctx : NULL;
+    int i;
+    if (genreg__halted(c)) return 0;
+    for (i = 0; i < n; i++)
+        if (parameters[i].offset < 0 || parameters[i].size < 1 || parameters[i].size > h->f.theta->size - parameters[i].offset) {
+            genreg__fail(c, GENREG_ERROR_ARGUMENT, "hessian_restrict: %s does not lie within theta", parameters[i].name);
+            return 0;
+        }
+    if (n < 1) {
+        genreg__fail(c, GENREG_ERROR_ARGUMENT, "hessian_restrict: no parameters");
+        return 0;
+    }
+    if (!h->inside) h->inside = (unsigned char *)genreg__keep(c, (size_t)h->f.theta->size, 1);
+    if (!h->masked) h->masked = genreg__kept_vector(c, h->f.theta->size);
+    if (!h->inside || !h->masked) return 0;
+    memset(h->inside, 0, (size_t)h->f.theta->size);
+    for (i = 0; i < n; i++) memset(h->inside + parameters[i].offset, 1, (size_t)parameters[i].size);
+    return 1;
+}
+
+/* x without the coordinates that do not belong. */
+static void genreg__restrict(const genreg_hessian *h, const genreg_real *x, genreg_real *out)
+{
+    ptrdiff_t i;
+    for (i = 0; i < h->f.theta->size; i++) out[i] = h->inside[i] ? x[i] : 0;
+}
+
 GENREG__API int genreg_hessian_product(genreg_hessian *h, const genreg_real *v, genreg_real *out)
 {
     genreg_ctx *c = h ? h->f.ctx : NULL;
     if (genreg__halted(c)) return 0;
-    if (h->gradient) {
-        genreg__product_kept(h, v, out);
-    } else {
+    if (h->inside) {
+        genreg__restrict(h, v, h->masked->data);
+        v = h->masked->data;
+    }
+    if (h->kept) genreg__multiply(&h->f, &h->prepared, v, out);
+    else {
         genreg__chunk_work w;
         memset(&w, 0, sizeof w);
+        w.gauss_newton = h->gauss_newton;
         w.v = v;
         w.part = h->part->data;
         genreg__over_chunks(&h->f, h->chunk, genreg__product_chunk, &w, out);
     }
+    if (h->inside) genreg__restrict(h, out, out);
     return !genreg__halted(c);
+}
+
+/* A unit vector to start from, within the restriction: normal, or +-1 (Rademacher) before scaling. */
+static void genreg__probe(const genreg_hessian *h, genreg_real *v, uint64_t seed, uint64_t index, int signs)
+{
+    ptrdiff_t n = h->f.theta->size, i;
+    genreg_normal_fill(v, n, seed, GENREG__STREAM(GENREG__DRAW_PROBE, index));
+    for (i = 0; signs && i < n; i++) v[i] = v[i] < 0 ? -1 : 1;
+    if (h->inside) genreg__restrict(h, v, v);
+}
+
+static double genreg__inner(const genreg_hessian *h, const genreg_real *a, const genreg_real *b)
+{
+    return genreg__dot(&h->f.ctx->exec, h->f.theta->size, a, b, h->sums);
+}
+
+/* x / |x|; returns |x|. */
+static double genreg__normalise(const genreg_hessian *h, genreg_real *x)
+{
+    double norm = sqrt(genreg__inner(h, x, x));
+    if (norm > 0) genreg__scale_into(&h->f.ctx->exec, h->f.theta->size, 1 / norm, x, x);
+    return norm;
 }
 
 GENREG__API genreg_eigen_options genreg_eigen_defaults(void)
@@ -5399,8 +6958,8 @@ GENREG__API genreg_eigen_options genreg_eigen_defaults(void)
     return o;
 }
 
-/* Power iteration on H - shift I from the unit vector in v; leaves the last unit vector in v and H v in hv. */
-static genreg_eigen genreg__power_iteration(genreg_hessian *h, const genreg_eigen_options *o, double shift, genreg_real *v, genreg_real *hv, double *room)
+/* Power iteration on H - shift I from the unit vector in v; leaves the last unit vector in v. */
+static genreg_eigen genreg__power_iteration(genreg_hessian *h, const genreg_eigen_options *o, double shift, genreg_real *v, genreg_real *hv)
 {
     const genreg__exec *e = &h->f.ctx->exec;
     ptrdiff_t n = h->f.theta->size;
@@ -5408,47 +6967,47 @@ static genreg_eigen genreg__power_iteration(genreg_hessian *h, const genreg_eige
     memset(&r, 0, sizeof r);
     r.value = r.residual = (double)NAN;
     for (;;) {
-        double norm2, norm;
+        double norm2;
         if (!genreg_hessian_product(h, v, hv)) return r;
         r.iterations++;
-        r.value = genreg__dot(e, n, v, hv, room);
-        norm2 = genreg__dot(e, n, hv, hv, room);
-        /* |Hv - value v|^2 by subtraction of vectors: the difference of squares would lose half the digits */
+        r.value = genreg__inner(h, v, hv);
+        norm2 = genreg__inner(h, hv, hv);
+        /* |Hv - value v| by subtraction of vectors: a difference of squares would lose half the digits */
         genreg__add_scaled(e, n, -r.value, v, hv);
-        r.residual = sqrt(genreg__dot(e, n, hv, hv, room));
+        r.residual = sqrt(genreg__inner(h, hv, hv));
         r.residual = r.value != 0 ? r.residual / fabs(r.value) : norm2 > 0 ? HUGE_VAL : 0;
         r.converged = r.residual <= o->tol;
         if ((o->tol > 0 && r.converged) || r.iterations >= o->iterations) return r;
         genreg__add_scaled(e, n, r.value - shift, v, hv); /* (H - shift) v */
-        norm = sqrt(genreg__dot(e, n, hv, hv, room));
-        if (!(norm > 0)) return r; /* v is in the null space: 0 is as good as it gets */
-        genreg__scale_into(e, n, 1 / norm, hv, v);
+        if (!(genreg__normalise(h, hv) > 0)) return r; /* v is in the null space: 0 is as good as it gets */
+        memcpy(v, hv, (size_t)n * sizeof *v);
     }
+}
+
+static int genreg__eigen_options_fit(genreg_ctx *c, const genreg_eigen_options *o)
+{
+    if (o->iterations >= 1 && o->tol >= 0) return 1;
+    genreg__fail(c, GENREG_ERROR_ARGUMENT, "eigenvalues: %d iterations with tolerance %g; at least one, and not less than 0", o->iterations, o->tol);
+    return 0;
 }
 
 GENREG__API genreg_eigen genreg_top_eigen(genreg_hessian *h, const genreg_eigen_options *options)
 {
     genreg_eigen_options o = options ? *options : genreg_eigen_defaults();
     genreg_ctx *c = h ? h->f.ctx : NULL;
-    genreg_tensor *v = NULL, *hv = NULL;
-    double *room = NULL;
+    genreg_tensor *v, *hv;
     genreg_eigen r;
     int used = 0, run;
     double shift = 0;
     memset(&r, 0, sizeof r);
     r.value = r.residual = (double)NAN;
-    if (genreg__halted(c)) return r;
-    if (o.iterations < 1 || !(o.tol >= 0)) {
-        genreg__fail(c, GENREG_ERROR_ARGUMENT, "top_eigen: %d iterations with tolerance %g; at least one, and not less than 0", o.iterations, o.tol);
-        return r;
-    }
+    if (genreg__halted(c) || !genreg__eigen_options_fit(c, &o)) return r;
     v = genreg__kept_vector(c, h->f.theta->size);
     hv = genreg__kept_vector(c, h->f.theta->size);
-    room = (double *)genreg__keep(c, (size_t)(h->f.theta->size / GENREG__SUM_SEGMENT + 1), sizeof *room);
-    for (run = 0; v && hv && room && run < 2; run++) {
-        genreg_normal_fill(v->data, v->size, o.seed, GENREG__STREAM(GENREG__DRAW_PROBE, run));
-        genreg__scale_into(&c->exec, v->size, 1 / sqrt(genreg__dot(&c->exec, v->size, v->data, v->data, room)), v->data, v->data);
-        r = genreg__power_iteration(h, &o, shift, v->data, hv->data, room);
+    for (run = 0; v && hv && run < 2; run++) {
+        genreg__probe(h, v->data, o.seed, (uint64_t)run, 0);
+        genreg__normalise(h, v->data);
+        r = genreg__power_iteration(h, &o, shift, v->data, hv->data);
         r.iterations += used;
         used = r.iterations;
         if (genreg__halted(c) || o.which == GENREG_LARGEST_MAGNITUDE || !(r.value < 0)) break;
@@ -5457,7 +7016,6 @@ GENREG__API genreg_eigen genreg_top_eigen(genreg_hessian *h, const genreg_eigen_
     if (o.vector && v && !genreg__halted(c)) memcpy(o.vector, v->data, (size_t)v->size * sizeof *o.vector);
     genreg__unkeep(v);
     genreg__unkeep(hv);
-    genreg__unkeep(room);
     return r;
 }
 
@@ -5468,6 +7026,314 @@ GENREG__API genreg_eigen genreg_hessian_top(genreg_model *m, const genreg_datase
     genreg_eigen r = genreg_top_eigen(h, o);
     genreg_hessian_close(h);
     return r;
+}
+
+/* ---- Lanczos ---------------------------------------------------------------------------------------- */
+
+/* A Krylov basis and the tridiagonal matrix of H in it. Full re-orthogonalisation, twice: in float the basis would soon repeat
+   itself, and the same eigenvalue come out several times (Parlett 1980). */
+typedef struct genreg__lanczos {
+    genreg_hessian *h;
+    genreg_tensor **basis; /* steps + 1 vectors that fill up; only the last two without re-orthogonalisation are not enough */
+    double *alpha, *beta;
+    int steps, done;       /* room, and how many rows of the matrix are there */
+    int exhausted;         /* the Krylov space is invariant: the eigenvalues in it are exact */
+} genreg__lanczos;
+
+static void genreg__lanczos_close(genreg__lanczos *l)
+{
+    int i;
+    for (i = 0; l->basis && i <= l->steps; i++) genreg__unkeep(l->basis[i]);
+    genreg__unkeep(l->basis);
+    genreg__unkeep(l->alpha);
+}
+
+static int genreg__lanczos_open(genreg__lanczos *l, genreg_hessian *h, int steps, uint64_t seed, uint64_t index, int signs)
+{
+    genreg_ctx *c = h->f.ctx;
+    memset(l, 0, sizeof *l);
+    l->h = h;
+    l->steps = steps;
+    l->basis = (genreg_tensor **)genreg__keep(c, (size_t)steps + 1, sizeof *l->basis);
+    l->alpha = (double *)genreg__keep(c, 2 * (size_t)steps + 1, sizeof *l->alpha);
+    if (l->alpha) l->beta = l->alpha + steps;
+    if (l->basis) l->basis[0] = genreg__kept_vector(c, h->f.theta->size);
+    if (genreg__halted(c)) return 0;
+    genreg__probe(h, l->basis[0]->data, seed, index, signs);
+    genreg__normalise(h, l->basis[0]->data);
+    return 1;
+}
+
+/* One row more; 0 at the end or after an error. */
+static int genreg__lanczos_step(genreg__lanczos *l)
+{
+    genreg_hessian *h = l->h;
+    genreg_ctx *c = h->f.ctx;
+    ptrdiff_t n = h->f.theta->size;
+    int k = l->done, i, round;
+    double scale;
+    if (l->exhausted || k == l->steps) return 0;
+    l->basis[k + 1] = genreg__kept_vector(c, n);
+    if (!l->basis[k + 1] || !genreg_hessian_product(h, l->basis[k]->data, l->basis[k + 1]->data)) return 0;
+    scale = sqrt(genreg__inner(h, l->basis[k + 1]->data, l->basis[k + 1]->data));
+    for (round = 0; round < 2; round++)
+        for (i = k; i >= 0; i--) {
+            double dot = genreg__inner(h, l->basis[i]->data, l->basis[k + 1]->data);
+            genreg__add_scaled(&c->exec, n, -dot, l->basis[i]->data, l->basis[k + 1]->data);
+            if (i == k) l->alpha[k] += dot;
+        }
+    l->beta[k] = genreg__normalise(h, l->basis[k + 1]->data);
+    l->done++;
+    if (!(l->beta[k] > 4 * (sizeof(genreg_real) == 8 ? DBL_EPSILON : (double)FLT_EPSILON) * scale)) l->exhausted = 1;
+    return 1;
+}
+
+/* Eigenvalues of the matrix so far, ascending, in d[done]; z[rows][done] starts as the first rows of the identity. */
+static int genreg__lanczos_solve(genreg__lanczos *l, double *d, double *e, double *z, int rows)
+{
+    int n = l->done, i, k;
+    for (i = 0; i < n; i++) {
+        d[i] = l->alpha[i];
+        e[i] = l->beta[i];
+        for (k = 0; k < rows; k++) z[(ptrdiff_t)k * n + i] = k == i;
+    }
+    if (genreg__tridiagonal_eigen(n, d, e, z, rows)) return 1;
+    genreg__fail(l->h->f.ctx, GENREG_ERROR_ARGUMENT, "eigenvalues: the tridiagonal problem did not converge; the Hessian has values that are not finite");
+    return 0;
+}
+
+/* Which of n ascending values is pair i of: the largest downwards, then the smallest upwards. */
+static int genreg__ritz_index(int i, int largest, int n) { return i < largest ? n - 1 - i : i - largest; }
+
+GENREG__API int genreg_eigenpairs(genreg_hessian *h, int largest, int smallest, const genreg_eigen_options *options, genreg_eigen *pairs, genreg_real *vectors)
+{
+    genreg_eigen_options o = options ? *options : genreg_eigen_defaults();
+    genreg_ctx *c = h ? h->f.ctx : NULL;
+    genreg__lanczos l;
+    double *d = NULL, *e, *z = NULL;
+    int wanted = largest + smallest, i, k, finished = 0;
+    if (genreg__halted(c) || !genreg__eigen_options_fit(c, &o)) return 0;
+    if (largest < 0 || smallest < 0 || wanted < 1 || !pairs) {
+        genreg__fail(c, GENREG_ERROR_ARGUMENT, "eigenpairs: %d largest and %d smallest; at least one, and room for them", largest, smallest);
+        return 0;
+    }
+    if ((ptrdiff_t)o.iterations > h->f.theta->size) o.iterations = (int)h->f.theta->size;
+    if (wanted > o.iterations) {
+        genreg__fail(c, GENREG_ERROR_ARGUMENT, "eigenpairs: %d pairs need at least as many iterations, and as many parameters, and there are %d", wanted, o.iterations);
+        return 0;
+    }
+    if (genreg__lanczos_open(&l, h, o.iterations, o.seed, 2, 0)) {
+        d = (double *)genreg__keep(c, 2 * (size_t)o.iterations, sizeof *d);
+        z = (double *)genreg__keep(c, (size_t)o.iterations * (size_t)o.iterations, sizeof *z);
+    }
+    while (d && z && !finished && !genreg__halted(c)) {
+        int more = genreg__lanczos_step(&l), enough = 1;
+        if (genreg__halted(c) || (more && l.done < o.iterations && !l.exhausted && (l.done < wanted || l.done % 4 != 0))) continue;
+        e = d + o.iterations;
+        if (!genreg__lanczos_solve(&l, d, e, z, l.done)) break;
+        for (i = 0; i < wanted; i++) {
+            genreg_eigen *r = &pairs[i];
+            memset(r, 0, sizeof *r);
+            r->value = r->residual = (double)NAN;
+            r->iterations = l.done;
+            if (i >= l.done) { enough = 0; continue; }
+            k = genreg__ritz_index(i, largest, l.done);
+            r->value = d[k];
+            /* |H y - value y| = beta |last component|: y is in the Krylov space, and only the new direction leaves it */
+            r->residual = fabs(l.beta[l.done - 1] * z[(ptrdiff_t)(l.done - 1) * l.done + k]) / fabs(d[k]);
+            if (d[k] == 0) r->residual = l.exhausted ? 0 : HUGE_VAL;
+            r->converged = r->residual <= o.tol;
+            enough &= r->converged;
+        }
+        finished = !more || l.done == o.iterations || l.exhausted || (o.tol > 0 && enough);
+    }
+    for (i = 0; vectors && finished && i < wanted && !genreg__halted(c); i++) {
+        genreg_real *out = vectors + i * h->f.theta->size;
+        memset(out, 0, (size_t)h->f.theta->size * sizeof *out);
+        for (k = 0; i < l.done && k < l.done; k++)
+            genreg__add_scaled(&c->exec, h->f.theta->size, z[(ptrdiff_t)k * l.done + genreg__ritz_index(i, largest, l.done)], l.basis[k]->data, out);
+    }
+    genreg__unkeep(d);
+    genreg__unkeep(z);
+    genreg__lanczos_close(&l);
+    return finished && !genreg__halted(c);
+}
+
+GENREG__API int genreg_hessian_density(genreg_hessian *h, int probes, int steps, uint64_t seed, double *nodes, double *weights)
+{
+    genreg_ctx *c = h ? h->f.ctx : NULL;
+    double *d, *first;
+    int probe, i, found = 0;
+    if (genreg__halted(c)) return 0;
+    if (probes < 1 || steps < 1 || !nodes || !weights) {
+        genreg__fail(c, GENREG_ERROR_ARGUMENT, "hessian_density: %d probes of %d steps; at least one of each, and room for their product", probes, steps);
+        return 0;
+    }
+    if ((ptrdiff_t)steps > h->f.theta->size) steps = (int)h->f.theta->size;
+    d = (double *)genreg__keep(c, 3 * (size_t)steps, sizeof *d);
+    for (probe = 0; d && probe < probes && !genreg__halted(c); probe++) {
+        genreg__lanczos l;
+        if (genreg__lanczos_open(&l, h, steps, seed, 16 + (uint64_t)probe, 1)) {
+            while (genreg__lanczos_step(&l)) {}
+            first = d + 2 * steps; /* first components of the eigenvectors; their squares are the weights (Golub and Welsch 1969) */
+            if (!genreg__halted(c) && genreg__lanczos_solve(&l, d, d + steps, first, 1))
+                for (i = 0; i < l.done; i++, found++) {
+                    nodes[found] = d[i];
+                    weights[found] = first[i] * first[i] / probes;
+                }
+        }
+        genreg__lanczos_close(&l);
+    }
+    genreg__unkeep(d);
+    return genreg__halted(c) ? 0 : found;
+}
+
+/* ---- trace ------------------------------------------------------------------------------------------- */
+
+/* Takes from x what lies in the span of q[0 ... n-1], which are orthonormal; twice, for the rounding. */
+static void genreg__project_out(genreg_hessian *h, genreg_tensor *const *q, int n, genreg_real *x)
+{
+    int round, i;
+    for (round = 0; round < 2; round++)
+        for (i = 0; i < n; i++) genreg__add_scaled(&h->f.ctx->exec, h->f.theta->size, -genreg__inner(h, q[i]->data, x), q[i]->data, x);
+}
+
+GENREG__API genreg_estimate genreg_hessian_trace(genreg_hessian *h, genreg_trace_method method, int products, uint64_t seed)
+{
+    genreg_ctx *c = h ? h->f.ctx : NULL;
+    genreg_estimate r;
+    genreg_tensor **q, *v, *hv;
+    ptrdiff_t n = h ? h->f.theta->size : 0;
+    int rank, probes, basis = 0, i;
+    double sum = 0, squares = 0, exact = 0;
+    memset(&r, 0, sizeof r);
+    r.value = r.standard_error = (double)NAN;
+    if (genreg__halted(c)) return r;
+    rank = method == GENREG_HUTCHPP ? products / 3 : 0; /* a third to find a basis, a third for its trace, a third for the rest */
+    if ((ptrdiff_t)rank > n) rank = (int)n;
+    probes = products - 2 * rank;
+    if (probes < 2 || (method != GENREG_HUTCHINSON && method != GENREG_HUTCHPP)) {
+        genreg__fail(c, GENREG_ERROR_ARGUMENT, "hessian_trace: %d products; at least two, and for the standard error more", products);
+        return r;
+    }
+    q = (genreg_tensor **)genreg__keep(c, (size_t)rank + 1, sizeof *q);
+    v = genreg__kept_vector(c, n);
+    hv = genreg__kept_vector(c, n);
+    for (i = 0; i < rank && !genreg__halted(c); i++) { /* Q: an orthonormal basis of H S */
+        q[basis] = genreg__kept_vector(c, n);
+        if (!q[basis]) break;
+        genreg__probe(h, v->data, seed, (1u << 20) + (uint64_t)i, 1);
+        if (!genreg_hessian_product(h, v->data, q[basis]->data)) break;
+        sum = sqrt(genreg__inner(h, q[basis]->data, q[basis]->data));
+        genreg__project_out(h, q, basis, q[basis]->data);
+        if (genreg__normalise(h, q[basis]->data) > 1e-5 * sum) basis++; /* else H has no more directions than these */
+        else { genreg__unkeep(q[basis]); q[basis] = NULL; break; }
+    }
+    for (i = 0; i < basis && !genreg__halted(c); i++)
+        if (genreg_hessian_product(h, q[i]->data, hv->data)) exact += genreg__inner(h, q[i]->data, hv->data);
+    for (i = 0, sum = 0; i < probes && !genreg__halted(c); i++) {
+        double x;
+        genreg__probe(h, v->data, seed, (2u << 20) + (uint64_t)i, 1);
+        genreg__project_out(h, q, basis, v->data);
+        if (!genreg_hessian_product(h, v->data, hv->data)) break;
+        x = genreg__inner(h, v->data, hv->data);
+        sum += x;
+        squares += x * x;
+    }
+    if (!genreg__halted(c)) {
+        r.value = exact + sum / probes;
+        r.standard_error = sqrt(GENREG__MAX(squares - sum * sum / probes, 0) / (probes - 1) / probes);
+        r.products = 2 * basis + probes;
+    }
+    for (i = 0; q && i <= rank; i++) genreg__unkeep(q[i]);
+    genreg__unkeep(q);
+    genreg__unkeep(v);
+    genreg__unkeep(hv);
+    return r;
+}
+
+/* ---- perturbation ------------------------------------------------------------------------------------- */
+
+/* Rescales a direction filter by filter, one output unit each, to the norm of the weights there; 0 for biases and normalisation (Li et al. 2018). */
+static void genreg__filter_normalise(const genreg_model *m, genreg_real *direction)
+{
+    int i;
+    for (i = 0; i < m->parameter_count; i++) {
+        const genreg_parameter *p = &m->parameters[i];
+        genreg_real *d = direction + p->offset;
+        const genreg_real *w = m->theta->data + p->offset;
+        ptrdiff_t units = p->rank ? p->shape[p->rank - 1] : 1, unit, k;
+        if (p->kind != GENREG_WEIGHT) memset(d, 0, (size_t)p->size * sizeof *d);
+        else for (unit = 0; unit < units; unit++) {
+            double of_d = 0, of_w = 0, factor;
+            for (k = unit; k < p->size; k += units) {
+                of_d += (double)d[k] * (double)d[k];
+                of_w += (double)w[k] * (double)w[k];
+            }
+            factor = of_d > 0 ? sqrt(of_w / of_d) : 0;
+            for (k = unit; k < p->size; k += units) d[k] *= (genreg_real)factor;
+        }
+    }
+}
+
+/* The direction of one draw, before it is scaled by the radius. */
+static int genreg__direction(genreg_model *m, const genreg_dataset *d, genreg_noise noise, uint64_t seed, int draw, genreg_real *direction)
+{
+    genreg_objective f;
+    genreg_ctx *c = m->ctx;
+    ptrdiff_t i;
+    double norm = 0;
+    if (noise == GENREG_NOISE_NORMAL || noise == GENREG_NOISE_FILTER) {
+        genreg_normal_fill(direction, m->theta->size, seed, GENREG__STREAM(GENREG__DRAW_PERTURBATION, draw));
+        if (noise == GENREG_NOISE_FILTER) genreg__filter_normalise(m, direction);
+        return 1;
+    }
+    if (noise != GENREG_NOISE_SAM && noise != GENREG_NOISE_ASAM) {
+        genreg__fail(c, GENREG_ERROR_ARGUMENT, "perturbation: no noise has the number %d", (int)noise);
+        return 0;
+    }
+    f = genreg_model_objective(m, d, GENREG_CROSS_ENTROPY);
+    if (genreg__halted(c)) return 0;
+    genreg_objective_gradient(&f, direction);
+    if (genreg__halted(c)) return 0;
+    for (i = 0; i < m->theta->size; i++) { /* T g, with T = |theta| for ASAM */
+        double scaled = (double)direction[i] * (noise == GENREG_NOISE_ASAM ? fabs((double)m->theta->data[i]) : 1);
+        norm += scaled * scaled;
+    }
+    norm = sqrt(norm);
+    for (i = 0; i < m->theta->size; i++) {
+        double w = noise == GENREG_NOISE_ASAM ? (double)m->theta->data[i] : 1;
+        direction[i] = norm > 0 ? (genreg_real)((double)direction[i] * w * w / norm) : 0;
+    }
+    return 1;
+}
+
+GENREG__API int genreg_perturbation(genreg_model *m, const genreg_dataset *d, genreg_noise noise, uint64_t seed, genreg_real *direction)
+{
+    return genreg__model_ready(m, "perturbation") && genreg__direction(m, d, noise, seed, 0, direction);
+}
+
+GENREG__API int genreg_perturb(genreg_model *m, const genreg_dataset *d, genreg_noise noise, double radius, int draws, uint64_t seed, genreg_score *scores)
+{
+    genreg_ctx *c = m ? m->ctx : NULL;
+    genreg_tensor *direction, *at;
+    int i;
+    if (!genreg__model_ready(m, "perturb") || !genreg__has_samples(c, "perturb", d)) return 0;
+    if (draws < 1 || radius - radius != 0 || !scores) {
+        genreg__fail(c, GENREG_ERROR_ARGUMENT, "perturb: %d draws with radius %g", draws, radius);
+        return 0;
+    }
+    direction = genreg__kept_vector(c, m->theta->size);
+    at = genreg__kept_vector(c, m->theta->size);
+    for (i = 0; i < draws && !genreg__halted(c); i++) {
+        if (!genreg__direction(m, d, noise, seed, i, direction->data)) break;
+        memcpy(at->data, m->theta->data, (size_t)at->size * sizeof *at->data);
+        genreg__add_scaled(&c->exec, at->size, radius, direction->data, at->data);
+        scores[i] = genreg_evaluate_at(m, at->data, d);
+    }
+    genreg__unkeep(direction);
+    genreg__unkeep(at);
+    return !genreg__halted(c);
 }
 
 // >>files --------------------------------------------------------------------------------------------------------------
@@ -5615,6 +7481,63 @@ GENREG__API int genreg_load_mnist(genreg_ctx *c, const char *folder, genreg_data
 GENREG__API int genreg_load_fashion(genreg_ctx *c, const char *folder, genreg_dataset *train, genreg_dataset *test)
 {
     return genreg__load_pair(c, folder, "train", "fashion", 0.2860f, 0.3530f, train) && genreg__load_pair(c, folder, "t10k", "fashion", 0.2860f, 0.3530f, test);
+}
+
+/* ---- CIFAR-10: records of a label and three planes of 32 x 32 ------------------------------------------------------- */
+
+enum { GENREG__CIFAR_RECORDS = 10000, GENREG__CIFAR_AREA = 1024, GENREG__CIFAR_RECORD = 1 + 3 * GENREG__CIFAR_AREA };
+
+/* Reads one file of 10,000 records: planes become channels-last pixels. */
+static int genreg__read_cifar(genreg_ctx *c, const char *path, unsigned char *pixels, int *labels)
+{
+    unsigned char record[GENREG__CIFAR_RECORD];
+    size_t size = 0;
+    FILE *f = genreg__open(c, path, &size);
+    int i, k, channel;
+    if (!f) return 0;
+    if (size != (size_t)GENREG__CIFAR_RECORDS * GENREG__CIFAR_RECORD)
+        genreg__fail(c, GENREG_ERROR_FORMAT, "%s has %z bytes where CIFAR-10's have %z: it was cut short or is something else", path, (ptrdiff_t)size,
+                     (ptrdiff_t)GENREG__CIFAR_RECORDS * GENREG__CIFAR_RECORD);
+    for (i = 0; i < GENREG__CIFAR_RECORDS && !genreg__halted(c); i++) {
+        if (!genreg__read(c, f, path, record, sizeof record)) break;
+        if (record[0] > 9) genreg__fail(c, GENREG_ERROR_FORMAT, "%s: label %d is %d and must be in 0 ... 9", path, i, record[0]);
+        labels[i] = record[0];
+        for (channel = 0; channel < 3; channel++)
+            for (k = 0; k < GENREG__CIFAR_AREA; k++) pixels[((ptrdiff_t)i * GENREG__CIFAR_AREA + k) * 3 + channel] = record[1 + channel * GENREG__CIFAR_AREA + k];
+    }
+    fclose(f);
+    return !genreg__halted(c);
+}
+
+static int genreg__load_cifar(genreg_ctx *c, const char *folder, const char *const *files, int count, genreg_dataset *out)
+{
+    static const float mean[] = { 0.4914f, 0.4822f, 0.4465f }, std[] = { 0.2023f, 0.1994f, 0.2010f };
+    static const int shape[] = { 32, 32, 3 };
+    unsigned char *pixels;
+    int *labels, i;
+    if (!out) return 1;
+    memset(out, 0, sizeof *out);
+    pixels = (unsigned char *)genreg__keep(c, (size_t)count * GENREG__CIFAR_RECORDS, 3 * GENREG__CIFAR_AREA);
+    labels = (int *)genreg__keep(c, (size_t)count * GENREG__CIFAR_RECORDS, sizeof *labels);
+    for (i = 0; i < count && pixels && labels; i++) {
+        char *path = genreg__path(c, folder ? folder : ".", files[i], ".bin");
+        ptrdiff_t at = (ptrdiff_t)i * GENREG__CIFAR_RECORDS;
+        int done = path && genreg__read_cifar(c, path, pixels + at * 3 * GENREG__CIFAR_AREA, labels + at);
+        genreg__unkeep(path);
+        if (!done) break;
+    }
+    if (!genreg__halted(c)) *out = genreg_dataset_bytes(c, pixels, labels, count * GENREG__CIFAR_RECORDS, 3, shape, 10, mean, std);
+    genreg__set_name(out->name, sizeof out->name, "cifar10");
+    if (out->n) return 1;
+    genreg__unkeep(pixels);
+    genreg__unkeep(labels);
+    return 0;
+}
+
+GENREG__API int genreg_load_cifar10(genreg_ctx *c, const char *folder, genreg_dataset *train, genreg_dataset *test)
+{
+    static const char *const batches[] = { "data_batch_1", "data_batch_2", "data_batch_3", "data_batch_4", "data_batch_5" }, *const last[] = { "test_batch" };
+    return !genreg__halted(c) && genreg__load_cifar(c, folder, batches, 5, train) && genreg__load_cifar(c, folder, last, 1, test);
 }
 
 /* ---- text that grows, for headers ------------------------------------------------------------------------------- */
@@ -5894,11 +7817,17 @@ static const char *genreg__metadata(genreg__archive *a, const char *key)
 }
 
 /* Where a value of the file's order is in memory. Order and shape in files are PyTorch's: a linear weight is [out, in], and if an
-   image was flattened before it, `in` runs over channels, height, width, where ours runs over height, width, channels. */
+   image was flattened before it, `in` runs over channels, height, width, where ours runs over height, width, channels; a
+   convolution's weight is [out, in, height, width], where ours is [height, width, in, out]. */
 static ptrdiff_t genreg__from_file_order(const genreg_model *m, const genreg_parameter *p, ptrdiff_t i)
 {
     const int *image = m->layers[p->layer].image;
     ptrdiff_t in, out, row, column;
+    if (p->rank == 4) {
+        ptrdiff_t area = (ptrdiff_t)p->shape[0] * p->shape[1];
+        in = p->shape[2];
+        return (i % area * in + i / area % in) * p->shape[3] + i / area / in;
+    }
     if (p->rank != 2) return i;
     in = p->shape[0];
     out = p->shape[1];
@@ -5916,9 +7845,12 @@ typedef struct genreg__stretch { const char *name; genreg_real *values; ptrdiff_
 
 static int genreg__stretch_rank(const genreg__stretch *s, int64_t *shape)
 {
-    int i;
+    const int *from;
     if (!s->p) { shape[0] = s->size; return 1; }
-    for (i = 0; i < s->p->rank; i++) shape[i] = s->p->shape[s->p->rank == 2 ? 1 - i : i];
+    from = s->p->shape;
+    if (s->p->rank == 4) { shape[0] = from[3]; shape[1] = from[2]; shape[2] = from[0]; shape[3] = from[1]; }
+    else if (s->p->rank == 2) { shape[0] = from[1]; shape[1] = from[0]; }
+    else shape[0] = from[0];
     return s->p->rank;
 }
 
@@ -6004,6 +7936,12 @@ static void genreg__write_architecture(genreg__text *t, const genreg_model *m)
         genreg__text_add(t, " ");
         genreg__text_add(t, l->kind->name);
         if (l->kind == &genreg__linear_kind) { genreg__text_add(t, ":"); genreg__text_int(t, l->out_shape[0]); }
+        if (l->kind == &genreg__max_pool_kind || l->kind == &genreg__avg_pool_kind) { genreg__text_add(t, ":"); genreg__text_int(t, l->size); }
+        if (l->kind == &genreg__conv2d_kind) {
+            const int numbers[] = { l->out_shape[2], l->size, l->stride, l->padding };
+            int k;
+            for (k = 0; k < 4; k++) { genreg__text_add(t, k ? "," : ":"); genreg__text_int(t, numbers[k]); }
+        }
         if (l->kind == &genreg__dropout_kind) { genreg__text_add(t, ":"); genreg__text_double(t, l->p); }
     }
 }
@@ -6056,6 +7994,15 @@ static genreg_model *genreg__parse_architecture(genreg__archive *a, const char *
         else if (!strcmp(word, "tanh")) genreg_layer_tanh(m);
         else if (!strcmp(word, "sigmoid")) genreg_layer_sigmoid(m);
         else if (!strcmp(word, "flatten")) genreg_layer_flatten(m);
+        else if (!strcmp(word, "batch_norm")) genreg_layer_batch_norm(m);
+        else if (!strcmp(word, "global_avg_pool")) genreg_layer_global_avg_pool(m);
+        else if (!strncmp(word, "max_pool:", 9)) genreg_layer_max_pool(m, genreg__parse_small(&argument));
+        else if (!strncmp(word, "avg_pool:", 9)) genreg_layer_avg_pool(m, genreg__parse_small(&argument));
+        else if (!strncmp(word, "conv2d:", 7)) {
+            int k, number[4] = { -1, -1, -1, -1 };
+            for (k = 0; k < 4 && (!k || *argument++ == ','); k++) number[k] = genreg__parse_small(&argument);
+            genreg_layer_conv2d(m, number[0], number[1], number[2], number[3]);
+        }
         else if (!strncmp(word, "linear:", 7)) genreg_layer_linear(m, genreg__parse_small(&argument));
         else if (!strncmp(word, "dropout:", 8) && genreg__parse_bits(argument, &bits)) genreg_layer_dropout(m, genreg__from_bits64(bits));
         else genreg__fail(a->c, GENREG_ERROR_FORMAT, "%s: its architecture has a layer \"%s\", which this version does not know", a->path, word);
@@ -6074,7 +8021,12 @@ static int genreg__stretches(genreg_model *m, genreg_trainer *t, genreg__stretch
         s[n].size = m->parameters[i].size;
         s[n].p = &m->parameters[i];
     }
-    if (m->state) { s[n].name = "genreg.state"; s[n].values = m->state->data; s[n].size = m->state->size; s[n++].p = NULL; }
+    for (i = 0; i < m->state_count; i++, n++) {
+        s[n].name = m->states[i].name;
+        s[n].values = m->state ? m->state->data + m->states[i].offset : NULL;
+        s[n].size = m->states[i].size;
+        s[n].p = NULL;
+    }
     if (t) { s[n].name = "genreg.velocity"; s[n].values = t->velocity->data; s[n].size = t->velocity->size; s[n++].p = NULL; }
     if (t && t->square) { s[n].name = "genreg.square"; s[n].values = t->square->data; s[n].size = t->square->size; s[n++].p = NULL; }
     return n;
@@ -6170,7 +8122,7 @@ static void genreg__write_header(genreg__text *t, genreg_model *m, genreg_traine
 static int genreg__save(genreg_model *m, genreg_trainer *r, const char *path)
 {
     genreg_ctx *c = m->ctx;
-    genreg__stretch *s = (genreg__stretch *)genreg__keep(c, (size_t)m->parameter_count + 3, sizeof *s);
+    genreg__stretch *s = (genreg__stretch *)genreg__keep(c, (size_t)(m->parameter_count + m->state_count) + 2, sizeof *s);
     char *temporary = genreg__path(c, path, "", ".tmp");
     genreg__text t;
     FILE *f;
@@ -6293,7 +8245,7 @@ GENREG__API genreg_model *genreg_load_model(genreg_ctx *c, const char *path)
     int n, i;
     if (genreg__halted(c) || !genreg__archive_open(&a, c, path)) return NULL;
     m = genreg__described_model(&a);
-    s = m ? (genreg__stretch *)genreg__keep(c, (size_t)m->parameter_count + 3, sizeof *s) : NULL;
+    s = m ? (genreg__stretch *)genreg__keep(c, (size_t)(m->parameter_count + m->state_count) + 2, sizeof *s) : NULL;
     for (i = 0, n = s ? genreg__stretches(m, NULL, s) : 0; i < n; i++)
         if (!genreg__read_stretch(&a, m, &s[i])) break;
     genreg__unkeep(s);
@@ -6338,7 +8290,7 @@ GENREG__API int genreg_trainer_load(genreg_trainer *t, const char *path)
     if (genreg__same_run(&a, t) && genreg__parse_numbers(&a, "genreg.progress", whole, 6, bits, &count)) {
         if (count != 2 || whole[0] > t->total_steps || whole[1] > whole[0] || whole[1] >= INT_MAX || whole[2] > t->data.n || whole[4] > whole[5] || whole[5] > t->data.n)
             genreg__bad_header(&a, "its progress is out of range");
-        s = (genreg__stretch *)genreg__keep(c, (size_t)t->m->parameter_count + 3, sizeof *s);
+        s = (genreg__stretch *)genreg__keep(c, (size_t)(t->m->parameter_count + t->m->state_count) + 2, sizeof *s);
         n = s ? genreg__stretches(t->m, t, s) : 0;
     }
     /* Into fresh memory first: a file that cannot be read to its end leaves the trainer as it was. */

@@ -20,22 +20,20 @@ enum { HESSIAN_IMAGES = 1000 };
 static const double paper[7][3] = { { 32, .005, 85.52 },  { 64, .0075, 85.47 }, { 128, .01, 84.72 }, { 256, .02, 84.74 },
                                     { 512, .04, 84.28 }, { 1024, .08, 84.17 }, { 2048, .10, 83.27 } };
 
-/* The rate of a batch size by the rule. Between the paper's sizes its rate is interpolated (both logarithmic); beyond them it is that of the nearest. */
-static double rate_of(double batch, const char *rule)
+/* The row of the paper's largest batch size that is not above this one (or of its smallest). */
+static int paper_row(double batch)
 {
-    int i = 0;
-    double share;
-    if (!strcmp(rule, "fixed")) return .01;
-    if (!strcmp(rule, "linear")) return .005 * batch / 32;
-    if (batch <= paper[0][0]) return paper[0][1];
-    if (batch >= paper[6][0]) return paper[6][1];
-    while (batch >= paper[i + 1][0]) i++;
-    if (batch <= paper[i][0]) return paper[i][1];
-    share = log(batch / paper[i][0]) / log(paper[i + 1][0] / paper[i][0]);
-    return paper[i][1] * pow(paper[i + 1][1] / paper[i][1], share);
+    int i = 6;
+    while (i > 0 && batch < paper[i][0]) i--;
+    return i;
 }
 
-/* The level at which curvature is compared: one that every batch size reaches, and the smallest not within its first epoch. */
+static double rate_of(double batch, const char *rule)
+{
+    return !strcmp(rule, "fixed") ? .01 : !strcmp(rule, "linear") ? .005 * batch / 32 : paper[paper_row(batch)][1];
+}
+
+/* The common level of the training loss: every batch size reaches it, and the smallest not within its first epoch. */
 static double match_loss(lab *l)
 {
     double set = lab_number(l, "match-loss");
@@ -66,16 +64,11 @@ static genreg_eigen top_eigenvalue(lab_cell *cell, genreg_model *net)
 /* |w|^2 over weights, without biases. */
 static double weight_norm2(const genreg_model *net)
 {
+    const genreg_parameter *p;
     double sum = 0;
-    int i;
-    for (i = 0; i < net->parameter_count; i++) {
-        const genreg_parameter *p = &net->parameters[i];
-        ptrdiff_t k;
-        for (k = 0; p->kind == GENREG_WEIGHT && k < p->size; k++) {
-            double w = (double)net->theta->data[p->offset + k];
-            sum += w * w;
-        }
-    }
+    ptrdiff_t k;
+    for (p = net->parameters; p < net->parameters + net->parameter_count; p++)
+        for (k = p->offset; p->kind == GENREG_WEIGHT && k < p->offset + p->size; k++) sum += (double)net->theta->data[k] * (double)net->theta->data[k];
     return sum;
 }
 
@@ -83,9 +76,7 @@ static double weight_norm2(const genreg_model *net)
    mode: the running mean lags behind, and more so the fewer steps an epoch has. */
 static void watch(lab_cell *cell, genreg_model *net, const genreg_progress *p)
 {
-    double loss;
-    if (lab_found(cell, "match_epoch") > 0) return;
-    loss = genreg_evaluate(net, cell->train).loss;
+    double loss = lab_found(cell, "match_epoch") > 0 ? (double)INFINITY : genreg_evaluate(net, cell->train).loss;
     if (loss <= lab_get(cell, "match_loss")) {
         genreg_eigen top = top_eigenvalue(cell, net);
         lab_figure(cell, "match_epoch", p->epoch);
@@ -134,7 +125,7 @@ static void print_tables(lab *l, const double *batches, const int *configs, int 
 {
     lab_table accuracy = lab_table_new("batch|rate/batch|steps|train %|test %|gap, points|paper's test %");
     lab_table curvature = lab_table_new("batch|train loss|lambda|residual|lambda ‖w‖²|matched: epoch|train loss|lambda");
-    int b, i;
+    int b;
     for (b = 0; b < n; b++) {
         int k = configs[b];
         lab_entry(&accuracy, "%.0f", batches[b]);
@@ -143,9 +134,7 @@ static void print_tables(lab *l, const double *batches, const int *configs, int 
         lab_entry_stats(&accuracy, lab_over_seeds(l, k, "train_accuracy", 100), 2);
         lab_entry_stats(&accuracy, lab_over_seeds(l, k, "test_accuracy", 100), 2);
         lab_entry_stats(&accuracy, lab_over_seeds(l, k, "gap", 100), 2);
-        for (i = 0; i < 7 && fabs(paper[i][0] - batches[b]) > 0.5; i++) continue;
-        if (i < 7) lab_entry(&accuracy, "%.2f", paper[i][2]);
-        else lab_entry(&accuracy, "-");
+        lab_entry(&accuracy, "%.2f", fabs(paper[paper_row(batches[b])][0] - batches[b]) < 0.5 ? paper[paper_row(batches[b])][2] : (double)NAN);
 
         lab_entry(&curvature, "%.0f", batches[b]);
         lab_entry(&curvature, "%.2e", lab_over_seeds(l, k, "train_loss", 1).mean);
@@ -160,52 +149,45 @@ static void print_tables(lab *l, const double *batches, const int *configs, int 
     lab_table_print(&curvature);
 }
 
-/* Says how lambda changes from the smallest batch to the largest, whichever way it goes. */
-static void print_ratio(lab *l, const char *when, const char *figure, int large, int small)
+/* A ratio or difference in words, whichever way it goes. */
+static void print_verdict(const char *when, lab_stats r, const char *unit, const char *above, const char *below, double neutral)
 {
-    lab_stats r = lab_ratio(l, large, small, figure);
-    printf("  %s: ", when);
-    if (!r.n) printf("no seed has both\n");
-    else if (r.n == 1) printf("%.2f (one seed: no interval)\n", r.mean);
-    else
-        printf("%.2f, 95 %% interval [%.2f, %.2f] over %d seeds: %s\n", r.mean, r.low, r.high, r.n,
-               r.low > 1 ? "the large batch is sharper" : r.high < 1 ? "the large batch is flatter" : "no difference that these seeds can tell");
+    const char *verdict = r.low > neutral ? above : r.high < neutral ? below : "no difference that these seeds can tell";
+    if (r.n > 1) printf("  %s%.2f%s, 95 %% interval [%.2f, %.2f] over %d seeds: %s\n", when, r.mean, unit, r.low, r.high, r.n, verdict);
+    else if (r.n) printf("  %s%.2f%s (one seed: no interval)\n", when, r.mean, unit);
+    else printf("  %sno seed has both\n", when);
 }
 
 static void print_comparison(lab *l, const double *batches, const int *configs, int n)
 {
     int small = 0, large = 0, b;
-    lab_stats gain;
     for (b = 1; b < n; b++) {
         if (batches[b] < batches[small]) small = b;
         if (batches[b] > batches[large]) large = b;
     }
     if (small == large) return;
     printf("lambda of batch %.0f over lambda of batch %.0f (the paper's CNN on CIFAR-10, 1024 over 32 at the end: 11.6)\n", batches[large], batches[small]);
-    print_ratio(l, "at the end", "lambda", configs[large], configs[small]);
-    print_ratio(l, "the control says, at matched training loss", "match_lambda", configs[large], configs[small]);
-    gain = lab_difference(l, configs[small], configs[large], "test_accuracy");
-    printf("test accuracy of batch %.0f less that of batch %.0f (the paper: +1.61 points)\n  %+.2f points", batches[small], batches[large], 100 * gain.mean);
-    if (gain.n > 1) printf(", 95 %% interval [%+.2f, %+.2f]", 100 * gain.low, 100 * gain.high);
-    printf("\n\n");
+    print_verdict("at the end: ", lab_ratio(l, configs[large], configs[small], "lambda"), "", "the large batch is sharper", "the large batch is flatter", 1);
+    print_verdict("the control says, at matched training loss: ", lab_ratio(l, configs[large], configs[small], "match_lambda"), "",
+                  "the large batch is sharper", "the large batch is flatter", 1);
+    printf("test accuracy of batch %.0f less that of batch %.0f (the paper, 32 less 1024: +1.61 points)\n", batches[small], batches[large]);
+    print_verdict("", lab_difference(l, configs[small], configs[large], "test_accuracy", 100), " points", "the small batch is better", "the large batch is better", 0);
 }
 
 static void draw(lab *l, const double *widths, int width_count, const double *batches, int n)
 {
-    static const char *const titles[] = { "Accuracy", "Curvature at the end", "Curvature at matched training loss" };
-    static const char *const labels[] = { "accuracy, %", "top Hessian eigenvalue", "top Hessian eigenvalue" };
-    static const char *const figures[] = { "test_accuracy", "lambda", "match_lambda" };
+    static const struct { const char *figure, *name; int scale; } curves[] = {
+        { "test_accuracy", "test", 100 }, { "train_accuracy", "training", 100 }, { "lambda", "at the end", 1 }, { "match_lambda", "at matched training loss", 1 } };
     lab_plot *p = lab_plot_new("Batch size, accuracy and curvature");
     char text[400];
-    int panel, w, b, configs[LAB_LISTED];
-    for (panel = 0; panel < 3; panel++) {
-        lab_panel(p, titles[panel], "batch size", labels[panel], LAB_LOG_X | LAB_POWERS_OF_TWO | (panel ? LAB_LOG_Y : 0));
+    int i, w, b, configs[LAB_LISTED];
+    for (i = 0; i < 4; i++) {
+        if (i == 0) lab_panel(p, "Accuracy", "batch size", "accuracy, %", LAB_LOG_X | LAB_POWERS_OF_TWO);
+        if (i == 2) lab_panel(p, "Curvature", "batch size", "top Hessian eigenvalue", LAB_LOG_X | LAB_POWERS_OF_TWO | LAB_LOG_Y);
         for (w = 0; w < width_count; w++) {
             for (b = 0; b < n; b++) configs[b] = w * n + b;
-            snprintf(text, sizeof text, "%sMLP(%.0f)", panel ? "" : "test, ", widths[w]);
-            lab_curve(p, l, text, batches, configs, n, figures[panel], panel ? 1 : 100);
-            snprintf(text, sizeof text, "training, MLP(%.0f)", widths[w]);
-            if (!panel) lab_curve(p, l, text, batches, configs, n, "train_accuracy", 100);
+            snprintf(text, sizeof text, "%s, MLP(%.0f)", curves[i].name, widths[w]);
+            lab_curve(p, l, text, batches, configs, n, curves[i].figure, curves[i].scale);
         }
     }
     snprintf(text, sizeof text,
@@ -223,7 +205,6 @@ int main(int argc, char **argv)
         { "widths", LAB_INTS, "256", "512", NULL, 1, 1e5, NULL, "hidden units w of MLP(w) = 784-w-w-w-10" },
         { "lr-rule", LAB_WORD, "paper", NULL, NULL, 0, 0, "paper|linear|fixed", "rate: the paper's, 0.005 B/32, or 0.01" },
         { "equal", LAB_WORD, "epochs", NULL, NULL, 0, 0, "epochs|steps", "what batch sizes have in common; steps: those of batch 256" },
-        { "lr-scale", LAB_NUMBER, "1", NULL, NULL, 1e-6, 1e20, NULL, "multiplies every rate" },
         { "match-loss", LAB_NUMBER, "", NULL, NULL, 1e-9, 1e9, NULL, "training loss at which curvature is compared; else 0.3, on Fashion-MNIST 0.5" },
         { "train", LAB_INT, "2000", "", NULL, 1, 1e9, NULL, "take the first N training images; unset: all" },
         { "epochs", LAB_INT, "80", NULL, NULL, 1, 1e6, NULL, "epochs of training" },
@@ -240,11 +221,11 @@ int main(int argc, char **argv)
         for (b = 0; b < n; b++) {
             double epochs = lab_number(l, "epochs"), images = lab_training_set(l)->n, steps = equal_steps ? epochs * ceil(images / 256) : 0;
             int k = lab_config(l);
-            lab_label(l, k, (equal_steps ? steps * batches[b] : images) * (1 + 20 / batches[b]) * widths[w], "MLP(%.0f), batch %.0f", widths[w], batches[b]);
+            lab_label(l, k, (equal_steps ? steps * batches[b] : images) * (1 + 20 / batches[b]) * widths[w], "w %.0f, batch %.0f", widths[w], batches[b]);
             lab_set_text(l, k, "model", "mlp");
             lab_set(l, k, "width", widths[w]);
             lab_set(l, k, "batch", batches[b]);
-            lab_set(l, k, "lr", lab_number(l, "lr-scale") * rate_of(batches[b], lab_text(l, "lr-rule")));
+            lab_set(l, k, "lr", rate_of(batches[b], lab_text(l, "lr-rule")));
             lab_set(l, k, "momentum", 0.9);
             lab_set_text(l, k, "schedule", equal_steps ? "cosine by step" : "cosine by epoch"); /* equal steps can be a fraction of an epoch */
             lab_set(l, k, "epochs", equal_steps ? 0 : epochs);
@@ -260,6 +241,7 @@ int main(int argc, char **argv)
             printf("MLP(%.0f), mean ± standard deviation over seeds [95 %% interval]\n\n", widths[w]);
             print_tables(l, batches, configs, n);
             print_comparison(l, batches, configs, n);
+            printf("\n");
         }
         draw(l, widths, width_count, batches, n);
     }

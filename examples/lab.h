@@ -225,9 +225,9 @@ LAB_FN double lab_t_quantile(int freedom, double confidence);
 LAB_FN int lab_values(lab *l, int config, const char *figure, double scale, double *out);
 LAB_FN lab_stats lab_over_seeds(lab *l, int config, const char *figure, double scale);
 
-/* One figure of two configurations, paired by seed: ratio a/b (as lab_ratio_of) or difference a - b. */
+/* One figure of two configurations, paired by seed: ratio a/b (as lab_ratio_of) or difference (a - b) times scale. */
 LAB_FN lab_stats lab_ratio(lab *l, int a, int b, const char *figure);
-LAB_FN lab_stats lab_difference(lab *l, int a, int b, const char *figure);
+LAB_FN lab_stats lab_difference(lab *l, int a, int b, const char *figure, double scale);
 
 /* ------------------------------------------------------------------------------------------------ tables
 
@@ -275,6 +275,8 @@ LAB_FN char *lab_plot_svg(const lab_plot *p, const char *caption);
 // >>memory and text
 // A buffer that grows and is printed into. lab_open sets the numeric locale to C's, so that printf writes points everywhere; numbers
 // in files are safe from a program that sets it back.
+
+LAB_FN int lab__finite(double x) { return x - x >= 0; }
 
 typedef struct lab__buffer {
     char *s; /* always ends in 0 */
@@ -362,7 +364,7 @@ LAB_FN void lab__print_number(lab__buffer *b, double x)
     const char *point = localeconv()->decimal_point;
     char text[40] = "null", *comma;
     int digits;
-    for (digits = 15; isfinite(x) && digits <= 17; digits++) {
+    for (digits = 15; lab__finite(x) && digits <= 17; digits++) {
         double back;
         snprintf(text, sizeof text, "%.*g", digits, x);
         back = strtod(text, NULL);
@@ -395,7 +397,7 @@ LAB_FN int lab__read_number(const char *s, size_t n, double *x)
     }
     text[k] = 0;
     *x = strtod(text, &end);
-    return end == text + k && isfinite(*x);
+    return end == text + k && lab__finite(*x);
 }
 
 // >>records
@@ -787,13 +789,13 @@ LAB_FN lab_stats lab_stats_of(const double *x, int n)
     int i;
     memset(&s, 0, sizeof s);
     for (i = 0; i < n; i++)
-        if (isfinite(x[i])) {
+        if (lab__finite(x[i])) {
             s.mean += x[i];
             s.n++;
         }
     s.mean = s.n ? s.mean / s.n : (double)NAN;
     for (i = 0; i < n; i++)
-        if (isfinite(x[i])) squares += (x[i] - s.mean) * (x[i] - s.mean);
+        if (lab__finite(x[i])) squares += (x[i] - s.mean) * (x[i] - s.mean);
     s.sd = s.n > 1 ? sqrt(squares / (s.n - 1)) : (double)NAN;
     s.low = s.mean - lab_t_quantile(s.n - 1, 0.95) * s.sd / sqrt((double)s.n);
     s.high = 2 * s.mean - s.low;
@@ -821,7 +823,7 @@ LAB_FN lab_stats lab_slope_of(const double *x, const double *y, int n)
     int i;
     memset(&s, 0, sizeof s);
     for (i = 0; i < n; i++)
-        if (isfinite(x[i]) && isfinite(y[i])) {
+        if (lab__finite(x[i]) && lab__finite(y[i])) {
             mx += x[i];
             my += y[i];
             s.n++;
@@ -829,13 +831,13 @@ LAB_FN lab_stats lab_slope_of(const double *x, const double *y, int n)
     mx /= s.n;
     my /= s.n;
     for (i = 0; i < n; i++)
-        if (isfinite(x[i]) && isfinite(y[i])) {
+        if (lab__finite(x[i]) && lab__finite(y[i])) {
             sxx += (x[i] - mx) * (x[i] - mx);
             sxy += (x[i] - mx) * (y[i] - my);
         }
     s.mean = sxx > 0 ? sxy / sxx : (double)NAN;
     for (i = 0; i < n; i++)
-        if (isfinite(x[i]) && isfinite(y[i])) {
+        if (lab__finite(x[i]) && lab__finite(y[i])) {
             double e = y[i] - my - s.mean * (x[i] - mx);
             rest += e * e;
         }
@@ -1558,21 +1560,24 @@ LAB_FN lab_stats lab_over_seeds(lab *l, int config, const char *figure, double s
     return s;
 }
 
-LAB_FN lab_stats lab__paired(lab *l, int a, int b, const char *figure, int ratio)
+LAB_FN lab_stats lab_ratio(lab *l, int a, int b, const char *figure)
 {
-    int n = l->seed_count, i;
-    double *x = (double *)lab__new((size_t)n * 2, sizeof *x), *y = x + n;
-    lab_stats s;
-    lab_values(l, a, figure, 1, x);
-    lab_values(l, b, figure, 1, y);
-    for (i = 0; !ratio && i < n; i++) x[i] -= y[i];
-    s = ratio ? lab_ratio_of(x, y, n) : lab_stats_of(x, n);
+    double *x = (double *)lab__new((size_t)l->seed_count * 2, sizeof *x), *y = x + lab_values(l, a, figure, 1, x);
+    lab_stats s = lab_ratio_of(x, y, lab_values(l, b, figure, 1, y));
     free(x);
     return s;
 }
 
-LAB_FN lab_stats lab_ratio(lab *l, int a, int b, const char *figure) { return lab__paired(l, a, b, figure, 1); }
-LAB_FN lab_stats lab_difference(lab *l, int a, int b, const char *figure) { return lab__paired(l, a, b, figure, 0); }
+LAB_FN lab_stats lab_difference(lab *l, int a, int b, const char *figure, double scale)
+{
+    double *x = (double *)lab__new((size_t)l->seed_count * 2, sizeof *x), *y = x + lab_values(l, a, figure, scale, x);
+    int i, n = lab_values(l, b, figure, scale, y);
+    lab_stats s;
+    for (i = 0; i < n; i++) x[i] -= y[i];
+    s = lab_stats_of(x, n);
+    free(x);
+    return s;
+}
 
 // >>rows
 // The file of rows. Once the workers run, its functions are called with the door held.
@@ -1784,12 +1789,10 @@ LAB_FN void lab__show(lab *l, const lab__cell *cell)
     left = lab__time_left(l, &place, &cells);
     for (i = 0; i < l->config_count * l->seed_count; i++)
         if (l->cells[i].state == LAB__RUNNING && now > l->cells[i].started) speed += l->cells[i].images / (now - l->cells[i].started);
-    lab__print(&b, "%d/%d %s, seed %.0f  epoch %d/%d  loss %.4f  acc %.1f %%  %.0f images/s  ", place, cells, cell->label, (double)cell->view.seed,
-               cell->progress.epoch, cell->epochs, cell->progress.loss, 100 * cell->progress.accuracy, speed);
-    if (left >= 0) {
-        lab__print_time(&b, left);
-        lab__print(&b, " left");
-    }
+    lab__print(&b, "%d/%d, ", place, cells);
+    if (left >= 0) lab__print_time(&b, left);
+    lab__print(&b, "%s%.0f images/s | %s, seed %.0f: epoch %d/%d, loss %.3f, %.1f %%", left >= 0 ? " left, " : "", speed, cell->label, (double)cell->view.seed,
+               cell->progress.epoch, cell->epochs, cell->progress.loss, 100 * cell->progress.accuracy);
     printf("\r%-79.79s", b.s);
     fflush(stdout);
     free(b.s);
@@ -2261,7 +2264,7 @@ LAB_FN void lab__widen(double range[2], const lab__axis *a, const double *x, int
     int i;
     for (i = 0; x && i < n; i++) {
         double u = lab__unit(a, x[i]);
-        if (!isfinite(u)) continue;
+        if (!lab__finite(u)) continue;
         if (!(range[0] <= u)) range[0] = u;
         if (!(range[1] >= u)) range[1] = u;
     }
@@ -2279,7 +2282,7 @@ LAB_FN lab__axis lab__axis_of(const lab__panel *panel, int vertical, double from
     a.to = to;
     points[0] = points[1] = (double)NAN;
     for (i = 0; i < panel->count; i++) lab__widen(points, &a, vertical ? panel->curves[i].y : panel->curves[i].x, panel->curves[i].n);
-    if (!isfinite(points[0])) points[0] = points[1] = 0;
+    if (!lab__finite(points[0])) points[0] = points[1] = 0;
     bars[0] = points[0];
     bars[1] = points[1];
     for (i = 0; vertical && i < panel->count; i++) {
@@ -2380,22 +2383,22 @@ LAB_FN void lab__draw_curve(lab__buffer *b, const lab__curve *c, const lab__axis
     if (c->dots) lab__print(b, "<g opacity=\"0.4\">\n");
     for (i = 0; c->low && i < c->n; i++) {
         double x = lab__pixel(ax, c->x[i]), low = lab__pixel(ay, c->low[i]), high = lab__pixel(ay, c->high[i]);
-        if (!isfinite(low) && isfinite(high)) low = ay->from; /* a bar to below 0 on a logarithmic axis */
-        if (isfinite(x) && isfinite(low) && isfinite(high))
+        if (!lab__finite(low) && lab__finite(high)) low = ay->from; /* a bar to below 0 on a logarithmic axis */
+        if (lab__finite(x) && lab__finite(low) && lab__finite(high))
             lab__print(b, "<path d=\"M%.1f %.1fV%.1fM%.1f %.1fh8M%.1f %.1fh8\" stroke=\"%s\" stroke-opacity=\"0.6\" fill=\"none\"/>\n", x, low, high, x - 4, low,
                        x - 4, high, colour);
     }
     if (!c->dots) lab__print(b, "<path fill=\"none\" stroke-width=\"1.8\" stroke=\"%s\" d=\"", colour);
     for (i = 0; !c->dots && i < c->n; i++) {
         double x = lab__pixel(ax, c->x[i]), y = lab__pixel(ay, c->y[i]);
-        int there = isfinite(x) && isfinite(y);
+        int there = lab__finite(x) && lab__finite(y);
         if (there) lab__print(b, "%c%.1f %.1f", pen ? 'L' : 'M', x, y);
         pen = there;
     }
     if (!c->dots) lab__print(b, "\"/>\n");
     for (i = 0; i < c->n; i++) {
         double x = lab__pixel(ax, c->x[i]), y = lab__pixel(ay, c->y[i]);
-        if (isfinite(x) && isfinite(y)) lab__marker(b, c, x, y, c->dots ? 2.5 : 3.6);
+        if (lab__finite(x) && lab__finite(y)) lab__marker(b, c, x, y, c->dots ? 2.5 : 3.6);
     }
     if (c->dots) lab__print(b, "</g>\n");
 }

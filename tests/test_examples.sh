@@ -106,7 +106,7 @@ ok "equal steps are those of batch 256" grep -q '"steps_done":1,' "$tmp/q/batch_
 ok "--save" exits 0 run --train 64 --epochs 1 --batches 64 --widths 8 --seeds 1 --out "$tmp/q" --save "$tmp/net.safetensors"
 ok "writes a model" [ -s "$tmp/net.safetensors" ]
 ok "--save with several cells" exits 0 small --out "$tmp/q" --epochs 2 --save "$tmp/net.safetensors"
-ok "names them" [ -s "$tmp/net-MLP-8---batch-16-seed-2.safetensors" ]
+ok "names them" [ -s "$tmp/net-w-8--batch-16-seed-2.safetensors" ]
 
 # ------------------------------------------------------------------------------------------------ kills
 ok "an unbroken run" exits 0 long --out "$tmp/u"
@@ -139,7 +139,7 @@ ok "rows of another version" exits 1 small --out "$tmp/s" --report
 ok "are not reported" said '4 others'
 
 # ------------------------------------------------------------------------------------------------ what goes wrong
-ok "a run that diverges goes on" exits 0 run --train 64 --epochs 5 --batches 16,64 --widths 8 --seeds 1 --lr-scale 1e15 --out "$tmp/d"
+ok "a run that diverges goes on" exits 0 run --train 64 --epochs 9 --batches 16,1000000000 --widths 8 --seeds 1 --lr-rule linear --out "$tmp/d"
 ok "diverged cells are rows" [ "$(grep -c '"status":"diverged"' "$tmp/d/batch_size.jsonl")" -ge 1 ]
 ok "with null figures" grep -q '"status":"diverged".*"lambda":null' "$tmp/d/batch_size.jsonl"
 for bad in "--nonsense 1" "--epochs" "--epochs many" "--epochs 0" "--epochs 1.5" "--batches 16,,64" "--batches 16,16" "--batches 0" "--lr-rule other" \

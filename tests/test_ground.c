@@ -703,6 +703,7 @@ static void test_steady(genreg_optimizer optimizer, int features, int hidden, in
     t = genreg_trainer_create(m, &d, &o);
     CHECK(samples % batch != 0, "the last batch is to be ragged");
     genreg_trainer_epoch(t);
+    CHECK(features < 1000 || c->tape_arena.count > 1, "the large case is to fill several blocks");
     before = mallocs;
     while (genreg_trainer_step(t)) {
         steps++;
@@ -854,7 +855,7 @@ static void test_math(void)
         }
         CHECK(genreg__power(0, 0) == 1 && genreg__power(0, 2) == 0 && genreg__power(0, 0.5) == 0 && same((double)genreg__power(0, -1), inf), "powers of 0");
         CHECK(same((double)genreg__power(0, -0.5), inf) && same((double)genreg__power(-1, 0.5), nan) && same((double)genreg__power((genreg_real)nan, 2), nan), "powers without value");
-        CHECK(genreg__power(-1, 65) == -1 && genreg__power(-1, 100) == 1 && genreg__power(-1, -65) == -1 && genreg__power(2, 100) == (genreg_real)ldexp(1, 100), "whole exponents beyond 64: (-1)^65 = %g", (double)genreg__power(-1, 65));
+        CHECK(genreg__power(-1, 65) == -1 && genreg__power(-1, 100) == 1 && genreg__power(-1, -65) == -1 && fabs((double)genreg__power(2, 100) / ldexp(1, 100) - 1) < (wide ? 1e-13 : 1e-6), "whole exponents beyond 64: (-1)^65 = %g", (double)genreg__power(-1, 65));
         CHECK(genreg__power(-1, 1e10) == 1 && genreg__power(-1, 1e10 + 1) == -1, "(-1)^(10^10) = %g", (double)genreg__power(-1, 1e10));
     }
 }
@@ -1046,8 +1047,8 @@ int main(void)
     test_refused_record();
     test_steady(GENREG_SGD, 20, 16, 70, 32);
     test_steady(GENREG_ADAM, 20, 16, 70, 32);
-    test_steady(GENREG_SGD, 400, 300, 330, 128); /* large enough for the arenas to have several blocks */
-    test_steady(GENREG_ADAM, 400, 300, 330, 128);
+    test_steady(GENREG_SGD, 2500, 40, 330, 128); /* large enough for the arenas to have several blocks */
+    test_steady(GENREG_ADAM, 2500, 40, 290, 128);
     test_math();
     test_random();
     test_contexts();

@@ -1,0 +1,545 @@
+/* test_kernels.c - the inner loops under every instruction set that this machine runs: products, elementwise loops, sums.
+
+      cc -O2 -fopenmp tests/test_kernels.c -o test_kernels -lm && ./test_kernels */
+#include <stdlib.h>
+
+static int refuse_memory;
+#define GENREG_MALLOC(n) (refuse_memory ? NULL : malloc(n))
+#define GENREG_REALLOC(p, n) realloc(p, n)
+#define GENREG_FREE(p) free(p)
+
+#define GENREG_IMPLEMENTATION
+#include "../genreg.h"
+#include "check.h"
+
+static const char *const isa_name[] = { "auto", "plain", "baseline", "avx2", "avx512" };
+static const int teams[] = { 1, 2, 3, 8 };
+enum { TEAMS = 4, EDGE = 16 }; /* EDGE: values around an output that must stay as they were */
+static const double canary = 12345;
+
+/* Numbers for shapes and values, by a generator of our own so that the library's is not judge in its own case. */
+static unsigned long long state = 88172645463325252ull;
+static unsigned below(unsigned n)
+{
+    state ^= state << 13;
+    state ^= state >> 7;
+    state ^= state << 17;
+    return (unsigned)(state >> 33) % n;
+}
+static double uniform(void) { return (double)below(1u << 20) / (1 << 19) - 1; }
+
+static genreg__exec exec_of(int isa, int threads)
+{
+    genreg__exec e;
+    memset(&e, 0, sizeof e);
+    e.isa = isa;
+    e.threads = threads;
+    return e;
+}
+
+/* ------------------------------------------------------------------------------------------------ products */
+
+/* One product against a triple loop in long double, with each number of threads bit for bit, and nothing written outside C. */
+#define GEMM_CHECK(T, name, epsilon)                                                                                             \
+    static void check_##name(int isa, int m, int n, int k, int ta, int tb, int accumulate, int with_bias, int relu, int pad)     \
+    {                                                                                                                            \
+        const int lda = (ta ? m : k) + (pad ? (int)below(5) : 0), ldb = (tb ? k : n) + (pad ? (int)below(5) : 0);                \
+        const int ldc = n + (pad ? 1 + (int)below(5) : 0);                                                                       \
+        const size_t na = (size_t)(ta ? k : m) * (size_t)lda, nb = (size_t)(tb ? n : k) * (size_t)ldb;                           \
+        const size_t nc = (size_t)m * (size_t)ldc, bytes = (nc + EDGE) * sizeof(T);                                              \
+        /* Exact sizes: the last row of A and B ends where its data ends, for the sanitizer to see. */                           \
+        const size_t sa = na && (ta ? m : k) ? na - (size_t)(lda - (ta ? m : k)) : 0;                                            \
+        const size_t sb = nb && (tb ? k : n) ? nb - (size_t)(ldb - (tb ? k : n)) : 0;                                            \
+        T *a = (T *)malloc((sa + 1) * sizeof(T)) + 1, *b = (T *)malloc((sb + 1) * sizeof(T)) + 1;                                \
+        T *bias = (T *)malloc((size_t)(n + 1) * sizeof(T));                                                                      \
+        T *start = (T *)malloc(bytes), *c = (T *)malloc(bytes), *first = (T *)malloc(bytes);                                     \
+        int t, i, j, p, wrong = 0, outside = 0, other_bits = 0;                                                                  \
+        size_t x;                                                                                                                \
+        genreg__gemm_job job;                                                                                                    \
+        for (x = 0; x < sa; x++) a[x] = (T)uniform();                                                                            \
+        for (x = 0; x < sb; x++) b[x] = (T)uniform();                                                                            \
+        for (x = 0; x < (size_t)n; x++) bias[x] = (T)uniform();                                                                  \
+        for (x = 0; x < nc + EDGE; x++) start[x] = (T)canary;                                                                    \
+        for (i = 0; i < m; i++)                                                                                                  \
+            for (j = 0; j < n; j++) start[EDGE / 2 + (size_t)(i * ldc + j)] = accumulate ? (T)uniform() : (T)NAN;                \
+        memset(&job, 0, sizeof job);                                                                                             \
+        job.m = m; job.n = n; job.k = k;                                                                                         \
+        job.a = k ? a : NULL; job.lda = lda; job.ta = ta;                                                                        \
+        job.b = k ? b : NULL; job.ldb = ldb; job.tb = tb;                                                                        \
+        job.c = c + EDGE / 2; job.ldc = ldc;                                                                                     \
+        job.accumulate = accumulate;                                                                                             \
+        job.bias = with_bias && !accumulate ? bias : NULL;                                                                       \
+        job.relu = relu;                                                                                                         \
+        for (t = 0; t < TEAMS; t++) {                                                                                            \
+            genreg__exec e = exec_of(isa, teams[t]);                                                                             \
+            memcpy(c, start, bytes);                                                                                             \
+            wrong += !genreg__##name(&e, &job);                                                                                  \
+            GENREG_FREE(e.scratch_block);                                                                                        \
+            if (t == 0) memcpy(first, c, bytes);                                                                                 \
+            else other_bits += memcmp(first, c, bytes) != 0;                                                                     \
+        }                                                                                                                        \
+        for (x = 0; x < nc + EDGE; x++) {                                                                                        \
+            const ptrdiff_t at = (ptrdiff_t)x - EDGE / 2;                                                                        \
+            if (at < 0 || at >= (ptrdiff_t)nc || at % ldc >= n) outside += first[x] != (T)canary;                                \
+        }                                                                                                                        \
+        for (i = 0; i < m; i++)                                                                                                  \
+            for (j = 0; j < n; j++) {                                                                                            \
+                long double sum = accumulate ? (long double)start[EDGE / 2 + (size_t)(i * ldc + j)] : with_bias ? (long double)bias[j] : 0; \
+                long double size = fabsl(sum);                                                                                   \
+                for (p = 0; p < k; p++) {                                                                                        \
+                    const long double product = (long double)a[ta ? p * lda + i : i * lda + p] * (long double)b[tb ? j * ldb + p : p * ldb + j]; \
+                    sum += product;                                                                                              \
+                    size += fabsl(product);                                                                                      \
+                }                                                                                                                \
+                if (relu && sum < 0) sum = 0;                                                                                    \
+                wrong += !(fabsl((long double)first[EDGE / 2 + (size_t)(i * ldc + j)] - sum) <= (epsilon) * (4 + sqrtl((long double)k)) * size); \
+            }                                                                                                                    \
+        CHECK(!wrong && !outside && !other_bits,                                                                                 \
+              #name " %s: %d values wrong, %d written outside, %d numbers of threads with other bits, for m %d n %d k %d ta %d tb %d accumulate %d bias %d relu %d pad %d", \
+              isa_name[isa], wrong, outside, other_bits, m, n, k, ta, tb, accumulate, with_bias, relu, pad);                     \
+        free(a - 1); free(b - 1); free(bias); free(start); free(c); free(first);                                                 \
+    }
+GEMM_CHECK(float, gemm_f32, 6e-8L)
+GEMM_CHECK(double, gemm_f64, 1.2e-16L)
+
+/* NaN in an operand stays NaN through relu, and NaN in what is no operand stays out. */
+static void check_gemm_nan(int isa)
+{
+    int n, tb, i, j, wrong = 0;
+    for (tb = 0; tb < 2; tb++)
+        for (n = 1; n < 70; n++) {
+            float a[3 * 40], b[40 * 70], c[3 * 70];
+            genreg__exec e = exec_of(isa, 1);
+            genreg__gemm_job job;
+            memset(&job, 0, sizeof job);
+            for (i = 0; i < 3 * 40; i++) a[i] = (float)uniform();
+            for (i = 0; i < 40 * 70; i++) b[i] = (float)uniform();
+            for (i = 0; i < 3 * 70; i++) c[i] = NAN;
+            a[40] = NAN;                        /* row 1 */
+            b[tb ? (n - 1) * 40 : n - 1] = NAN; /* the last column */
+            job.m = 3; job.n = n; job.k = 40;
+            job.a = a; job.lda = 40;
+            job.b = b; job.ldb = tb ? 40 : n; job.tb = tb;
+            job.c = c; job.ldc = n;
+            job.relu = 1;
+            genreg__gemm_f32(&e, &job);
+            GENREG_FREE(e.scratch_block);
+            for (i = 0; i < 3; i++)
+                for (j = 0; j < n; j++) wrong += (i == 1 || j == n - 1) != (c[i * n + j] != c[i * n + j]);
+        }
+    CHECK(!wrong, "%s: %d values are or are not NaN against reason", isa_name[isa], wrong);
+}
+
+/* Three segments, as a convolution runs them: rows of a 3 x 3 window over an image whose rows are 40 apart. */
+static void check_segments(int isa)
+{
+    const genreg__gemm_kernels *kernels = GENREG__GEMM_PICK(isa, f32);
+    float image[40 * 40], b[27 * 64], c[8 * 64];
+    int i, j, s, p, wrong = 0, width = 2 * kernels->lanes;
+    genreg__tile t;
+    for (i = 0; i < 40 * 40; i++) image[i] = (float)uniform();
+    for (i = 0; i < 27 * width; i++) b[i] = (float)uniform();
+    memset(&t, 0, sizeof t);
+    t.k = 9; t.segments = 3;
+    t.a = image; t.a_row = 3; t.a_k = 1; t.a_segment = 40;
+    t.b = b; t.b_k = width;
+    t.c = c; t.c_row = width;
+    kernels->tile[1][3](&t);
+    for (i = 0; i < kernels->rows; i++)
+        for (j = 0; j < width; j++) {
+            double sum = 0;
+            for (s = 0; s < 3; s++)
+                for (p = 0; p < 9; p++) sum += (double)image[i * 3 + s * 40 + p] * (double)b[(s * 9 + p) * width + j];
+            wrong += !(fabs(sum - (double)c[i * width + j]) < 1e-5);
+        }
+    CHECK(!wrong, "%s: %d values wrong over segments", isa_name[isa], wrong);
+}
+
+static void test_gemm(int isa)
+{
+    static const int sizes[] = { 1, 2, 3, 5, 7, 8, 9, 15, 16, 17, 31, 32, 33, 48, 63, 64, 65, 100, 127, 300, 513 };
+    const unsigned count = sizeof sizes / sizeof *sizes;
+    int i, m, n;
+    for (i = 0; i < 140; i++) {
+        int k = sizes[below(count)];
+        const int which = (int)below(16);
+        m = sizes[below(count)];
+        n = sizes[below(count)];
+        if ((double)m * n * k > 2e6 && below(4)) m = sizes[below(12)];
+        if ((double)m * n * k > 2e6) k = sizes[below(12)];
+        if (i % 40 == 7) k = 0;
+        if (i % 50 == 9) k = 1200; /* several blocks of k */
+        if (i % 50 == 9) m = sizes[below(12)];
+        check_gemm_f32(isa, m, n, k, i & 1, i >> 1 & 1, which & 1, which >> 1 & 1, which >> 2 & 1, which >> 3 & 1);
+        check_gemm_f64(isa, m, n, k, i & 1, i >> 1 & 1, which & 1, which >> 1 & 1, which >> 2 & 1, which >> 3 & 1);
+    }
+    for (i = 0; i < 4; i++) /* every small size of a tile and its neighbours, with each transpose */
+        for (m = 1; m <= 18; m += 2)
+            for (n = 1; n <= 67; n += 1 + (int)below(9)) {
+                check_gemm_f32(isa, m, n, 19, i & 1, i >> 1, n & 1, 1, m & 1, 1);
+                check_gemm_f64(isa, m, n, 19, i & 1, i >> 1, n & 1, 1, m & 1, 1);
+            }
+    for (i = 0; i < 16; i++) { /* every combination once on a size that is split over threads */
+        check_gemm_f32(isa, 70, 90, 40, i & 1, i >> 1 & 1, i >> 2 & 1, i >> 3 & 1, i & 1, 0);
+        check_gemm_f64(isa, 9, 130, 150, i & 1, i >> 1 & 1, i >> 2 & 1, i >> 3 & 1, i & 1, 1);
+    }
+    check_gemm_f32(isa, 0, 5, 3, 0, 0, 0, 0, 0, 0);
+    check_gemm_f32(isa, 5, 0, 3, 0, 0, 0, 0, 0, 0);
+    check_gemm_nan(isa);
+    check_segments(isa);
+}
+
+/* Products that find no space for packing say so and leave C alone. */
+static void test_gemm_memory(void)
+{
+    genreg__exec e = exec_of(genreg__best_isa(), 1);
+    genreg__gemm_job job;
+    float x[64 * 64], c[64 * 64];
+    int i, touched = 0, done;
+    memset(&job, 0, sizeof job);
+    for (i = 0; i < 64 * 64; i++) { x[i] = 1; c[i] = (float)canary; }
+    job.m = job.n = job.k = 64;
+    job.a = job.b = x;
+    job.c = c;
+    job.lda = job.ldb = job.ldc = 64;
+    refuse_memory = 1;
+    done = genreg__gemm_f32(&e, &job);
+    refuse_memory = 0;
+    for (i = 0; i < 64 * 64; i++) touched += c[i] != (float)canary;
+    CHECK(!done && !touched, "a product without scratch space: returned %d, wrote %d values", done, touched);
+    CHECK(genreg__gemm_f32(&e, &job) && c[0] == 64, "and later with it");
+    GENREG_FREE(e.scratch_block);
+}
+
+/* ------------------------------------------------------------------------------------------------ ranges */
+
+typedef struct cover { unsigned char *seen; ptrdiff_t n, step; int crooked; } cover;
+
+static void cover_range(void *arg, ptrdiff_t first, ptrdiff_t last)
+{
+    cover *c = (cover *)arg;
+    if (first % c->step || (last % c->step && last != c->n) || first >= last) c->crooked = 1;
+    for (; first < last; first++) c->seen[first]++;
+}
+
+static void test_ranges(void)
+{
+    static unsigned char seen[2000];
+    int threads, n, step, i;
+    for (threads = 1; threads <= 9; threads++)
+        for (n = 0; n < 2000; n = n * 3 / 2 + 1)
+            for (step = 1; step <= 64; step *= 4) {
+                genreg__exec e = exec_of(GENREG_ISA_PLAIN, threads);
+                cover c;
+                int bad = 0;
+                memset(seen, 0, sizeof seen);
+                c.seen = seen; c.n = n; c.step = step; c.crooked = 0;
+                genreg__split_range(&e, n, step, n % 2, cover_range, &c);
+                for (i = 0; i < 2000; i++) bad += seen[i] != (i < n);
+                CHECK(!bad && !c.crooked, "%d threads, n %d, step %d: %d places not once%s", threads, n, step, bad, c.crooked ? ", crooked cuts" : "");
+            }
+}
+
+/* ------------------------------------------------------------------------------------------------ elementwise loops */
+
+/* What each loop computes, one value at a time in plain C. */
+typedef struct loop_case {
+    const char *name;
+    const genreg__kernel *kernel;
+    genreg_real (*value)(genreg_real a, genreg_real b, genreg_real s);
+    int inputs;
+    double low, high; /* of the inputs */
+    double tolerance; /* in units of the last place; 0 for what is rounded once */
+} loop_case;
+
+#define VALUE(name, formula) \
+    static genreg_real value_##name(genreg_real a, genreg_real b, genreg_real s) { (void)a; (void)b; (void)s; return (genreg_real)(formula); }
+VALUE(add, a + b)
+VALUE(sub, a - b)
+VALUE(mul, a *b)
+VALUE(div, a / b)
+VALUE(gate, b > 0 ? a : 0)
+VALUE(second, b)
+VALUE(add_scaled, (long double)a + (long double)s * (long double)b)
+VALUE(neg, -a)
+VALUE(scale, s *a)
+VALUE(exp, expl((long double)a))
+VALUE(log, logl((long double)a))
+VALUE(sqrt, sqrtl((long double)a))
+VALUE(tanh, tanhl((long double)a))
+VALUE(sigmoid, 1 / (1 + expl(-(long double)a)))
+VALUE(softplus, (a > 0 ? (long double)a : a != a ? (long double)a : 0) + log1pl(expl(-fabsl((long double)a))))
+VALUE(relu, a < 0 ? 0 : a)
+VALUE(sign, a > 0 ? 1 : a < 0 ? -1 : 0)
+VALUE(abs, a < 0 ? -a : a)
+VALUE(copy, a)
+
+static const loop_case loops[] = {
+    { "add", &genreg__add_loop, value_add, 2, -3, 3, 0 },
+    { "sub", &genreg__sub_loop, value_sub, 2, -3, 3, 0 },
+    { "mul", &genreg__mul_loop, value_mul, 2, -3, 3, 0 },
+    { "div", &genreg__div_loop, value_div, 2, -3, 3, 0 },
+    { "gate", &genreg__gate_loop, value_gate, 2, -3, 3, 0 },
+    { "second", &genreg__second_loop, value_second, 2, -3, 3, 0 },
+    { "add_scaled", &genreg__add_scaled_loop, value_add_scaled, 2, 0.5, 3, 3 }, /* rounded twice, and no difference of like numbers here */
+    { "neg", &genreg__neg_loop, value_neg, 1, -3, 3, 0 },
+    { "scale", &genreg__scale_loop, value_scale, 1, -3, 3, 0 },
+    { "exp", &genreg__exp_loop, value_exp, 1, -60, 60, 4 },
+    { "log", &genreg__log_loop, value_log, 1, 0, 40, 4 },
+    { "sqrt", &genreg__sqrt_loop, value_sqrt, 1, 0, 40, 0 },
+    { "tanh", &genreg__tanh_loop, value_tanh, 1, -5, 5, 4 },
+    { "sigmoid", &genreg__sigmoid_loop, value_sigmoid, 1, -40, 40, 4 },
+    { "softplus", &genreg__softplus_loop, value_softplus, 1, -40, 40, 4 },
+    { "relu", &genreg__relu_loop, value_relu, 1, -3, 3, 0 },
+    { "sign", &genreg__sign_loop, value_sign, 1, -3, 3, 0 },
+    { "abs", &genreg__abs_loop, value_abs, 1, -3, 3, 0 },
+    { "copy", &genreg__copy_loop, value_copy, 1, -3, 3, 0 },
+};
+
+static int matches(genreg_real got, genreg_real want, double tolerance)
+{
+    const double unit = sizeof(genreg_real) == 8 ? 2.220446049250313e-16 : 1.1920928955078125e-07;
+    if (want != want) return got != got;
+    if (got == want) return 1;
+    return tolerance > 0 && fabs((double)got - (double)want) <= tolerance * unit * fabs((double)want);
+}
+
+/* One loop at one size: values, canaries, and the same bits from every number of threads if it is large.
+   strides: bit 0 for a, bit 1 for b; alias 1: y is a, 2: y is b. Offsets move the arrays off the vectors' alignment. */
+static int check_loop(const loop_case *l, int isa, ptrdiff_t n, int strides, int alias, int offset, int team)
+{
+    const ptrdiff_t room = n + EDGE + 8;
+    const genreg_real s = (genreg_real)0.75;
+    genreg_real *a = (genreg_real *)malloc(3 * (size_t)room * sizeof *a), *b = a + room, *y = b + room, *ya = a + offset % 4, *yb = b + offset / 4 % 4, *out;
+    genreg_real *first = (genreg_real *)malloc((size_t)room * sizeof *first), *whole;
+    genreg__map m;
+    ptrdiff_t i, wrong = 0;
+    int t;
+    for (t = 0; t < team; t++) {
+        genreg__exec e = exec_of(isa, teams[t]);
+        state = 88172645463325252ull + (unsigned)n;
+        for (i = 0; i < 3 * room; i++) a[i] = (genreg_real)canary;
+        for (i = 0; i < n; i++) {
+            ya[i] = (genreg_real)(l->low + (l->high - l->low) * (uniform() + 1) / 2);
+            yb[i] = (genreg_real)(l->low + (l->high - l->low) * (uniform() + 1) / 2);
+            if (n > 20 && i % 19 == 3) ya[i] = i % 2 ? (genreg_real)NAN : i % 4 ? (genreg_real)0 : (genreg_real)HUGE_VAL;
+            if (n > 20 && i % 23 == 5) yb[i] = i % 2 ? (genreg_real)NAN : i % 4 ? (genreg_real)0 : -(genreg_real)HUGE_VAL;
+        }
+        whole = alias == 1 ? a : alias == 2 ? b : y;
+        out = alias == 1 ? ya : alias == 2 ? yb : y + EDGE / 2 + offset % 3;
+        for (i = 0; t == 0 && i < n; i++) first[i] = l->value(ya[strides & 1 ? i : 0], yb[strides & 2 ? i : 0], s);
+        m = genreg__map_of(n, ya, l->inputs == 2 ? yb : NULL, out, (double)s);
+        m.sa = strides & 1;
+        m.sb = strides >> 1;
+        genreg__run_map(&e, l->kernel, &m);
+        for (i = 0; i < n; i++) {
+            wrong += t == 0 ? !matches(out[i], first[i], l->tolerance) : memcmp(&out[i], &first[i], sizeof *out) != 0;
+            if (t == 0) first[i] = out[i]; /* from now on the bits count */
+        }
+        for (i = 0; i < room; i++) wrong += (whole + i < out || whole + i >= out + n) && whole[i] != (genreg_real)canary;
+    }
+    free(a);
+    free(first);
+    return (int)wrong;
+}
+
+static void test_loops(int isa)
+{
+    int k, strides, alias;
+    ptrdiff_t n;
+    for (k = 0; k < (int)(sizeof loops / sizeof *loops); k++) {
+        const loop_case *l = &loops[k];
+        int wrong = 0;
+        for (n = 0; n <= 100; n++) wrong += check_loop(l, isa, n, 3, 0, (int)n, 1);
+        for (n = 0; n <= 100; n += 33)
+            for (alias = 1; alias <= l->inputs; alias++) wrong += check_loop(l, isa, n, 3, alias, (int)n, 1);
+        for (strides = 0; strides < 4 && l->inputs == 2; strides++)
+            for (n = 1; n <= 100; n += 9) wrong += check_loop(l, isa, n, strides, 0, (int)n, 1);
+        wrong += check_loop(l, isa, 1000, 3, 0, 5, 1);
+        CHECK(!wrong, "%s, %s: %d values", l->name, isa_name[isa], wrong);
+        wrong = check_loop(l, isa, 70000, 3, 0, 6, TEAMS);
+        if (l->inputs == 2) wrong += check_loop(l, isa, 40000, 1, 0, 0, TEAMS) + check_loop(l, isa, 40000, 2, 0, 0, TEAMS);
+        CHECK(!wrong, "%s, %s, split over threads: %d values", l->name, isa_name[isa], wrong);
+    }
+}
+
+/* The optimisers' loops: one pass that reads and writes each of theta, momentum and squares once. */
+static void test_updates(int isa)
+{
+    enum { N = 103 };
+    static genreg_real theta[N + 1], v[N + 1], q[N + 1], g[N + 1], theta0[N], v0[N], q0[N];
+    const double tolerance = sizeof(genreg_real) == 8 ? 1e-14 : 5e-6;
+    int which, n, i, wrong;
+    for (which = 0; which < 3; which++) { /* SGD, SGD with Nesterov's momentum, Adam */
+        for (n = 0, wrong = 0; n <= N; n++) {
+            genreg__update_job j;
+            memset(&j, 0, sizeof j);
+            for (i = 0; i < N; i++) {
+                theta0[i] = theta[i] = (genreg_real)uniform();
+                v0[i] = v[i] = (genreg_real)uniform();
+                q0[i] = q[i] = (genreg_real)(uniform() + 1.5);
+                g[i] = (genreg_real)uniform();
+            }
+            j.loop = genreg__pick(which == 2 ? &genreg__adam : &genreg__sgd, isa);
+            j.theta = theta; j.v = v; j.q = q; j.g = g;
+            j.n = n;
+            j.lr = (genreg_real)0.1; j.momentum = (genreg_real)0.9; j.decay = (genreg_real)0.01;
+            j.beta1 = (genreg_real)0.9; j.beta2 = (genreg_real)0.99; j.eps = (genreg_real)0.05;
+            j.scale1 = (genreg_real)0.3; j.scale2 = (genreg_real)1.7;
+            j.nesterov = which == 1;
+            genreg__update_range(&j, n / 3, n); /* from somewhere in the middle, as a thread does */
+            for (i = 0; i < N; i++) {
+                double d = (double)g[i] + 0.01 * (double)theta0[i], u = which == 2 ? 0.9 * (double)v0[i] + 0.1 * d : 0.9 * (double)v0[i] + d;
+                double w = which == 2 ? 0.99 * (double)q0[i] + 0.01 * d * d : (double)q0[i];
+                double x = (double)theta0[i] - (which == 0 ? 0.1 * u : which == 1 ? 0.1 * (d + 0.9 * u) : 0.3 * u / (sqrt(w) * 1.7 + 0.05));
+                int in = i >= n / 3 && i < n;
+                wrong += !(fabs((double)theta[i] - (in ? x : (double)theta0[i])) <= in * tolerance);
+                wrong += !(fabs((double)v[i] - (in ? u : (double)v0[i])) <= in * tolerance);
+                wrong += !(fabs((double)q[i] - (in ? w : (double)q0[i])) <= in * tolerance);
+            }
+        }
+        CHECK(!wrong, "%s, %s: %d values", which == 2 ? "Adam" : which ? "Nesterov" : "SGD", isa_name[isa], wrong);
+    }
+}
+
+/* ------------------------------------------------------------------------------------------------ sums */
+
+/* [outer, count, inner] summed to [outer, inner]: exactly, for whole numbers, so that no value can be left out or taken twice;
+   within the rounding of a blocked sum for others; the same bits for any number of threads, and close to plain. */
+static void check_sum(int isa, ptrdiff_t outer, ptrdiff_t count, ptrdiff_t inner, int team)
+{
+    const ptrdiff_t size = outer * count * inner, kept = outer * inner, room = genreg__sum_room(outer, count, inner);
+    const long double epsilon = sizeof(genreg_real) == 8 ? 1.2e-16L : 6e-8L;
+    genreg_real *x = (genreg_real *)malloc((size_t)(size + 1) * sizeof *x), *y = (genreg_real *)malloc((size_t)(kept + EDGE) * sizeof *y);
+    genreg_real *space = (genreg_real *)malloc((size_t)(room + EDGE) * sizeof *space), *first = (genreg_real *)malloc((size_t)(kept + 1) * sizeof *first);
+    ptrdiff_t i, r, o;
+    int whole, t, wrong = 0, outside = 0, other_bits = 0;
+    double apart = 0;
+    for (whole = 0; whole < 2; whole++) {
+        for (i = 0; i < size; i++) x[i] = whole ? (genreg_real)((int)below(17) - 8) : (genreg_real)uniform();
+        for (t = 0; t < team; t++) {
+            genreg__exec e = exec_of(isa, teams[t]);
+            for (i = 0; i < kept + EDGE; i++) y[i] = (genreg_real)canary;
+            for (i = 0; i < room + EDGE; i++) space[i] = (genreg_real)canary;
+            genreg__sum(&e, x, y + EDGE / 2, outer, count, inner, space + EDGE / 2);
+            for (i = 0; i < EDGE / 2; i++)
+                outside += (y[i] != (genreg_real)canary) + (y[kept + EDGE / 2 + i] != (genreg_real)canary) + (space[i] != (genreg_real)canary)
+                           + (space[room + EDGE / 2 + i] != (genreg_real)canary);
+            if (t == 0) memcpy(first, y + EDGE / 2, (size_t)kept * sizeof *y);
+            else other_bits += memcmp(first, y + EDGE / 2, (size_t)kept * sizeof *y) != 0;
+        }
+        for (o = 0; o < outer; o++)
+            for (i = 0; i < inner; i++) {
+                long double sum = 0, magnitude = 0;
+                for (r = 0; r < count; r++) {
+                    sum += (long double)x[(o * count + r) * inner + i];
+                    magnitude += fabsl((long double)x[(o * count + r) * inner + i]);
+                }
+                wrong += whole ? first[o * inner + i] != (genreg_real)sum
+                               : !(fabsl((long double)first[o * inner + i] - sum) <= epsilon * (8 + sqrtl((long double)(count < 600 ? count : 600))) * magnitude);
+            }
+        if (isa != GENREG_ISA_PLAIN && !whole && kept) {
+            genreg__exec e = exec_of(GENREG_ISA_PLAIN, 1);
+            genreg__sum(&e, x, y, outer, count, inner, space);
+            for (i = 0; i < kept; i++) if (fabs((double)y[i]) < 1) { y[i] += 1; first[i] += 1; } /* sums near zero: the absolute difference */
+            apart = check_distance(first, y, kept);
+        }
+    }
+    CHECK(!wrong && !outside && !other_bits && apart <= check_path_tolerance(),
+          "sum %s: %d values wrong, %d written outside, %d numbers of threads with other bits, %g from plain, for %d x %d x %d", isa_name[isa], wrong, outside, other_bits,
+          apart, (int)outer, (int)count, (int)inner);
+    free(x);
+    free(y);
+    free(space);
+    free(first);
+}
+
+static void check_dot(int isa, ptrdiff_t n, int team)
+{
+    genreg_real *a = (genreg_real *)malloc(2 * (size_t)(n + 1) * sizeof *a), *b = a + n;
+    double *room = (double *)malloc((size_t)(n / 4096 + 2) * sizeof *room), first = 0, value;
+    int whole, t, wrong = 0;
+    ptrdiff_t i;
+    for (whole = 0; whole < 2; whole++) {
+        long double sum = 0, magnitude = 0;
+        for (i = 0; i < 2 * n; i++) a[i] = whole ? (genreg_real)((int)below(17) - 8) : (genreg_real)uniform();
+        for (i = 0; i < n; i++) {
+            sum += (long double)a[i] * (long double)b[i];
+            magnitude += fabsl((long double)a[i] * (long double)b[i]);
+        }
+        for (t = 0; t < team; t++) {
+            genreg__exec e = exec_of(isa, teams[t]);
+            room[n / 4096 + 1] = canary;
+            value = genreg__dot(&e, n, a, b, room);
+            wrong += room[n / 4096 + 1] != canary;
+            if (t == 0) first = value;
+            wrong += memcmp(&first, &value, sizeof first) != 0;
+        }
+        wrong += !(fabsl((long double)first - sum) <= (whole ? 0 : 1.2e-16L * 600 * magnitude)); /* in double, whatever genreg_real is */
+    }
+    CHECK(!wrong, "dot %s of %d values", isa_name[isa], (int)n);
+    free(a);
+    free(room);
+}
+
+static void test_sums(int isa)
+{
+    static const int counts[] = { 1, 2, 3, 31, 32, 33, 255, 256, 257, 1000, 4095, 4096, 4097, 9000 }, inners[] = { 2, 3, 7, 63, 64, 65, 128, 200 };
+    int n, k;
+    for (n = 0; n <= 100; n++) {
+        check_sum(isa, 1, n, 1, 1);
+        check_sum(isa, 1 + n % 3, 1 + n % 5, n, 1); /* n = 0: nothing to do */
+        check_dot(isa, n, 1);
+    }
+    for (n = 0; n < (int)(sizeof counts / sizeof *counts); n++) {
+        check_sum(isa, 1 + n % 3, counts[n], 1, 2);
+        check_dot(isa, counts[n], 1);
+        for (k = n % 2; k < (int)(sizeof inners / sizeof *inners); k += 2) check_sum(isa, 1 + k % 2, counts[n], inners[k], 1);
+    }
+    check_sum(isa, 1, 70000, 1, TEAMS);
+    check_sum(isa, 3, 70000, 1, TEAMS);
+    check_sum(isa, 700, 100, 1, TEAMS);
+    check_sum(isa, 1, 700, 100, TEAMS);
+    check_sum(isa, 7, 100, 100, TEAMS);
+    check_sum(isa, 2, 9000, 5, TEAMS);
+    check_sum(isa, 1, 1, 70000, TEAMS);
+    check_dot(isa, 70000, TEAMS);
+}
+
+/* Sums of sums: more than a segment of segments. */
+static void test_long_sum(void)
+{
+    const ptrdiff_t n = (ptrdiff_t)4096 * 4096 + 5000;
+    genreg_real *x = (genreg_real *)malloc((size_t)n * sizeof *x), *room = (genreg_real *)malloc((size_t)genreg__sum_room(1, n, 1) * sizeof *room), y = 0;
+    genreg__exec e = exec_of(genreg__best_isa(), 2);
+    ptrdiff_t i;
+    long double sum = 0;
+    for (i = 0; i < n; i++) {
+        x[i] = (genreg_real)(i % 7 == 0 ? -1 : i % 5 == 0 ? 2 : 0);
+        sum += (long double)x[i];
+    }
+    genreg__sum(&e, x, &y, 1, n, 1, room);
+    CHECK(y == (genreg_real)sum, "a sum of %ld values is %.17g instead of %.17g", (long)n, (double)y, (double)sum);
+    free(x);
+    free(room);
+}
+
+int main(void)
+{
+    int isa;
+    test_ranges();
+    test_gemm_memory();
+    test_long_sum();
+    for (isa = GENREG_ISA_PLAIN; isa <= GENREG_ISA_AVX512; isa++) {
+        if (!genreg_isa_available((genreg_isa)isa)) {
+            printf("skipped: %s, which this build or machine has not\n", isa_name[isa]);
+            continue;
+        }
+        test_gemm(isa);
+        test_loops(isa);
+        test_updates(isa);
+        test_sums(isa);
+        printf("%s: done\n", isa_name[isa]);
+    }
+    return check_done();
+}
