@@ -2235,7 +2235,7 @@ static int genreg__gemm(genreg__exec *e, const genreg__gemm_job *given, const ge
     else if (!job->ta && job->tb && few <= GENREG__GEMM_DOT_MAX && few * GENREG__GEMM_DOT_K <= job->k)
         run.how = GENREG__GEMM_DOTS;
 
-    work = (double)job->m * job->n * job->k / GENREG__GEMM_THREAD_WORK;
+    work = (double)job->m * job->n * job->k / (double)GENREG__GEMM_THREAD_WORK;
     parts = work + 1 < e->threads ? (int)work + 1 : e->threads;
     if (run.how != GENREG__GEMM_DOTS) genreg__gemm_cut(&run, parts, kernels->rows, kernels->lanes);
     else if (job->m <= job->n) genreg__gemm_cut(&run, parts, job->m, 16);
@@ -2711,7 +2711,7 @@ static int genreg__conv_rows(const genreg__gemm_kernels *kernels, int left)
 
 static int genreg__conv_threads(const genreg__exec *e, double multiplications)
 {
-    const double most = 1 + multiplications / GENREG__CONV_SERIAL;
+    const double most = 1 + multiplications / (double)GENREG__CONV_SERIAL;
     return most < e->threads ? (int)most : e->threads;
 }
 
@@ -3029,7 +3029,7 @@ static GENREG__MAYBE_UNUSED int genreg__conv_dw(genreg__exec *e, const genreg__c
                              genreg__min_int(GENREG__CONV_PIXELS / g->ow + 1, g->oh));
     job.block_size = (ptrdiff_t)job.rows * g->ow * 2 * job.kernels->lanes;
     job.chunks = GENREG__CONV_CHUNKS;
-    while (job.chunks > 1 && ((double)job.chunks * size * (double)sizeof(genreg_real) > GENREG__CONV_CHUNK_BYTES ||
+    while (job.chunks > 1 && ((double)job.chunks * size * (double)sizeof(genreg_real) > (double)GENREG__CONV_CHUNK_BYTES ||
                               (double)job.chunks > (double)g->n * job.units))
         job.chunks /= 2;
     job.parts = genreg__min_int((threads - 1) / job.chunks + 1, (g->o - 1) / (2 * job.kernels->lanes) + 1);
@@ -5779,7 +5779,7 @@ GENREG__API void genreg_init(genreg_model *m, genreg_scheme scheme, uint64_t see
     if (!genreg__lay_out(m, scheme, seed)) return;
     for (i = 0; i < m->parameter_count; i++) genreg__draw_parameter(m, i);
     for (i = 0; i < m->state_count; i++) /* running means start at 0, running variances at 1 */
-        for (k = 0; k < m->states[i].size; k++) m->state->data[m->states[i].offset + k] = i % 2 ? 1 : 0;
+        for (k = 0; k < m->states[i].size; k++) m->state->data[m->states[i].offset + k] = (genreg_real)(i % 2);
 }
 
 GENREG__API genreg_model *genreg_mlp(genreg_ctx *c, const int *sizes, int n)

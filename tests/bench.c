@@ -55,16 +55,62 @@ static void report(const char *name, void (*work)(void *), void *arg, const char
 
 static int wanted(const char *name) { return strncmp(name, only, strlen(only)) == 0; }
 
-/* n samples of `features` normal values, with labels. Belongs to the context. */
-static genreg_dataset noise(int n, int features)
+/* The models of bench_torch.py. */
+typedef struct network {
+    const char *tag;
+    int rank, shape[3];
+    genreg_model *(*make)(void);
+} network;
+
+static genreg_model *make_mlp(void)
 {
-    int shape[1], i, *labels = (int *)malloc((size_t)n * sizeof *labels);
-    genreg_real *x = (genreg_real *)malloc((size_t)n * (size_t)features * sizeof *x);
+    static const int sizes[] = { 784, 512, 512, 10 };
+    return genreg_mlp(c, sizes, 4);
+}
+
+static genreg_model *make_lenet(void)
+{
+    static const int sizes[] = { 784, 300, 100, 10 };
+    return genreg_mlp(c, sizes, 4);
+}
+
+static genreg_model *make_cnn(void)
+{
+    static const int shape[] = { 32, 32, 3 };
+    genreg_model *m = genreg_model_create(c, 3, shape);
+    int i;
+    for (i = 0; i < 4; i++) {
+        genreg_layer_conv2d(m, i < 2 ? 32 : 64, 3, 1, 1);
+        genreg_layer_relu(m);
+        if (i % 2) genreg_layer_max_pool(m, 2);
+    }
+    genreg_layer_flatten(m);
+    genreg_layer_linear(m, 256);
+    genreg_layer_relu(m);
+    genreg_layer_linear(m, 10);
+    genreg_init(m, GENREG_INIT_PYTORCH, 0);
+    return m;
+}
+
+static genreg_model *make_paper(void)
+{
+    static const int shape[] = { 32, 32, 3 };
+    return genreg_cnn(c, shape, 32, 1, 10);
+}
+
+static const network mlp = { "mlp", 1, { 784, 1, 1 }, make_mlp }, lenet = { "lenet", 1, { 784, 1, 1 }, make_lenet },
+                     cnn = { "cnn", 3, { 32, 32, 3 }, make_cnn }, paper = { "paper", 3, { 32, 32, 3 }, make_paper };
+
+/* n samples of normal values, with labels. */
+static genreg_dataset noise(int n, const network *net)
+{
+    int i, *labels = (int *)malloc((size_t)n * sizeof *labels);
+    ptrdiff_t size = (ptrdiff_t)n * net->shape[0] * net->shape[1] * net->shape[2];
+    genreg_real *x = (genreg_real *)malloc((size_t)size * sizeof *x);
     if (!labels || !x) exit(1);
-    genreg_normal_fill(x, (ptrdiff_t)n * features, 1, 1);
+    genreg_normal_fill(x, size, 1, 1);
     for (i = 0; i < n; i++) labels[i] = (int)(10 * genreg_uniform(1, 2, (uint64_t)i));
-    shape[0] = features;
-    return genreg_dataset_reals(c, x, labels, n, 1, shape, 10);
+    return genreg_dataset_reals(c, x, labels, n, net->rank, net->shape, 10);
 }
 
 static void drop(genreg_dataset *d)
@@ -108,7 +154,7 @@ static void bench_gemm(void)
 
 static void step(void *trainer) { genreg_trainer_step((genreg_trainer *)trainer); }
 
-static void bench_train(const char *tag, const int *sizes, const int *batches, int count)
+static void bench_train(const network *of, const int *batches, int count)
 {
     int i;
     for (i = 0; i < count; i++) {
@@ -117,10 +163,10 @@ static void bench_train(const char *tag, const int *sizes, const int *batches, i
         genreg_dataset d;
         genreg_model *net;
         genreg_trainer *t;
-        snprintf(name, sizeof name, "train_%s_b%d", tag, batches[i]);
+        snprintf(name, sizeof name, "train_%s_b%d", of->tag, batches[i]);
         if (!wanted(name)) continue;
-        net = genreg_mlp(c, sizes, 4);
-        d = noise(batches[i], 784);
+        net = of->make();
+        d = noise(batches[i], of);
         o.batch = batches[i];
         o.schedule = GENREG_CONSTANT;
         o.lr = 1e-4; /* noise must not diverge in a long run */
@@ -159,36 +205,43 @@ static void hessian_product(void *unused)
     genreg_hessian_product(hessian, vector, out);
 }
 
-static void bench_mlp(const int *sizes)
+static void bench_model(const network *of, int n, int n_infer)
 {
-    genreg_dataset d = noise(1000, 784);
+    char infers[64], grads[64], products[64];
+    genreg_dataset d;
     genreg_place p = genreg_mark(c);
-    genreg_batch batch = genreg_get_batch(c, &d, NULL, 0, 1000);
-    model = genreg_mlp(c, sizes, 4);
-    input = batch.x;
+    snprintf(infers, sizeof infers, "infer_%s_b%d", of->tag, n_infer);
+    snprintf(grads, sizeof grads, "grad_%s_b%d", of->tag, n);
+    snprintf(products, sizeof products, "hvp_%s_b%d", of->tag, n);
+    if (!(n_infer && wanted(infers)) && !wanted(grads) && !wanted(products)) return;
+    d = noise(n, of);
+    model = of->make();
     objective = genreg_model_objective(model, &d, GENREG_CROSS_ENTROPY);
     vector = (genreg_real *)malloc((size_t)(model ? model->theta->size : 0) * sizeof *vector);
     out = (genreg_real *)malloc((size_t)(model ? model->theta->size : 0) * sizeof *out);
     if (!vector || !out) exit(1);
     genreg_normal_fill(vector, model->theta->size, 1, 3);
-    if (wanted("infer_mlp_b1000")) report("infer_mlp_b1000", infer, NULL, "forward pass");
-    if (wanted("grad_mlp_b1000")) report("grad_mlp_b1000", gradient, NULL, "gradient");
-    if (wanted("hvp_mlp_b1000")) {
+    if (n_infer && wanted(infers)) {
+        input = genreg_get_batch(c, &d, NULL, 0, n_infer).x;
+        report(infers, infer, NULL, "forward pass");
+        genreg_release(c, p);
+    }
+    if (wanted(grads)) report(grads, gradient, NULL, "gradient");
+    if (wanted(products)) {
         hessian = genreg_hessian_open(&objective);
-        report("hvp_mlp_b1000", hessian_product, NULL, "Hessian-vector product");
+        report(products, hessian_product, NULL, "Hessian-vector product");
         genreg_hessian_close(hessian);
     }
     free(vector);
     free(out);
-    genreg_release(c, p);
     genreg_model_free(model);
     drop(&d);
 }
 
 int main(int argc, char **argv)
 {
-    static const int mlp[] = { 784, 512, 512, 10 }, lenet[] = { 784, 300, 100, 10 };
-    static const int mlp_batches[] = { 1, 8, 32, 128, 1024 }, lenet_batches[] = { 1, 32, 128 };
+    static const int mlp_batches[] = { 1, 8, 32, 128, 1024 }, lenet_batches[] = { 1, 32, 128 }, cnn_batches[] = { 8, 32, 128, 512 },
+                     paper_batches[] = { 32, 128, 1024 };
     static const char *const names[] = { "auto", "plain", "baseline", "avx2", "avx512" };
     genreg_options o = genreg_defaults();
     int i, k;
@@ -207,9 +260,13 @@ int main(int argc, char **argv)
     c = genreg_create(&o);
     fprintf(stderr, "genreg %s, %s\n", GENREG_VERSION, genreg_isa_name(c));
     bench_gemm();
-    bench_train("mlp", mlp, mlp_batches, 5);
-    bench_train("lenet", lenet, lenet_batches, 3);
-    if (wanted("infer_mlp_b1000") || wanted("grad_mlp_b1000") || wanted("hvp_mlp_b1000")) bench_mlp(mlp);
+    bench_train(&mlp, mlp_batches, 5);
+    bench_train(&lenet, lenet_batches, 3);
+    bench_train(&cnn, cnn_batches, 4);
+    bench_train(&paper, paper_batches, 3);
+    bench_model(&mlp, 1000, 1000);
+    bench_model(&cnn, 500, 500);
+    bench_model(&paper, 250, 0);
     if (genreg_error(c)) {
         fprintf(stderr, "bench: %s\n", genreg_error_message(c));
         return 1;
