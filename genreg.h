@@ -2678,6 +2678,9 @@ typedef struct genreg__conv_job {
     genreg_real *y;
     ptrdiff_t y_image, y_row, y_pixel;
     int relu, accumulate;
+    int turn;                   // 1: weights are [.,turn_kw,o,c], of which every turn_step-th is taken, in reverse order
+    int turn_kw, turn_y, turn_x, turn_step;
+    genreg_real *turned;
     int rows;                   // of outputs, that a strip serves
     int units;                  // strips of an image
     ptrdiff_t strip_row;        // elements of a row of the strip
@@ -2827,17 +2830,38 @@ static void genreg__conv_part(void *arg, int thread, int threads)
     }
 }
 
-// Computes a convolution. Scratch space from `bytes` on is free.
-static int genreg__conv_run(genreg__exec *e, genreg__conv_job *job, double bytes)
+// Turns the weights around for a data gradient: taps in reverse order, inputs for outputs.
+static void genreg__conv_turn_part(void *arg, int thread, int threads)
 {
+    const genreg__conv_job *job = (const genreg__conv_job *)arg;
+    const ptrdiff_t size = (ptrdiff_t)job->c * job->o;
+    int tap;
+    for (tap = thread; tap < job->kh * job->kw; tap += threads) {
+        const int y = job->turn_y + (job->kh - 1 - tap / job->kw) * job->turn_step;
+        const int x = job->turn_x + (job->kw - 1 - tap % job->kw) * job->turn_step;
+        job->kernels->transpose(job->c, job->o, job->weights + ((ptrdiff_t)y * job->turn_kw + x) * size, job->c,
+                                job->turned + tap * size, job->o);
+    }
+}
+
+static int genreg__conv_run(genreg__exec *e, genreg__conv_job *given)
+{
+    genreg__conv_job copy = *given, *const job = &copy;
+    double bytes = 0;
     const double k = (double)job->kh * job->kw * job->c;
     const int threads = genreg__conv_threads(e, k * job->n * job->oh * job->ow * job->o);
-    size_t panels, strips;
+    size_t panels, strips, turned;
     if (job->n <= 0 || job->oh <= 0 || job->ow <= 0 || job->o <= 0) return 1;
     genreg__conv_plan_strips(job, GENREG__CONV_STRIP_BYTES, job->oh);
     panels = genreg__conv_room(&bytes, k * genreg__up_to(job->o, job->kernels->lanes));
     strips = genreg__conv_room(&bytes, (double)job->strip_size * threads);
+    turned = genreg__conv_room(&bytes, job->turn ? k * job->o : 0);
     if (!genreg__conv_scratch(e, bytes)) return 0;
+    if (job->turn) {
+        job->turned = (genreg_real *)(void *)(e->scratch + turned);
+        genreg__team(genreg__conv_threads(e, k * job->o), genreg__conv_turn_part, job);
+        job->weights = job->turned;
+    }
     job->panels = (genreg_real *)(void *)(e->scratch + panels);
     job->strips = (genreg_real *)(void *)(e->scratch + strips);
     genreg__team(genreg__conv_threads(e, k * job->o), genreg__conv_pack_part, job);
@@ -2867,7 +2891,7 @@ static GENREG__MAYBE_UNUSED int genreg__conv_y(genreg__exec *e, const genreg__co
     job.y_image = job.y_row * g->oh;
     job.relu = relu;
     job.accumulate = accumulate;
-    return genreg__conv_run(e, &job, 0);
+    return genreg__conv_run(e, &job);
 }
 
 // Along one axis, the pixels r, r + stride, ... of dx meet the weights first, first + stride, ... only, in reverse order: a
@@ -2886,35 +2910,27 @@ static GENREG__MAYBE_UNUSED int genreg__conv_dx(genreg__exec *e, const genreg__c
                                                 const genreg_real *w, genreg_real *dx, int accumulate)
 {
     genreg__conv_job job;
-    int r, q, i, j, first_y, first_x;
+    int r, q;
     memset(&job, 0, sizeof job);
     job.kernels = genreg__conv_kernels(e->isa, g->c);
     job.x = dy;
+    job.weights = w;
     job.n = g->n; job.h = g->oh; job.w = g->ow; job.c = g->o;
     job.o = g->c;
     job.stride = 1;
+    job.turn = 1;
+    job.turn_kw = g->kw;
+    job.turn_step = g->stride;
     job.y_pixel = (ptrdiff_t)g->stride * g->c;
     job.y_row = job.y_pixel * g->w;
     job.y_image = (ptrdiff_t)g->h * g->w * g->c;
     job.accumulate = accumulate;
     for (r = 0; r < g->stride && r < g->h; r++) {
-        genreg__conv_class(g->h, g->kh, g->stride, g->padding, r, &first_y, &job.kh, &job.top, &job.oh);
+        genreg__conv_class(g->h, g->kh, g->stride, g->padding, r, &job.turn_y, &job.kh, &job.top, &job.oh);
         for (q = 0; q < g->stride && q < g->w; q++) {
-            const ptrdiff_t tap = (ptrdiff_t)g->c * g->o;
-            double bytes = 0;
-            genreg_real *turned;
-            genreg__conv_class(g->w, g->kw, g->stride, g->padding, q, &first_x, &job.kw, &job.left, &job.ow);
-            genreg__conv_room(&bytes, (double)job.kh * job.kw * (double)tap);
-            if (!genreg__conv_scratch(e, bytes)) return 0;
-            turned = (genreg_real *)(void *)e->scratch;
-            for (i = 0; i < job.kh; i++)
-                for (j = 0; j < job.kw; j++)
-                    job.kernels->transpose(g->o, g->c, w + ((ptrdiff_t)(first_y + (job.kh - 1 - i) * g->stride) * g->kw +
-                                           first_x + (job.kw - 1 - j) * g->stride) * tap, g->o,
-                                           turned + (i * job.kw + j) * tap, g->c);
-            job.weights = turned;
+            genreg__conv_class(g->w, g->kw, g->stride, g->padding, q, &job.turn_x, &job.kw, &job.left, &job.ow);
             job.y = dx + ((ptrdiff_t)r * g->w + q) * g->c;
-            if (!genreg__conv_run(e, &job, bytes)) return 0;
+            if (!genreg__conv_run(e, &job)) return 0;
         }
     }
     return 1;

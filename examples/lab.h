@@ -147,12 +147,11 @@ typedef struct lab_experiment {
 /* Reads the command line and loads the data. Does not return from --help, a wrong flag or missing data. */
 LAB_FN lab *lab_open(const lab_experiment *e, int argc, char **argv);
 
-/* The value of a flag: a number (NaN if unset), a whole number (0 if unset), a text or word ("" if unset), a list, the seeds. */
+/* The value of a flag: a number (NaN if unset), a whole number (0 if unset), a text or word ("" if unset), a list. */
 LAB_FN double lab_number(lab *l, const char *flag);
 LAB_FN int lab_int(lab *l, const char *flag);
 LAB_FN const char *lab_text(lab *l, const char *flag);
 LAB_FN const double *lab_list(lab *l, const char *flag, int *n);
-LAB_FN const double *lab_seeds(lab *l, int *n);
 
 /* What the cells train on. */
 LAB_FN const genreg_dataset *lab_training_set(const lab *l);
@@ -1088,7 +1087,7 @@ typedef enum lab__state { LAB__WAITING, LAB__RUNNING, LAB__DONE } lab__state;
 
 typedef struct lab__cell {
     lab_cell view;         /* what run() sees */
-    int config, mine;      /* mine: in this shard */
+    int mine;              /* in this shard */
     lab__state state;
     lab__row row;          /* head and settings from the start, figures as they come */
     char *key, *label;
@@ -1096,7 +1095,7 @@ typedef struct lab__cell {
     double cost, fraction; /* fraction: how much of it is done */
     double images, started; /* for the progress line: images seen, since when */
     genreg_progress progress;
-    int epochs, measuring, stopped;
+    int epochs, stopped;
     int phase, slot;       /* trainings begun; which of two checkpoint files is next */
     double seconds;        /* spent on it in runs before this one */
     int worker, threads;
@@ -1214,12 +1213,6 @@ LAB_FN const double *lab_list(lab *l, const char *flag, int *n)
     const lab__value *v = lab__flag(l, flag);
     *n = v->count;
     return v->list;
-}
-
-LAB_FN const double *lab_seeds(lab *l, int *n)
-{
-    *n = l->seed_count;
-    return l->seeds;
 }
 
 /* Whether word is one of "a|b|c". */
@@ -1459,7 +1452,6 @@ LAB_FN int lab_config(lab *l)
     for (s = 0; s < l->seed_count; s++) {
         lab__cell *cell = lab__cell_at(l, l->config_count, s);
         memset(cell, 0, sizeof *cell);
-        cell->config = l->config_count;
         cell->cost = 1;
         cell->view.in = l;
         cell->view.train = &l->train;
@@ -1655,7 +1647,7 @@ LAB_FN char *lab__checkpoint_path(const lab__cell *cell, int phase, int what)
 LAB_FN void lab__checkpoint_remove(const lab__cell *cell)
 {
     int phase, what, there = 1;
-    for (phase = 0; there; phase++) {
+    for (phase = 0; there || phase < cell->phase; phase++) { /* short trainings have left none */
         there = 0;
         for (what = 2; what >= 0; what--) { /* the page first, so that it never points to nothing */
             char *path = lab__checkpoint_path(cell, phase, what);

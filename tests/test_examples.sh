@@ -130,6 +130,37 @@ printf '{"experiment":"batch_size","version":"0' >>"$tmp/k/batch_size.jsonl"
 ok "the run goes on" exits 0 long --out "$tmp/k"
 ok "to the same rows" same_rows "$tmp/k/batch_size.jsonl" "$tmp/u/batch_size.jsonl"
 ok "no checkpoint is left" none_left "$tmp/k"
+mkdir "$tmp/h"
+"$tmp/batch_size" --dataset slice --train 1000 --epochs 40 --batches 8 --widths 64 --seeds 1 --out "$tmp/h" --checkpoint 0.05 >"$tmp/out" 2>"$tmp/err" &
+pid=$!
+tries=0
+while [ -z "$(find "$tmp/h" -name 'batch_size.*.json')" ] && [ $tries -lt 50 ]; do
+    sleep 0.1
+    tries=$((tries + 1))
+done
+kill -TERM $pid 2>/dev/null
+wait $pid
+ok "SIGTERM is 143" [ $? -eq 143 ]
+for file in "$tmp/h"/*.ckpt; do head -c 1000 "$file" >"$tmp/cut" && cp "$tmp/cut" "$file"; done
+half() { run --train 1000 --epochs 40 --batches 8 --widths 64 --seeds 1 --out "$tmp/h"; }
+ok "a checkpoint cut short is 1" exits 1 half
+ok "and the way out is named" said 'cannot go on from .*delete'
+for file in "$tmp/h"/batch_size.*.json; do echo '{"experiment":' >"$file"; done
+ok "a damaged page is 1" exits 1 half
+rm "$tmp/h"/batch_size.*.json
+ok "without them the cell is trained anew" exits 0 half
+ok "to the same row" eval 'grep "\"batch\":8," "$tmp/u/batch_size.jsonl" >"$tmp/row"; same_rows "$tmp/h/batch_size.jsonl" "$tmp/row"'
+ok "and nothing is left" none_left "$tmp/h"
+"$tmp/batch_size" --dataset slice --train 1000 --epochs 40 --batches 8,32 --widths 64 --seeds 1 --jobs 1 --out "$tmp/t" --checkpoint 0.05 >"$tmp/out2" 2>"$tmp/err2" &
+pid=$!
+sleep 1
+(long --out "$tmp/t") &
+other=$!
+sleep 1
+kill -KILL $pid 2>/dev/null
+wait $pid 2>/dev/null
+wait $other
+ok "a process takes over from one that is killed" same_rows "$tmp/t/batch_size.jsonl" "$tmp/u/batch_size.jsonl"
 head -c 700 "$tmp/r/batch_size.jsonl" >"$tmp/cut"
 cp "$tmp/cut" "$tmp/s/batch_size.jsonl"
 ok "a torn last line" exits 0 small --out "$tmp/s"

@@ -1,4 +1,4 @@
-/* test_kernels.c - the inner loops under every instruction set that this machine runs: products, elementwise loops, sums.
+/* test_kernels.c - the inner loops under every instruction set that this machine runs: products, elementwise loops, sums, convolutions.
 
       cc -O2 -fopenmp tests/test_kernels.c -o test_kernels -lm && ./test_kernels */
 #include <stdlib.h>
@@ -41,7 +41,7 @@ static genreg__exec exec_of(int isa, int threads)
 
 /* One product against a triple loop in long double, with each number of threads bit for bit, and nothing written outside C. */
 #define GEMM_CHECK(T, name, epsilon)                                                                                             \
-    static void check_##name(int isa, int m, int n, int k, int ta, int tb, int accumulate, int with_bias, int relu, int pad)     \
+    static void check_##name(int isa, int m, int n, int k, int ta, int tb, int accumulate, int with_bias, int relu, int pad, int team) \
     {                                                                                                                            \
         const int lda = (ta ? m : k) + (pad ? (int)below(5) : 0), ldb = (tb ? k : n) + (pad ? (int)below(5) : 0);                \
         const int ldc = n + (pad ? 1 + (int)below(5) : 0);                                                                       \
@@ -70,7 +70,7 @@ static genreg__exec exec_of(int isa, int threads)
         job.accumulate = accumulate;                                                                                             \
         job.bias = with_bias && !accumulate ? bias : NULL;                                                                       \
         job.relu = relu;                                                                                                         \
-        for (t = 0; t < TEAMS; t++) {                                                                                            \
+        for (t = 0; t < team; t++) {                                                                                             \
             genreg__exec e = exec_of(isa, teams[t]);                                                                             \
             memcpy(c, start, bytes);                                                                                             \
             wrong += !genreg__##name(&e, &job);                                                                                  \
@@ -140,7 +140,7 @@ static void check_segments(int isa)
     for (i = 0; i < 40 * 40; i++) image[i] = (float)uniform();
     for (i = 0; i < 27 * width; i++) b[i] = (float)uniform();
     memset(&t, 0, sizeof t);
-    t.k = 9; t.segments = 3;
+    t.panels = 1; t.k = 9; t.segments = 3;
     t.a = image; t.a_row = 3; t.a_k = 1; t.a_segment = 40;
     t.b = b; t.b_k = width;
     t.c = c; t.c_row = width;
@@ -170,21 +170,21 @@ static void test_gemm(int isa)
         if (i % 40 == 7) k = 0;
         if (i % 50 == 9) k = 1200; /* several blocks of k */
         if (i % 50 == 9) m = sizes[below(12)];
-        check_gemm_f32(isa, m, n, k, i & 1, i >> 1 & 1, which & 1, which >> 1 & 1, which >> 2 & 1, which >> 3 & 1);
-        check_gemm_f64(isa, m, n, k, i & 1, i >> 1 & 1, which & 1, which >> 1 & 1, which >> 2 & 1, which >> 3 & 1);
+        check_gemm_f32(isa, m, n, k, i & 1, i >> 1 & 1, which & 1, which >> 1 & 1, which >> 2 & 1, which >> 3 & 1, i % 3 ? 1 : TEAMS);
+        check_gemm_f64(isa, m, n, k, i & 1, i >> 1 & 1, which & 1, which >> 1 & 1, which >> 2 & 1, which >> 3 & 1, i % 3 ? 1 : TEAMS);
     }
     for (i = 0; i < 4; i++) /* every small size of a tile and its neighbours, with each transpose */
         for (m = 1; m <= 18; m += 2)
             for (n = 1; n <= 67; n += 1 + (int)below(9)) {
-                check_gemm_f32(isa, m, n, 19, i & 1, i >> 1, n & 1, 1, m & 1, 1);
-                check_gemm_f64(isa, m, n, 19, i & 1, i >> 1, n & 1, 1, m & 1, 1);
+                check_gemm_f32(isa, m, n, 19, i & 1, i >> 1, n & 1, 1, m & 1, 1, 1);
+                check_gemm_f64(isa, m, n, 19, i & 1, i >> 1, n & 1, 1, m & 1, 1, 1);
             }
     for (i = 0; i < 16; i++) { /* every combination once on a size that is split over threads */
-        check_gemm_f32(isa, 70, 90, 40, i & 1, i >> 1 & 1, i >> 2 & 1, i >> 3 & 1, i & 1, 0);
-        check_gemm_f64(isa, 9, 130, 150, i & 1, i >> 1 & 1, i >> 2 & 1, i >> 3 & 1, i & 1, 1);
+        check_gemm_f32(isa, 70, 90, 40, i & 1, i >> 1 & 1, i >> 2 & 1, i >> 3 & 1, i & 1, 0, TEAMS);
+        check_gemm_f64(isa, 9, 130, 150, i & 1, i >> 1 & 1, i >> 2 & 1, i >> 3 & 1, i & 1, 1, TEAMS);
     }
-    check_gemm_f32(isa, 0, 5, 3, 0, 0, 0, 0, 0, 0);
-    check_gemm_f32(isa, 5, 0, 3, 0, 0, 0, 0, 0, 0);
+    check_gemm_f32(isa, 0, 5, 3, 0, 0, 0, 0, 0, 0, 1);
+    check_gemm_f32(isa, 5, 0, 3, 0, 0, 0, 0, 0, 0, 1);
     check_gemm_nan(isa);
     check_segments(isa);
 }
@@ -524,6 +524,169 @@ static void test_long_sum(void)
     free(room);
 }
 
+/* ------------------------------------------------------------------------------------------------ convolutions */
+
+/* The convolution and both of its adjoints against loops over every output and every place of the window. One formula serves all
+   three: y(i) += x(j) w(k) wherever output i sees pixel j through place k. which: 0 y, 1 dx, 2 dw. */
+static void conv_reference(const genreg__conv *g, int which, const genreg_real *x, const genreg_real *w, const genreg_real *y, long double *out, long double *size)
+{
+    int n, i, j, p, q, c, o;
+    for (n = 0; n < g->n; n++)
+        for (i = 0; i < g->oh; i++)
+            for (j = 0; j < g->ow; j++)
+                for (p = 0; p < g->kh; p++)
+                    for (q = 0; q < g->kw; q++) {
+                        const int row = i * g->stride + p - g->padding, column = j * g->stride + q - g->padding;
+                        if (row < 0 || row >= g->h || column < 0 || column >= g->w) continue;
+                        for (c = 0; c < g->c; c++)
+                            for (o = 0; o < g->o; o++) {
+                                const ptrdiff_t at_x = ((ptrdiff_t)(n * g->h + row) * g->w + column) * g->c + c, at_w = ((ptrdiff_t)(p * g->kw + q) * g->c + c) * g->o + o;
+                                const ptrdiff_t at_y = ((ptrdiff_t)(n * g->oh + i) * g->ow + j) * g->o + o, at = which == 0 ? at_y : which == 1 ? at_x : at_w;
+                                const long double term = which == 0 ? (long double)x[at_x] * (long double)w[at_w] : which == 1 ? (long double)y[at_y] * (long double)w[at_w] : (long double)x[at_x] * (long double)y[at_y];
+                                out[at] += term;
+                                size[at] += fabsl(term);
+                            }
+                    }
+}
+
+static void check_conv(int isa, int n, int h, int w, int c, int kh, int kw, int o, int stride, int padding, int team)
+{
+    static const char *const names[] = { "y", "dx", "dw" };
+    const long double epsilon = sizeof(genreg_real) == 8 ? 2.3e-16L : 1.2e-7L;
+    genreg__conv g;
+    genreg_real *in[3], *bias;
+    ptrdiff_t sizes[3], i;
+    int which, accumulate, t, k;
+    g.n = n; g.h = h; g.w = w; g.c = c; g.kh = kh; g.kw = kw; g.o = o; g.stride = stride; g.padding = padding;
+    g.oh = (h + 2 * padding - kh) / stride + 1;
+    g.ow = (w + 2 * padding - kw) / stride + 1;
+    sizes[0] = (ptrdiff_t)n * g.oh * g.ow * o;
+    sizes[1] = (ptrdiff_t)n * h * w * c;
+    sizes[2] = (ptrdiff_t)kh * kw * c * o;
+    for (k = 0; k < 3; k++) {
+        in[k] = (genreg_real *)malloc((size_t)sizes[k] * sizeof **in);
+        for (i = 0; i < sizes[k]; i++) in[k][i] = (genreg_real)uniform();
+    }
+    bias = (genreg_real *)malloc((size_t)o * sizeof *bias);
+    for (i = 0; i < o; i++) bias[i] = (genreg_real)uniform();
+    for (which = 0; which < 3; which++)
+        for (accumulate = 0; accumulate < 4; accumulate++) { /* for y, 2 and 3 are a bias without and with ReLU */
+            const ptrdiff_t size = sizes[which];
+            const int relu = accumulate == 3, with_bias = accumulate >= 2;
+            genreg_real *start = (genreg_real *)malloc(3 * (size_t)(size + EDGE) * sizeof *start), *out = start + size + EDGE, *first = out + size + EDGE;
+            long double *want = (long double *)malloc(2 * (size_t)size * sizeof *want), *magnitude = want + size;
+            int wrong = 0, outside = 0, other_bits = 0;
+            if (which > 0 && accumulate > 1) { free(start); free(want); break; }
+            for (i = 0; i < size + EDGE; i++) start[i] = (genreg_real)canary;
+            for (i = 0; i < size; i++) {
+                start[EDGE / 2 + i] = accumulate == 1 ? (genreg_real)uniform() : (genreg_real)NAN;
+                want[i] = accumulate == 1 ? (long double)start[EDGE / 2 + i] : with_bias ? (long double)bias[i % o] : 0;
+                magnitude[i] = fabsl(want[i]) + 1e-30L;
+            }
+            conv_reference(&g, which, in[1], in[2], in[0], want, magnitude);
+            for (t = 0; t < team; t++) {
+                genreg__exec e = exec_of(isa, teams[t]); /* new scratch space each time: nothing may rely on an earlier call's */
+                memcpy(out, start, (size_t)(size + EDGE) * sizeof *out);
+                if (which == 0) wrong += !genreg__conv_y(&e, &g, in[1], in[2], with_bias ? bias : NULL, relu, out + EDGE / 2, accumulate == 1);
+                else if (which == 1) wrong += !genreg__conv_dx(&e, &g, in[0], in[2], out + EDGE / 2, accumulate);
+                else wrong += !genreg__conv_dw(&e, &g, in[1], in[0], out + EDGE / 2, accumulate);
+                GENREG_FREE(e.scratch_block);
+                if (t == 0) memcpy(first, out, (size_t)(size + EDGE) * sizeof *out);
+                else other_bits += memcmp(first, out, (size_t)(size + EDGE) * sizeof *out) != 0;
+            }
+            for (i = 0; i < EDGE / 2; i++) outside += (first[i] != (genreg_real)canary) + (first[size + EDGE / 2 + i] != (genreg_real)canary);
+            for (i = 0; i < size; i++) {
+                if (relu && want[i] < 0) want[i] = 0;
+                wrong += !(fabsl((long double)first[EDGE / 2 + i] - want[i]) <= 16 * epsilon * magnitude[i]);
+            }
+            CHECK(!wrong && !outside && !other_bits, "convolution's %s, %s, case %d: %d of %d values wrong, %d written outside, %d numbers of threads with other bits, for x %d %d %d %d, w %d %d %d %d, stride %d, padding %d",
+                  names[which], isa_name[isa], accumulate, wrong, (int)size, outside, other_bits, n, h, w, c, kh, kw, c, o, stride, padding);
+            free(start);
+            free(want);
+        }
+    for (k = 0; k < 3; k++) free(in[k]);
+    free(bias);
+}
+
+static void test_convolutions(int isa)
+{
+    int i;
+    check_conv(isa, 2, 8, 8, 3, 3, 3, 8, 1, 1, TEAMS); /* a first layer */
+    check_conv(isa, 3, 12, 12, 16, 3, 3, 20, 1, 1, TEAMS);
+    check_conv(isa, 1, 4, 4, 64, 3, 3, 64, 1, 1, 1); /* more weights than image */
+    check_conv(isa, 2, 9, 9, 32, 3, 3, 33, 2, 1, TEAMS);
+    check_conv(isa, 1, 1, 1, 1, 1, 1, 1, 1, 0, 1);
+    check_conv(isa, 1, 1, 1, 2, 3, 3, 2, 1, 1, 1); /* nearly all border */
+    check_conv(isa, 1, 5, 7, 4, 1, 1, 5, 3, 0, 1); /* windows that leave pixels out */
+    check_conv(isa, 1, 7, 5, 4, 2, 2, 5, 3, 2, 1);
+    check_conv(isa, 2, 6, 6, 3, 5, 3, 4, 1, 4, 1); /* a border wider than the kernel needs */
+    check_conv(isa, 1, 40, 40, 5, 3, 3, 3, 1, 1, TEAMS);
+    check_conv(isa, 5, 6, 6, 7, 6, 6, 9, 1, 0, 1); /* one output an image */
+    check_conv(isa, 17, 10, 10, 8, 3, 3, 16, 1, 1, TEAMS);
+    for (i = 0; i < 60; i++) {
+        const int kh = 1 + (int)below(4), kw = 1 + (int)below(4), padding = (int)below(4);
+        const int h = (int)below(10) + (kh > 2 * padding ? kh - 2 * padding : 1), w = (int)below(10) + (kw > 2 * padding ? kw - 2 * padding : 1);
+        check_conv(isa, 1 + (int)below(3), h, w, 1 + (int)below(9), kh, kw, 1 + (int)below(i % 4 ? 9 : 40), 1 + (int)below(4), padding, i % 5 ? 1 : TEAMS);
+    }
+}
+
+/* What batch normalisation runs on: y = s a + u b + t and sums of (a - p)(b - q), by channel. */
+static void test_channels(int isa)
+{
+    static const int sizes[][2] = { { 1, 1 }, { 2, 3 }, { 7, 16 }, { 33, 63 }, { 5, 64 }, { 3, 65 }, { 1023, 7 }, { 1024, 3 }, { 1025, 5 }, { 2100, 40 }, { 700, 100 } };
+    const double unit = sizeof(genreg_real) == 8 ? 2.3e-16 : 1.2e-7;
+    int k, which, t;
+    for (k = 0; k < (int)(sizeof sizes / sizeof *sizes); k++) {
+        const ptrdiff_t rows = sizes[k][0], n = sizes[k][1], size = rows * n, room = genreg__moment_room(rows, n);
+        genreg_real *a = (genreg_real *)malloc((size_t)(4 * size + 4 * n + EDGE) * sizeof *a), *b = a + size, *y = b + size, *s = y + size + EDGE, *u = s + n, *v = u + n, *first = v + n;
+        genreg_real *sums = (genreg_real *)malloc((size_t)(2 * (n + EDGE) + room + EDGE) * sizeof *sums), *first_sums = sums + n + EDGE, *space = first_sums + n + EDGE;
+        ptrdiff_t i;
+        int wrong = 0;
+        for (i = 0; i < size; i++) { a[i] = (genreg_real)uniform(); b[i] = (genreg_real)uniform(); }
+        for (i = 0; i < n; i++) { s[i] = (genreg_real)uniform(); u[i] = (genreg_real)uniform(); v[i] = (genreg_real)uniform(); }
+        for (which = 0; which < 3; which++) /* s a + t, with ReLU, s a + u b + t */
+            for (t = 0; t < TEAMS; t++) {
+                genreg__exec e = exec_of(isa, teams[t]);
+                genreg__channel_job j;
+                memset(&j, 0, sizeof j);
+                for (i = 0; i < size + EDGE; i++) y[i] = (genreg_real)canary;
+                j.a = a; j.b = which == 2 ? b : NULL; j.s = s; j.u = u; j.t = v; j.y = y; j.rows = rows; j.channels = n; j.relu = which == 1;
+                genreg__run_channels(&e, &j);
+                for (i = 0; i < EDGE; i++) wrong += y[size + i] != (genreg_real)canary;
+                for (i = 0; i < size; i++) {
+                    double want = (double)s[i % n] * (double)a[i] + (which == 2 ? (double)u[i % n] * (double)b[i] : 0) + (double)v[i % n];
+                    if (which == 1 && want < 0) want = 0;
+                    wrong += !(fabs((double)y[i] - want) <= 6 * unit);
+                    if (t == 0) first[i] = y[i];
+                    wrong += memcmp(&first[i], &y[i], sizeof *y) != 0;
+                }
+            }
+        CHECK(!wrong, "channels, %s, %d x %d: %d values", isa_name[isa], (int)rows, (int)n, wrong);
+        for (t = 0, wrong = 0; t < TEAMS; t++) {
+            genreg__exec e = exec_of(isa, teams[t]);
+            for (i = 0; i < n + EDGE; i++) sums[i] = (genreg_real)canary;
+            for (i = 0; i < EDGE; i++) space[room + i] = (genreg_real)canary;
+            genreg__moments(&e, a, u, b, v, rows, n, sums, space);
+            for (i = 0; i < EDGE; i++) wrong += (sums[n + i] != (genreg_real)canary) + (space[room + i] != (genreg_real)canary);
+            for (i = 0; i < n; i++) {
+                long double want = 0, magnitude = 0;
+                ptrdiff_t r;
+                for (r = 0; r < rows; r++) {
+                    const long double term = ((long double)a[r * n + i] - (long double)u[i]) * ((long double)b[r * n + i] - (long double)v[i]);
+                    want += term;
+                    magnitude += fabsl(term);
+                }
+                wrong += !(fabsl((long double)sums[i] - want) <= (long double)unit * (4 + sqrtl((long double)rows)) * magnitude);
+                if (t == 0) first_sums[i] = sums[i];
+                wrong += memcmp(&first_sums[i], &sums[i], sizeof *sums) != 0;
+            }
+        }
+        CHECK(!wrong, "moments, %s, %d x %d: %d values", isa_name[isa], (int)rows, (int)n, wrong);
+        free(a);
+        free(sums);
+    }
+}
+
 int main(void)
 {
     int isa;
@@ -539,6 +702,8 @@ int main(void)
         test_loops(isa);
         test_updates(isa);
         test_sums(isa);
+        test_channels(isa);
+        test_convolutions(isa);
         printf("%s: done\n", isa_name[isa]);
     }
     return check_done();
