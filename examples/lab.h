@@ -2395,11 +2395,11 @@ LAB_FN void lab__draw_curve(lab__buffer *b, const lab__curve *c, const lab__axis
     if (c->dots) lab__print(b, "</g>\n");
 }
 
-enum { LAB__WIDE = 420, LAB__HIGH = 330, LAB__PER_ROW = 3 }; /* pixels of a panel, panels in a row */
+enum { LAB__WIDE = 420, LAB__HIGH = 346, LAB__PER_ROW = 3 }; /* pixels of a panel, panels in a row */
 
 LAB_FN void lab__draw_panel(lab__buffer *b, const lab__panel *panel, int index, double x0, double y0)
 {
-    const double left = x0 + 66, right = x0 + (LAB__WIDE - 20), top = y0 + 26, bottom = y0 + (LAB__HIGH - 74);
+    const double left = x0 + 66, right = x0 + (LAB__WIDE - 20), top = y0 + 26, bottom = y0 + (LAB__HIGH - 90);
     double at[LAB__TICKS], key_x = left, key_y = bottom + 58;
     lab__axis ax = lab__axis_of(panel, 0, left, right), ay = lab__axis_of(panel, 1, bottom, top);
     int i, n = lab__ticks(&ax, at);

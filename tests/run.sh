@@ -11,6 +11,7 @@ CC=${CC:-cc}
 work=$(mktemp -d) || exit 1
 trap 'rm -rf "$work"' EXIT
 trap 'exit 1' HUP INT TERM
+export OMP_WAIT_POLICY=${OMP_WAIT_POLICY:-passive} # threads that spin while another process has the core stop everything
 passed=0 failed=0
 
 # Adds the counts of a test's last line, or one failure if it has none.
@@ -58,7 +59,7 @@ sanitizers='-g -fsanitize=address,undefined -fno-sanitize-recover=all'
 [ -n "$sanitizers" ] || echo "skipped: sanitizers ($CC has none)"
 
 # shellcheck disable=SC2086
-for test in ground kernels ops model train curvature files lab; do
+for test in ground kernels ops grad model train curvature files lab; do
     wanted $test "$@" || continue
     build_and_run "$test" -O2 $openmp
     case $test in lab) ;; *) build_and_run "$test (double)" -O2 $openmp -DGENREG_REAL=double -DCHECK_SECOND ;; esac
