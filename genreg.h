@@ -8024,6 +8024,12 @@ static genreg_model *genreg__parse_architecture(genreg__archive *a, const char *
         else genreg__fail(a->c, GENREG_ERROR_FORMAT, "%s: its architecture has a layer \"%s\", which this version does not know", a->path, word);
     }
     if (m && *s) genreg__bad_header(a, "its architecture does not end");
+    if (a->c->status == GENREG_ERROR_SHAPE || a->c->status == GENREG_ERROR_ARGUMENT) { /* a layer complained: say whose it is */
+        char complaint[sizeof a->c->message];
+        memcpy(complaint, a->c->message, sizeof complaint);
+        genreg_clear_error(a->c);
+        genreg__fail(a->c, GENREG_ERROR_FORMAT, "%s: its architecture does not fit together: %s", a->path, complaint);
+    }
     return m;
 }
 

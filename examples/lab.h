@@ -48,7 +48,7 @@
                  instruction set stands in the row and is no part of the key: it moves figures by rounding only, and rows of
                  unlike machines may be joined. Rows with another key stay in the file and are left out of every mean.
       Kill       A row is written in one piece once its cell is finished; half a row at the end of a file is cut off. Cells in
-                 hand save their training every --checkpoint seconds and at Ctrl-C, with the figures they have so far. A run
+                 hand save their training every --save-every seconds and at Ctrl-C, with the figures they have so far. A run
                  that was killed and started again ends with the rows of one that was not, but for the seconds.
       Processes  Several on one --out share the cells out by locks on byte ranges of OUT/NAME.lock (fcntl, LockFileEx), which the
                  system drops when a process dies. Where there are neither, run one process at a time.
@@ -153,13 +153,24 @@ LAB_FN int lab_int(lab *l, const char *flag);
 LAB_FN const char *lab_text(lab *l, const char *flag);
 LAB_FN const double *lab_list(lab *l, const char *flag, int *n);
 
+/* Gives a flag that is not on the command line values for the presets that depend on others (as in lab_flag). Call it before the
+   first configuration; --train and --seeds take effect too. */
+LAB_FN void lab_preset(lab *l, const char *flag, const char *quick, const char *reduced, const char *paper);
+
 /* What the cells train on. */
 LAB_FN const genreg_dataset *lab_training_set(const lab *l);
+
+/* Puts a border of zeros around smaller images, so that they have this side: for nets that halve it several times. Call it before
+   the first configuration. */
+LAB_FN void lab_pad(lab *l, int side);
 
 /* A new configuration, one cell for each seed, and its settings. Configurations are numbered from 0 in the order they are made. dataset, train and test (images) and seed are set already. */
 LAB_FN int lab_config(lab *l);
 LAB_FN void lab_set(lab *l, int config, const char *name, double value);
 LAB_FN void lab_set_text(lab *l, int config, const char *name, const char *value);
+
+/* Sets a file's checksum: a row then belongs to what the file holds, whatever its name. Exits if it cannot be read. */
+LAB_FN void lab_set_file(lab *l, int config, const char *name, const char *path);
 
 /* Says in the progress line what a configuration is ("batch 32") and how long it takes beside others (default 1). */
 LAB_FN void lab_label(lab *l, int config, double cost, const char *format, ...) LAB_PRINTF(4, 5);
@@ -181,7 +192,8 @@ LAB_FN double lab_get(const lab_cell *cell, const char *name);
 LAB_FN int lab_get_int(const lab_cell *cell, const char *name);
 LAB_FN const char *lab_get_text(const lab_cell *cell, const char *name);
 
-/* Writes a figure: NaN and Inf become null. lab_found reads one back, NaN if null; it survives a kill with the training. */
+/* Writes a figure: NaN and Inf become null. lab_found reads one back, NaN if null; it survives a kill with the training. Wherever a
+   single figure is named, "name[3]" is an element of a list, counted from 0; writing one makes the list as long as it takes. */
 LAB_FN void lab_figure(lab_cell *cell, const char *name, double value);
 LAB_FN void lab_figure_list(lab_cell *cell, const char *name, const double *values, int n);
 LAB_FN double lab_found(const lab_cell *cell, const char *name);
@@ -196,8 +208,13 @@ typedef void (*lab_watch)(lab_cell *cell, genreg_model *net, const genreg_progre
 LAB_FN int lab_train(lab_cell *cell, genreg_model *net, const genreg_dataset *d, const genreg_train_options *o, lab_watch watch,
                      genreg_progress *last);
 
-/* Writes the model if --save was given; where there are several cells, their names go into the file's. */
-LAB_FN void lab_save(lab_cell *cell, genreg_model *net);
+/* Between long measurements: takes the threads that others have left. Returns 0 after an error, or if the cell was stopped: then
+   leave run at once. */
+LAB_FN int lab_alive(lab_cell *cell);
+
+/* Writes the model if --save was given; where there are several cells, their names go into the file's, and so does part unless
+   it is "", for cells with several models. */
+LAB_FN void lab_save(lab_cell *cell, genreg_model *net, const char *part);
 
 /* ------------------------------------------------------------------------------------------------ statistics
 
@@ -224,7 +241,11 @@ LAB_FN double lab_t_quantile(int freedom, double confidence);
 LAB_FN int lab_values(lab *l, int config, const char *figure, double scale, double *out);
 LAB_FN lab_stats lab_over_seeds(lab *l, int config, const char *figure, double scale);
 
-/* One figure of two configurations, paired by seed: ratio a/b (as lab_ratio_of) or difference (a - b) times scale. */
+/* The same of one seed, counted from 0; NaN where there is no such seed or row. */
+LAB_FN double lab_value(lab *l, int config, int seed, const char *figure);
+
+/* One figure of two configurations, paired by seed: ratio a/b (as lab_ratio_of) or difference (a - b) times scale. "x|y" is
+   figure x of a and y of b; a and b may then be one. */
 LAB_FN lab_stats lab_ratio(lab *l, int a, int b, const char *figure);
 LAB_FN lab_stats lab_difference(lab *l, int a, int b, const char *figure, double scale);
 
@@ -257,9 +278,10 @@ LAB_FN void lab_panel(lab_plot *p, const char *title, const char *x, const char 
 /* Means over seeds with their intervals as bars, and every seed as a faint point. */
 LAB_FN void lab_curve(lab_plot *p, lab *l, const char *name, const double *x, const int *configs, int n, const char *figure, double scale);
 
-/* Plain points joined by a line; low and high, the ends of the bars, may be NULL. With dots 1 the points stay unjoined and faint and
-   take the colour of the curve before them. */
-LAB_FN void lab_line(lab_plot *p, const char *name, const double *x, const double *y, const double *low, const double *high, int n, int dots);
+/* Plain points joined by a line; low and high, the ends of the bars, may be NULL. LAB_DOTS: the points stay unjoined and faint and take the
+   colour of the curve before them. LAB_SMOOTH: the line alone. */
+enum { LAB_JOINED, LAB_DOTS, LAB_SMOOTH };
+LAB_FN void lab_line(lab_plot *p, const char *name, const double *x, const double *y, const double *low, const double *high, int n, int style);
 
 /* Writes OUT/NAME.svg and frees the plot. Data, seeds and version are added to the caption. */
 LAB_FN void lab_plot_save(lab_plot *p, lab *l, const char *caption);
@@ -457,10 +479,26 @@ LAB_FN void lab__record_text(lab__record *r, const char *name, const char *s)
     lab__field_for(r, name)->text = copy;
 }
 
+/* The field of "name" or "name[3]", and which element is meant: the first if none is named, -1 if it is no number. */
+LAB_FN lab__field *lab__find_element(const lab__record *r, const char *name, int *element)
+{
+    char *base = lab__copy(name);
+    size_t n = strcspn(name, "[");
+    lab__field *f;
+    double x = 0;
+    base[n] = 0;
+    f = lab__find(r, base);
+    free(base);
+    if (name[n] && !(lab__read_number(name + n + 1, strcspn(name + n + 1, "]"), &x) && x >= 0 && x < 1e6)) x = -1;
+    *element = (int)x;
+    return f;
+}
+
 LAB_FN double lab__record_get(const lab__record *r, const char *name)
 {
-    const lab__field *f = lab__find(r, name);
-    return f && !f->text && f->count ? f->numbers[0] : (double)NAN;
+    int k;
+    const lab__field *f = lab__find_element(r, name, &k);
+    return f && !f->text && k >= 0 && k < f->count ? f->numbers[k] : (double)NAN;
 }
 
 LAB_FN const char *lab__record_get_text(const lab__record *r, const char *name)
@@ -1106,9 +1144,10 @@ struct lab {
     lab__value *values;
     int value_count;
     genreg_ctx *ctx; /* the data lives here */
-    genreg_dataset train, test;
+    genreg_dataset whole, train, test; /* whole: the training set before --train takes its part */
+    int preset;                        /* 0 quick, 1 reduced, 2 paper */
     const char *dataset_title;
-    char *checksum;
+    char *dataset_folder, *checksum;
     double *seeds;
     int seed_count;
     int shard, shards;
@@ -1278,6 +1317,25 @@ LAB_FN void lab__help(lab *l)
     exit(0);
 }
 
+/* A flag's value in this run's preset. */
+LAB_FN const char *lab__preset_text(const lab *l, const char *quick, const char *reduced, const char *paper)
+{
+    const char *set = quick;
+    if (l->preset > 0 && reduced) set = reduced;
+    if (l->preset > 1 && paper) set = paper;
+    return set;
+}
+
+/* The seeds: a list on the command line, else a number there, else a list of the preset, else its number. */
+LAB_FN void lab__list_seeds(lab *l)
+{
+    const lab__value *list = lab__flag(l, "seed");
+    int i, listed = list->count && (list->given || !lab__flag(l, "seeds")->given);
+    l->seed_count = listed ? list->count : lab_int(l, "seeds");
+    l->seeds = (double *)lab__grow(l->seeds, (size_t)l->seed_count, sizeof *l->seeds);
+    for (i = 0; i < l->seed_count; i++) l->seeds[i] = listed ? list->list[i] : i + 1;
+}
+
 LAB_FN void lab__command_line(lab *l, int argc, char **argv)
 {
     static const lab_flag common[] = {
@@ -1293,7 +1351,8 @@ LAB_FN void lab__command_line(lab *l, int argc, char **argv)
         { "out", LAB_TEXT, "results", NULL, NULL, 0, 0, NULL, "folder for rows, plots and checkpoints" },
         { "shard", LAB_TEXT, "", NULL, NULL, 0, 0, NULL, "K/N: only every N-th cell, from the K-th on; join rows with cat" },
         { "save", LAB_TEXT, "", NULL, NULL, 0, 0, NULL, "write the trained model to this file" },
-        { "checkpoint", LAB_NUMBER, "30", NULL, NULL, 0, 1e9, NULL, "save running cells every X seconds" },
+        { "save-every", LAB_NUMBER, "30", NULL, NULL, 0, 1e9, NULL, "save running cells every X seconds" },
+        { "memory", LAB_NUMBER, "1", NULL, NULL, 1e-3, 1e6, NULL, "GiB that the tape of a cell may take" },
         { "fresh", LAB_SWITCH, "", NULL, NULL, 0, 0, NULL, "put old rows aside and begin anew" },
         { "report", LAB_SWITCH, "", NULL, NULL, 0, 0, NULL, "draw table and plot from the rows, train nothing" },
         { "help", LAB_SWITCH, "", NULL, NULL, 0, 0, NULL, "this list" },
@@ -1301,7 +1360,7 @@ LAB_FN void lab__command_line(lab *l, int argc, char **argv)
     const int common_count = (int)(sizeof common / sizeof common[0]);
     const lab_experiment *e = l->experiment;
     char **typed;
-    int i, preset;
+    int i;
     l->values = (lab__value *)lab__new((size_t)(common_count + e->flag_count), sizeof *l->values);
     for (i = 0; i < common_count; i++) l->values[l->value_count++].flag = common[i];
     for (i = 0; i < e->flag_count; i++) {
@@ -1331,20 +1390,15 @@ LAB_FN void lab__command_line(lab *l, int argc, char **argv)
         if (!strcmp(name, "--help")) lab__help(l);
     }
     lab__parse(l, &l->values[0], typed[0] ? typed[0] : "quick");
-    preset = l->values[0].text[0] == 'q' ? 0 : l->values[0].text[0] == 'r' ? 1 : 2;
+    l->preset = l->values[0].text[0] == 'q' ? 0 : l->values[0].text[0] == 'r' ? 1 : 2;
     for (i = 1; i < l->value_count; i++) {
         const lab_flag *f = &l->values[i].flag;
-        const char *set = f->quick;
-        if (preset > 0 && f->reduced) set = f->reduced;
-        if (preset > 1 && f->paper) set = f->paper;
-        lab__parse(l, &l->values[i], typed[i] ? typed[i] : set);
+        lab__parse(l, &l->values[i], typed[i] ? typed[i] : lab__preset_text(l, f->quick, f->reduced, f->paper));
     }
     free(typed);
     if (lab__flag(l, "seed")->given && lab__flag(l, "seeds")->given) lab_fail(l, 2, "--seeds and --seed exclude each other");
     if (lab__flag(l, "fresh")->given && lab__flag(l, "report")->given) lab_fail(l, 2, "--fresh and --report exclude each other");
-    l->seed_count = lab__flag(l, "seed")->count ? lab__flag(l, "seed")->count : lab_int(l, "seeds");
-    l->seeds = (double *)lab__new((size_t)l->seed_count, sizeof *l->seeds);
-    for (i = 0; i < l->seed_count; i++) l->seeds[i] = lab__flag(l, "seed")->count ? lab__flag(l, "seed")->list[i] : i + 1;
+    lab__list_seeds(l);
     l->shard = l->shards = 1;
     if (*lab_text(l, "shard")) {
         const char *s = lab_text(l, "shard"), *slash = strchr(s, '/');
@@ -1389,11 +1443,25 @@ LAB_FN char *lab__find_set(lab *l, const char *set, const char *program)
     return found;
 }
 
+/* The training images that --train leaves, and the checksum of what is there then. */
+LAB_FN void lab__take_part(lab *l)
+{
+    int n = lab_int(l, "train");
+    char *sums[2];
+    l->train = n ? genreg_first(l->ctx, &l->whole, n) : l->whole;
+    if (genreg_error(l->ctx)) lab_fail(l, 1, "%s", genreg_error_message(l->ctx));
+    sums[0] = lab__hex(l->train.checksum);
+    sums[1] = lab__hex(l->test.checksum);
+    free(l->checksum);
+    l->checksum = lab__hex(lab__hash(lab__hash(0, sums[0], 16), sums[1], 16)); /* of texts: the same on any machine */
+    free(sums[0]); free(sums[1]);
+}
+
 LAB_FN void lab__load(lab *l, const char *program)
 {
     const char *sets = l->experiment->datasets, *set = lab_text(l, "dataset"), *fetch = "get it with ./data_fetch.sh, or name its folder with --data";
-    char *folder = NULL, word[16], *sums[2];
-    int n = lab_int(l, "train"), asked = *set != 0, good;
+    char *folder = NULL, word[16];
+    int asked = *set != 0;
     if (asked && !lab__among(sets, set)) lab_fail(l, 2, "--dataset %s: this experiment takes %s", set, sets);
     if (asked) folder = lab__find_set(l, set, program);
     while (!asked && !folder && *sets) { /* the first of the list that is there */
@@ -1406,18 +1474,33 @@ LAB_FN void lab__load(lab *l, const char *program)
     if (!folder && asked && strcmp(set, "slice")) lab_fail(l, 1, "there is no %s in %s: %s", set, lab_text(l, "data"), fetch);
     if (!folder) lab_fail(l, 1, "no data: neither %s nor the bundled examples/data is here; %s", lab_text(l, "data"), fetch);
     l->ctx = genreg_create(NULL);
-    if (!strcmp(set, "mnist")) good = genreg_load_mnist(l->ctx, folder, &l->train, &l->test);
-    else good = genreg_load_fashion(l->ctx, folder, &l->train, &l->test);
-    if (good && n) l->train = genreg_first(l->ctx, &l->train, n);
+    if (!strcmp(set, "mnist")) genreg_load_mnist(l->ctx, folder, &l->whole, &l->test);
+    else if (!strcmp(set, "cifar10")) genreg_load_cifar10(l->ctx, folder, &l->whole, &l->test);
+    else genreg_load_fashion(l->ctx, folder, &l->whole, &l->test);
     if (genreg_error(l->ctx)) lab_fail(l, 1, "%s; %s", genreg_error_message(l->ctx), fetch);
-    sums[0] = lab__hex(l->train.checksum);
-    sums[1] = lab__hex(l->test.checksum);
-    l->checksum = lab__hex(lab__hash(lab__hash(0, sums[0], 16), sums[1], 16)); /* of texts: the same on any machine */
-    free(sums[0]); free(sums[1]);
-    snprintf(l->train.name, sizeof l->train.name, "%s", set);
-    l->dataset_title = !strcmp(set, "mnist") ? "MNIST" : !strcmp(set, "slice") ? "a slice of Fashion-MNIST" : "Fashion-MNIST";
-    printf("data: %s, %d training and %d test images (%s)\n", l->dataset_title, l->train.n, l->test.n, folder);
-    free(folder);
+    snprintf(l->whole.name, sizeof l->whole.name, "%s", set);
+    l->dataset_title = !strcmp(set, "mnist") ? "MNIST" : !strcmp(set, "cifar10") ? "CIFAR-10" : !strcmp(set, "slice") ? "a slice of Fashion-MNIST" : "Fashion-MNIST";
+    l->dataset_folder = folder;
+    lab__take_part(l);
+}
+
+LAB_FN void lab_preset(lab *l, const char *flag, const char *quick, const char *reduced, const char *paper)
+{
+    lab__value *v = lab__value_of(l, flag);
+    if (!v) lab_fail(l, 1, "the experiment gives values to a flag that it does not have: --%s", flag);
+    if (v->given) return;
+    lab__parse(l, v, lab__preset_text(l, quick, reduced, paper));
+    if (!strcmp(flag, "train")) lab__take_part(l);
+    if (!strncmp(flag, "seed", 4)) lab__list_seeds(l);
+}
+
+LAB_FN void lab_pad(lab *l, int side)
+{
+    int room = l->whole.rank == 3 ? side - l->whole.shape[0] : 0;
+    if (room <= 0) return;
+    l->whole = genreg_pad(l->ctx, &l->whole, room / 2);
+    l->test = genreg_pad(l->ctx, &l->test, room / 2);
+    lab__take_part(l);
 }
 
 // >>cells
@@ -1483,6 +1566,16 @@ LAB_FN void lab_set_text(lab *l, int config, const char *name, const char *value
     for (s = 0; s < l->seed_count; s++) lab__record_text(&lab__cell_at(l, config, s)->row.settings, name, value);
 }
 
+LAB_FN void lab_set_file(lab *l, int config, const char *name, const char *path)
+{
+    size_t n;
+    char *bytes = lab__read_file(path, 0, &n), *sum;
+    if (!bytes || !n) lab_fail(l, 1, "cannot read %s: %s", path, bytes ? "it is empty" : strerror(errno));
+    sum = lab__hex(lab__hash(0, bytes, n));
+    lab_set_text(l, config, name, sum);
+    free(sum); free(bytes);
+}
+
 LAB_FN void lab_label(lab *l, int config, double cost, const char *format, ...)
 {
     int s;
@@ -1521,8 +1614,17 @@ LAB_FN void lab_figure_list(lab_cell *cell, const char *name, const double *valu
 
 LAB_FN void lab_figure(lab_cell *cell, const char *name, double value)
 {
-    lab_figure_list(cell, name, &value, 1);
-    lab__find(&cell->own->row.figures, name)->is_list = 0;
+    int k;
+    lab__field *f = lab__find_element(&cell->own->row.figures, name, &k);
+    if (!f || k < 0 || !strchr(name, '[')) {
+        lab_figure_list(cell, name, &value, 1);
+        lab__find(&cell->own->row.figures, name)->is_list = 0;
+        return;
+    }
+    if (k >= f->count) f->numbers = (double *)lab__grow(f->numbers, (size_t)k + 1, sizeof *f->numbers);
+    while (f->count <= k) f->numbers[f->count++] = (double)NAN;
+    f->numbers[k] = value;
+    f->is_list = 1;
 }
 
 LAB_FN double lab_found(const lab_cell *cell, const char *name) { return lab__record_get(&cell->own->row.figures, name); }
@@ -1552,18 +1654,36 @@ LAB_FN lab_stats lab_over_seeds(lab *l, int config, const char *figure, double s
     return s;
 }
 
+LAB_FN double lab_value(lab *l, int config, int seed, const char *figure)
+{
+    const lab__cell *cell = seed >= 0 && seed < l->seed_count ? lab__cell_at(l, config, seed) : NULL;
+    return cell && cell->state == LAB__DONE ? lab__record_get(&cell->row.figures, figure) : (double)NAN;
+}
+
+/* A figure of a and of b for each seed, to be freed; b's come after a's. "x|y" names one for each. */
+LAB_FN double *lab__pairs(lab *l, int a, int b, const char *figure, double scale)
+{
+    double *x = (double *)lab__new((size_t)l->seed_count * 2, sizeof *x);
+    char *first = lab__copy(figure), *bar = strchr(first, '|');
+    if (bar) *bar = 0;
+    lab_values(l, a, first, scale, x);
+    lab_values(l, b, bar ? bar + 1 : first, scale, x + l->seed_count);
+    free(first);
+    return x;
+}
+
 LAB_FN lab_stats lab_ratio(lab *l, int a, int b, const char *figure)
 {
-    double *x = (double *)lab__new((size_t)l->seed_count * 2, sizeof *x), *y = x + lab_values(l, a, figure, 1, x);
-    lab_stats s = lab_ratio_of(x, y, lab_values(l, b, figure, 1, y));
+    double *x = lab__pairs(l, a, b, figure, 1);
+    lab_stats s = lab_ratio_of(x, x + l->seed_count, l->seed_count);
     free(x);
     return s;
 }
 
 LAB_FN lab_stats lab_difference(lab *l, int a, int b, const char *figure, double scale)
 {
-    double *x = (double *)lab__new((size_t)l->seed_count * 2, sizeof *x), *y = x + lab_values(l, a, figure, scale, x);
-    int i, n = lab_values(l, b, figure, scale, y);
+    double *x = lab__pairs(l, a, b, figure, scale), *y = x + l->seed_count;
+    int i, n = l->seed_count;
     lab_stats s;
     for (i = 0; i < n; i++) x[i] -= y[i];
     s = lab_stats_of(x, n);
@@ -1840,6 +1960,7 @@ LAB_FN void lab__run_cell(lab *l, lab__cell *cell)
     double seconds;
     lab__enter(l);
     cell->threads = o.threads = lab__share(l, cell->worker);
+    o.memory = (size_t)(lab_number(l, "memory") * 1024 * 1024 * 1024);
     lab__leave(l);
     cell->view.ctx = genreg_create(&o);
     cell->started = lab__now();
@@ -1940,6 +2061,7 @@ LAB_FN void lab__run_all(lab *l, int pending)
 LAB_FN int lab_run(lab *l)
 {
     int i, done = 0, pending = 0, total = l->config_count * l->seed_count;
+    printf("data: %s, %d training and %d test images (%s)\n", l->dataset_title, l->train.n, l->test.n, l->dataset_folder);
     for (i = 0; i < total; i++) {
         lab__cell *cell = &l->cells[i];
         cell->view.own = cell;
@@ -1991,7 +2113,7 @@ LAB_FN int lab_close(lab *l)
         lab__row_free(&l->cells[i].row); free(l->cells[i].key); free(l->cells[i].label);
     }
     for (i = 0; i < l->value_count; i++) free(l->values[i].list);
-    free(l->cells); free(l->values); free(l->seeds); free(l->busy); free(l->failure); free(l->rows_path); free(l->checksum);
+    free(l->cells); free(l->values); free(l->seeds); free(l->busy); free(l->failure); free(l->rows_path); free(l->checksum); free(l->dataset_folder);
     if (l->locks_open) lab__lock_close(l->locks);
 #ifdef _OPENMP
     omp_destroy_lock(&l->door);
@@ -2026,7 +2148,7 @@ LAB_FN int lab_train(lab_cell *view, genreg_model *net, const genreg_dataset *d,
     lab__cell *cell = view->own;
     genreg_trainer *t = genreg_trainer_create(net, d, o);
     genreg_progress p = genreg_trainer_progress(t);
-    double ticked = 0, saved, every = lab_number(view->in, "checkpoint"), n = d->n, batch = o->batch < d->n ? o->batch : d->n;
+    double ticked = 0, saved, every = lab_number(view->in, "save-every"), n = d->n, batch = o->batch < d->n ? o->batch : d->n;
     double steps = o->steps ? (double)o->steps : o->epochs * ceil(n / batch), first;
     int phase = cell->phase++, finished = 0, more = 1, moved = 0;
     if (!genreg_error(view->ctx)) finished = lab__checkpoint_load(cell, t, phase);
@@ -2058,7 +2180,20 @@ LAB_FN int lab_train(lab_cell *view, genreg_model *net, const genreg_dataset *d,
     return !cell->stopped && !genreg_error(view->ctx);
 }
 
-LAB_FN void lab_save(lab_cell *cell, genreg_model *net)
+LAB_FN int lab_alive(lab_cell *view)
+{
+    lab__cell *cell = view->own;
+    lab *l = view->in;
+    int share;
+    lab__enter(l);
+    share = lab__share(l, cell->worker);
+    cell->stopped |= lab__signal || l->failure;
+    lab__leave(l);
+    if (share != cell->threads) genreg_set_threads(view->ctx, cell->threads = share);
+    return !cell->stopped && !genreg_error(view->ctx);
+}
+
+LAB_FN void lab_save(lab_cell *cell, genreg_model *net, const char *part)
 {
     const char *path = lab_text(cell->in, "save"), *dot = strrchr(path, '.');
     lab__buffer b = { NULL, 0, 0 };
@@ -2070,6 +2205,7 @@ LAB_FN void lab_save(lab_cell *cell, genreg_model *net)
         for (i = stem; i < b.n; i++)
             if (!isalnum((unsigned char)b.s[i]) && b.s[i] != '.') b.s[i] = '-';
     }
+    if (*part) lab__print(&b, "-%s", part);
     lab__print(&b, "%s", path + stem);
     genreg_save_model(net, b.s);
     free(b.s);
@@ -2151,7 +2287,7 @@ LAB_FN void lab_table_print(lab_table *t)
 typedef struct lab__curve {
     char *name;
     double *x, *y, *low, *high; /* low, high: NULL for none */
-    int n, dots, colour;
+    int n, style, colour;
 } lab__curve;
 
 typedef struct lab__panel {
@@ -2192,7 +2328,7 @@ LAB_FN double *lab__copy_numbers(const double *x, int n)
     return copy;
 }
 
-LAB_FN void lab_line(lab_plot *p, const char *name, const double *x, const double *y, const double *low, const double *high, int n, int dots)
+LAB_FN void lab_line(lab_plot *p, const char *name, const double *x, const double *y, const double *low, const double *high, int n, int style)
 {
     lab__panel *panel;
     lab__curve *c;
@@ -2206,8 +2342,8 @@ LAB_FN void lab_line(lab_plot *p, const char *name, const double *x, const doubl
     c->low = low && high ? lab__copy_numbers(low, n) : NULL;
     c->high = low && high ? lab__copy_numbers(high, n) : NULL;
     c->n = n;
-    c->dots = dots;
-    c->colour = panel->count ? panel->curves[panel->count - 1].colour + !dots : 0;
+    c->style = style;
+    c->colour = panel->count ? panel->curves[panel->count - 1].colour + (style != LAB_DOTS) : 0;
     panel->count++;
 }
 
@@ -2224,8 +2360,8 @@ LAB_FN void lab_curve(lab_plot *p, lab *l, const char *name, const double *x, co
         lab_values(l, configs[i], figure, scale, ys + i * seeds);
         for (k = 0; k < seeds; k++) xs[i * seeds + k] = x[i];
     }
-    lab_line(p, name, x, mean, low, high, n, 0);
-    if (seeds > 1) lab_line(p, "", xs, ys, NULL, NULL, n * seeds, 1);
+    lab_line(p, name, x, mean, low, high, n, LAB_JOINED);
+    if (seeds > 1) lab_line(p, "", xs, ys, NULL, NULL, n * seeds, LAB_DOTS);
     free(rows);
 }
 
@@ -2371,8 +2507,8 @@ LAB_FN void lab__marker(lab__buffer *b, const lab__curve *c, double x, double y,
 LAB_FN void lab__draw_curve(lab__buffer *b, const lab__curve *c, const lab__axis *ax, const lab__axis *ay)
 {
     const char *colour = lab__colour(c);
-    int i, pen = 0;
-    if (c->dots) lab__print(b, "<g opacity=\"0.4\">\n");
+    int i, pen = 0, dots = c->style == LAB_DOTS;
+    if (dots) lab__print(b, "<g opacity=\"0.4\">\n");
     for (i = 0; c->low && i < c->n; i++) {
         double x = lab__pixel(ax, c->x[i]), low = lab__pixel(ay, c->low[i]), high = lab__pixel(ay, c->high[i]);
         if (!lab__finite(low) && lab__finite(high)) low = ay->from; /* a bar to below 0 on a logarithmic axis */
@@ -2380,19 +2516,19 @@ LAB_FN void lab__draw_curve(lab__buffer *b, const lab__curve *c, const lab__axis
             lab__print(b, "<path d=\"M%.1f %.1fV%.1fM%.1f %.1fh8M%.1f %.1fh8\" stroke=\"%s\" stroke-opacity=\"0.6\" fill=\"none\"/>\n", x, low, high, x - 4, low,
                        x - 4, high, colour);
     }
-    if (!c->dots) lab__print(b, "<path fill=\"none\" stroke-width=\"1.8\" stroke=\"%s\" d=\"", colour);
-    for (i = 0; !c->dots && i < c->n; i++) {
+    if (!dots) lab__print(b, "<path fill=\"none\" stroke-width=\"1.8\" stroke=\"%s\" d=\"", colour);
+    for (i = 0; !dots && i < c->n; i++) {
         double x = lab__pixel(ax, c->x[i]), y = lab__pixel(ay, c->y[i]);
         int there = lab__finite(x) && lab__finite(y);
         if (there) lab__print(b, "%c%.1f %.1f", pen ? 'L' : 'M', x, y);
         pen = there;
     }
-    if (!c->dots) lab__print(b, "\"/>\n");
-    for (i = 0; i < c->n; i++) {
+    if (!dots) lab__print(b, "\"/>\n");
+    for (i = 0; c->style != LAB_SMOOTH && i < c->n; i++) {
         double x = lab__pixel(ax, c->x[i]), y = lab__pixel(ay, c->y[i]);
-        if (lab__finite(x) && lab__finite(y)) lab__marker(b, c, x, y, c->dots ? 2.5 : 3.6);
+        if (lab__finite(x) && lab__finite(y)) lab__marker(b, c, x, y, dots ? 2.5 : 3.6);
     }
-    if (c->dots) lab__print(b, "</g>\n");
+    if (dots) lab__print(b, "</g>\n");
 }
 
 enum { LAB__WIDE = 420, LAB__HIGH = 346, LAB__PER_ROW = 3 }; /* pixels of a panel, panels in a row */
@@ -2428,9 +2564,9 @@ LAB_FN void lab__draw_panel(lab__buffer *b, const lab__panel *panel, int index, 
     lab__print(b, "</g>\n<clipPath id=\"panel%d\"><rect x=\"%.1f\" y=\"%.1f\" width=\"%.1f\" height=\"%.1f\"/></clipPath>\n<g clip-path=\"url(#panel%d)\">\n", index,
                left - 5, top - 5, right - left + 10, bottom - top + 10, index);
     for (i = 0; i < panel->count; i++)
-        if (panel->curves[i].dots) lab__draw_curve(b, &panel->curves[i], &ax, &ay);
+        if (panel->curves[i].style == LAB_DOTS) lab__draw_curve(b, &panel->curves[i], &ax, &ay);
     for (i = 0; i < panel->count; i++)
-        if (!panel->curves[i].dots) lab__draw_curve(b, &panel->curves[i], &ax, &ay);
+        if (panel->curves[i].style != LAB_DOTS) lab__draw_curve(b, &panel->curves[i], &ax, &ay);
     lab__print(b, "</g>\n");
     for (i = 0; i < panel->count; i++) {
         const lab__curve *c = &panel->curves[i];
@@ -2441,7 +2577,7 @@ LAB_FN void lab__draw_panel(lab__buffer *b, const lab__panel *panel, int index, 
             key_y += 15;
         }
         lab__print(b, "<path d=\"M%.1f %.1fh18\" stroke=\"%s\" stroke-width=\"1.8\"/>\n", key_x, key_y - 4, lab__colour(c));
-        lab__marker(b, c, key_x + 9, key_y - 4, 3.6);
+        if (c->style != LAB_SMOOTH) lab__marker(b, c, key_x + 9, key_y - 4, 3.6);
         lab__draw_text(b, key_x + 23, key_y, 11, "", c->name);
         key_x += room;
     }

@@ -4,8 +4,8 @@
 #   CC=clang sh tests/run.sh     another compiler (default: cc)
 #   sh tests/run.sh ops train    only the tests of that name
 #
-# A test is a program or script that ends with such a line itself. C tests run as they are, and again with GENREG_REAL set to
-# the other type; and the quick ones under the address and undefined-behaviour sanitizers, where the compiler has them.
+# A test is a program or script that ends with such a line itself. C tests run in float and in double, and some under the address
+# and undefined-behaviour sanitizers, where the compiler has them.
 cd "$(dirname "$0")/.." || exit 1
 CC=${CC:-cc}
 work=$(mktemp -d) || exit 1
@@ -61,8 +61,13 @@ sanitizers='-g -fsanitize=address,undefined -fno-sanitize-recover=all'
 # shellcheck disable=SC2086
 for test in ground kernels ops grad model train curvature files lab; do
     wanted $test "$@" || continue
-    build_and_run "$test" -O2 $openmp
-    case $test in lab) ;; *) build_and_run "$test (double)" -O2 $openmp -DGENREG_REAL=double -DCHECK_SECOND ;; esac
+    case $test in
+    lab) build_and_run "$test" -O2 $openmp ;;
+    *)
+        build_and_run "$test (float)" -O2 $openmp -DGENREG_REAL=float
+        build_and_run "$test (double)" -O2 $openmp -DGENREG_REAL=double
+        ;;
+    esac
     case $test in files | lab | model) [ -z "$sanitizers" ] || build_and_run "$test (sanitizers)" -O1 $sanitizers ;; esac
 done
 for test in fetch examples bits; do
