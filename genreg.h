@@ -794,6 +794,7 @@ GENREG__API int genreg_trainer_load(genreg_trainer *t, const char *path);
 typedef struct genreg__exec {
     int threads;
     int isa;       /* resolved, never AUTO */
+    int winograd;  /* 1: convolutions may take fewer multiplications, at slightly larger rounding errors */
     char *scratch; /* packing space, kept between calls */
     char *scratch_block;
     size_t scratch_bytes;
@@ -1457,8 +1458,8 @@ GENREG__API void genreg_permutation(int *out, int n, uint64_t seed, uint64_t str
 // blocks that depend on the shape alone, and each output has one thread: the bits do not depend on threads.
 // ---- isa: which instruction sets this build contains, and which of them this machine runs ----
 
-// GENREG__VECTORS: the compiler has gcc's generic vectors. GENREG__X86: it can also compile single functions for AVX2 and
-// AVX-512, whatever -march says. Only in 64-bit mode: with the eight registers of 32-bit code the tiles below would spill.
+// GENREG__VECTORS: the compiler has gcc's generic vectors. GENREG__X86: it can also compile single functions for AVX2
+// and AVX-512, whatever -march says. Only in 64-bit mode: the tiles below do not fit the eight registers of others.
 #if !defined(GENREG_NO_SIMD) && defined(__GNUC__) && !defined(__TINYC__)
 #define GENREG__VECTORS 1
 #else
@@ -1506,17 +1507,22 @@ static GENREG__MAYBE_UNUSED int genreg__best_isa(void)
 
 // ---- gemm: matrix products ----
 //
-// C is cut into tiles of a few rows by one or two vectors of columns. A micro-kernel keeps one tile in registers while it
-// runs over K. B is packed into panels as wide as a tile, so that a panel is one stream; a block of panels stays in the L2
-// cache. A tile's rows of A are copied to where they stay in L1 while the panels pass. Each thread computes its own
-// rectangle of C with scratch space of its own: no barriers, and nothing shared but the operands.
+// C is cut into tiles of a few rows by one or two vectors of columns. A micro-kernel keeps one tile in registers while
+// it runs over k. B is packed into panels as wide as a tile, so that a panel is one stream; a block of panels stays in
+// the L2 cache. A tile's rows of A are copied to where they stay in L1 while the panels pass. Each thread computes its
+// own rectangle of C with scratch space of its own: no barriers, and nothing shared but the operands.
 //
-// An element's bits depend on K and the instruction set alone: K is cut into blocks, each block is summed in order from
-// zero, and the block sums are added in order. (Few rows by a transposed B take dot products instead: the shape decides.)
+// An element's bits depend on k and the instruction set alone: k is cut into blocks, each block is summed in order from
+// zero, and the block sums are added in order. (Few rows by a transposed B are dot products instead, with as many sums
+// as a vector has lanes; the shape decides.) Neither threads nor an element's place in its tile change them.
 
-// Op kinds: each instruction set and type defines a vector type and six operations on it. MADD multiplies a vector by a
-// scalar, MADDV by a vector. MAX0 keeps NaN. SUM4 writes the sums over the lanes of four vectors. They are macros, since
-// compilers disagree about vectors that cross a function boundary.
+// Each instruction set and type t has a vector type genreg__v_t and these operations:
+//     LOAD(p), STORE(p, v)             a vector anywhere in memory
+//     LOADN(v, p, n), STOREN(p, v, n)  its first n lanes only, 0 < n; LOADN declares v
+//     MADD(c, b, s), MADDV(c, x, y)    c + b * scalar, c + x * y
+//     MAX0(v, zero)                    max(v, 0), where NaN stays NaN
+//     SUM4(p, w, x, y, z)              p[0..3] = the sums over the lanes of four vectors
+// They are macros, since compilers disagree about vectors that cross a function boundary.
 typedef float genreg__v_plain_f32;
 typedef double genreg__v_plain_f64;
 #define GENREG__LOAD_plain_f32(p) (*(p))
@@ -1593,7 +1599,8 @@ typedef __m512d genreg__v_avx512_f64;
 #define GENREG__MAX0_avx2_f64(v, zero) _mm256_max_pd(zero, v)
 #define GENREG__SUM4_avx2_f64(p, w, x, y, z) do { \
         const __m256d s_ = _mm256_hadd_pd(w, x), t_ = _mm256_hadd_pd(y, z); \
-        _mm256_storeu_pd(p, _mm256_add_pd(_mm256_permute2f128_pd(s_, t_, 0x20), _mm256_permute2f128_pd(s_, t_, 0x31))); \
+        const __m256d u_ = _mm256_permute2f128_pd(s_, t_, 0x20), v_ = _mm256_permute2f128_pd(s_, t_, 0x31); \
+        _mm256_storeu_pd(p, _mm256_add_pd(u_, v_)); \
     } while (0)
 #define GENREG__MASK_avx2_f64(n) _mm256_cmpgt_epi64(_mm256_set1_epi64x(n), _mm256_setr_epi64x(0, 1, 2, 3))
 #define GENREG__LOADN_avx2_f64(v, p, n) const __m256d v = _mm256_maskload_pd(p, GENREG__MASK_avx2_f64(n))
@@ -1602,8 +1609,9 @@ typedef __m512d genreg__v_avx512_f64;
 #define GENREG__STORE_avx512_f32(p, v) _mm512_storeu_ps(p, v)
 #define GENREG__MADD_avx512_f32(c, b, s) _mm512_fmadd_ps(_mm512_set1_ps(s), b, c)
 #define GENREG__MADDV_avx512_f32(c, x, y) _mm512_fmadd_ps(x, y, c)
-#define GENREG__MAX0_avx512_f32(v, zero) _mm512_max_ps(zero, v)
-#define GENREG__HALF_avx512_f32(v) _mm256_add_ps(_mm512_castps512_ps256(v), _mm512_extractf32x8_ps(v, 1))
+#define GENREG__MAX0_avx512_f32(v, zero) _mm512_maskz_max_ps(0xffff, zero, v)
+#define GENREG__HALF_avx512_f32(v) \
+    _mm256_add_ps(_mm512_maskz_extractf32x8_ps(0xff, v, 0), _mm512_maskz_extractf32x8_ps(0xff, v, 1))
 #define GENREG__SUM4_avx512_f32(p, w, x, y, z) \
     GENREG__SUM4_avx2_f32(p, GENREG__HALF_avx512_f32(w), GENREG__HALF_avx512_f32(x), \
                              GENREG__HALF_avx512_f32(y), GENREG__HALF_avx512_f32(z))
@@ -1613,8 +1621,9 @@ typedef __m512d genreg__v_avx512_f64;
 #define GENREG__STORE_avx512_f64(p, v) _mm512_storeu_pd(p, v)
 #define GENREG__MADD_avx512_f64(c, b, s) _mm512_fmadd_pd(_mm512_set1_pd(s), b, c)
 #define GENREG__MADDV_avx512_f64(c, x, y) _mm512_fmadd_pd(x, y, c)
-#define GENREG__MAX0_avx512_f64(v, zero) _mm512_max_pd(zero, v)
-#define GENREG__HALF_avx512_f64(v) _mm256_add_pd(_mm512_castpd512_pd256(v), _mm512_extractf64x4_pd(v, 1))
+#define GENREG__MAX0_avx512_f64(v, zero) _mm512_maskz_max_pd(0xff, zero, v)
+#define GENREG__HALF_avx512_f64(v) \
+    _mm256_add_pd(_mm512_maskz_extractf64x4_pd(0xff, v, 0), _mm512_maskz_extractf64x4_pd(0xff, v, 1))
 #define GENREG__SUM4_avx512_f64(p, w, x, y, z) \
     GENREG__SUM4_avx2_f64(p, GENREG__HALF_avx512_f64(w), GENREG__HALF_avx512_f64(x), \
                              GENREG__HALF_avx512_f64(y), GENREG__HALF_avx512_f64(z))
@@ -1622,22 +1631,20 @@ typedef __m512d genreg__v_avx512_f64;
 #define GENREG__STOREN_avx512_f64(p, v, n) _mm512_mask_storeu_pd(p, (__mmask8)((1u << (n)) - 1), v)
 #endif
 
-// What a micro-kernel computes, for its rows i and its columns j:
+// What a micro-kernel computes, for its rows i and the columns j of one panel after the other:
 //     C[i,j] = add[i,j] + sum over s < segments, p < k of A[i,s,p] B[s*k + p, j],   then max(., 0) if relu
-// A is anything with three strides: rows of a matrix, columns of one, or (with segments) the rows of a window in an image.
-// B is rows of whole vectors, in place or a packed panel; from `pack` on, if not NULL, the rows of B are stored one behind
-// the other as they pass, which makes packing nearly free. `add` is NULL, C itself (accumulate) or a bias (add_row 0).
-// All strides count elements.
+// A is anything with three strides: rows of a matrix, columns of one, or (with segments) rows of a window in an image.
+// B is rows of whole vectors, where they are or in a packed panel. All strides count elements.
 typedef struct genreg__tile {
     ptrdiff_t panels, k, segments;
     const void *a;
     ptrdiff_t a_row, a_k, a_segment;
     const void *b;
-    ptrdiff_t b_k, b_panel;
-    void *pack;
+    ptrdiff_t b_k, b_panel;     // from one step of k, from one panel to the next
+    void *pack;                 // NULL, or where the rows of B are stored as they pass: packing is nearly free that way
     void *c;
     ptrdiff_t c_row;
-    const void *add;
+    const void *add;            // NULL, C itself (to accumulate), or with add_row 0 a bias
     ptrdiff_t add_row;
     int relu;
 } genreg__tile;
@@ -1649,6 +1656,7 @@ typedef struct genreg__tile {
 #define GENREG__ROWS_6(X, t) GENREG__ROWS_4(X, t) X(t, 4) X(t, 5)
 #define GENREG__ROWS_8(X, t) GENREG__ROWS_6(X, t) X(t, 6) X(t, 7)
 
+// Vectors leave as they are finished. Lines of C are asked for at the start, so that they are there in the end.
 #define GENREG__FINISH(t, i, offset, sum) { \
         genreg__v_##t v_ = sum; \
         if (add) v_ = GENREG__LOAD_##t(add + i * add_row + (offset)) + v_; \
@@ -1669,10 +1677,12 @@ typedef struct genreg__tile {
     y##i = GENREG__MADD_##t(y##i, b1, a[i * a_row]);
 #define GENREG__STORE2(t, i) GENREG__FINISH(t, i, 0, x##i) GENREG__FINISH(t, i, lanes, y##i)
 // One row by eight vectors of columns.
+#define GENREG__ZERO8 GENREG__ZERO1
 #define GENREG__MADD8(t, i) x##i = GENREG__MADD_##t(x##i, GENREG__LOAD_##t(b + i * lanes), a[0]);
 #define GENREG__STORE8(t, i) GENREG__FINISH(t, 0, i * lanes, x##i)
 
-#define GENREG__TILE_KERNEL(target, t, T, name, rows, width, FETCH, ZERO, LOADS, MADD, STORE) \
+// A kernel of `rows` rows by `width` vectors. (The one of eight vectors has eight accumulators in its only row.)
+#define GENREG__TILE_KERNEL(target, t, T, name, rows, width) \
     static target void genreg__##name##_##t(const genreg__tile *tile) \
     { \
         enum { lanes = (int)(sizeof(genreg__v_##t) / sizeof(T)) }; \
@@ -1685,18 +1695,18 @@ typedef struct genreg__tile {
         ptrdiff_t panel, s, p; \
         for (panel = 0; panel < tile->panels; panel++) { \
             const T *a = (const T *)tile->a, *b = (const T *)tile->b + panel * tile->b_panel; \
-            GENREG__ROWS_##rows(FETCH, t) \
-            GENREG__ROWS_##rows(ZERO, t) \
+            GENREG__ROWS_##rows(GENREG__FETCH##width, t) \
+            GENREG__ROWS_##rows(GENREG__ZERO##width, t) \
             for (s = 0; s < tile->segments; s++) { \
                 for (p = tile->k; p > 0; p--) { \
-                    LOADS(t) \
-                    GENREG__ROWS_##rows(MADD, t) \
+                    GENREG__LOADS##width(t) \
+                    GENREG__ROWS_##rows(GENREG__MADD##width, t) \
                     a += a_k; \
                     b += b_k; \
                 } \
                 a += tile->a_segment - tile->k * a_k; \
             } \
-            GENREG__ROWS_##rows(STORE, t) \
+            GENREG__ROWS_##rows(GENREG__STORE##width, t) \
             c += width * lanes; \
             if (add) add += width * lanes; \
         } \
@@ -1710,8 +1720,8 @@ typedef struct genreg__tile {
     if (pack) { GENREG__STORE_##t(pack, b0); GENREG__STORE_##t(pack + lanes, b1); pack += 2 * lanes; }
 #define GENREG__LOADS8(t)
 
-// Dot products of `rows` rows of A and four rows of B, both contiguous along k: sums[i * sums_row + j]. The next four rows
-// of B are asked for on the way.
+// Dot products of `rows` rows of A and four rows of B, both contiguous along k: sums[i * sums_row + j]. The next four
+// rows of B are asked for on the way.
 #define GENREG__DOT_ZERO(t, i) genreg__v_##t w##i = {0}, x##i = {0}, y##i = {0}, z##i = {0};
 #define GENREG__DOT_MADD(t, i, a) \
     w##i = GENREG__MADDV_##t(w##i, a, b0); \
@@ -1756,12 +1766,14 @@ typedef struct genreg__gemm_kernels {
     int lanes;      // elements of a vector: a tile has one or two vectors of columns
     int rows;       // rows of the largest tile; there are tiles of 4, 2 and 1 too
     int dot_rows;   // rows of A in the larger dot kernel
+    int dot_most;   // up to so many rows of C, dot products beat packing a transposed B
     void (*tile[2][4])(const genreg__tile *tile);   // [columns: 1 or 2 vectors][rows: 1, 2, 4, the largest]
     void (*row)(const genreg__tile *tile);          // one row by eight vectors of columns, never packs
     // C[i,j] = add[i,j] + A[i] B[j], then max(., 0) if relu: the product for k = 1, which only writes C.
     void (*outer)(int rows, int columns, const void *a, ptrdiff_t a_row, const void *b, void *c, ptrdiff_t c_row,
                   const void *add, ptrdiff_t add_row, int relu);
-    void (*dot[2])(int k, const void *a, ptrdiff_t a_row, const void *b, ptrdiff_t b_row, void *sums, ptrdiff_t sums_row);
+    void (*dot[2])(int k, const void *a, ptrdiff_t a_row, const void *b, ptrdiff_t b_row, void *sums,
+                   ptrdiff_t sums_row);             // one row of A, dot_rows of them
     // Copies a tile's rows of a transposed A, [k,rows], to where they are contiguous.
     void (*copy)(int k, const void *a, ptrdiff_t a_k, void *to);
     // Copies `columns` columns of B, [k,columns], to a panel of `width` and fills it up with zeros.
@@ -1806,8 +1818,8 @@ GENREG__GEMM_SCALAR(float, f32)
 GENREG__GEMM_SCALAR(double, f64)
 
 #if GENREG__X86
-// The same in 4 x 4 or 2 x 2 blocks. Sixteen steps of k at a time: whole cache lines of B, and a piece of the panel that
-// stays in L1.
+// The same in 4 x 4 or 2 x 2 blocks. Sixteen steps of k at a time: whole cache lines of B, and a piece of the panel
+// that stays in L1.
 #define GENREG__TRANSPOSE(T, name, BLOCK, side) \
     static void genreg__transpose_sse_##name(int k, int columns, const void *b_, ptrdiff_t b_row, void *to_, \
                                              ptrdiff_t width) \
@@ -1913,21 +1925,21 @@ GENREG__TRANSPOSE(double, f64, GENREG__TRANSPOSE_2X2, 2)
         } \
     }
 #define GENREG__GEMM_KERNELS(target, t, T, name, transpose, max_rows, max_dots) \
-    GENREG__TILE_KERNEL(target, t, T, tile1x1, 1, 1, GENREG__FETCH1, GENREG__ZERO1, GENREG__LOADS1, GENREG__MADD1, GENREG__STORE1) \
-    GENREG__TILE_KERNEL(target, t, T, tile2x1, 2, 1, GENREG__FETCH1, GENREG__ZERO1, GENREG__LOADS1, GENREG__MADD1, GENREG__STORE1) \
-    GENREG__TILE_KERNEL(target, t, T, tile4x1, 4, 1, GENREG__FETCH1, GENREG__ZERO1, GENREG__LOADS1, GENREG__MADD1, GENREG__STORE1) \
-    GENREG__TILE_KERNEL(target, t, T, tilemx1, max_rows, 1, GENREG__FETCH1, GENREG__ZERO1, GENREG__LOADS1, GENREG__MADD1, GENREG__STORE1) \
-    GENREG__TILE_KERNEL(target, t, T, tile1x2, 1, 2, GENREG__FETCH2, GENREG__ZERO2, GENREG__LOADS2, GENREG__MADD2, GENREG__STORE2) \
-    GENREG__TILE_KERNEL(target, t, T, tile2x2, 2, 2, GENREG__FETCH2, GENREG__ZERO2, GENREG__LOADS2, GENREG__MADD2, GENREG__STORE2) \
-    GENREG__TILE_KERNEL(target, t, T, tile4x2, 4, 2, GENREG__FETCH2, GENREG__ZERO2, GENREG__LOADS2, GENREG__MADD2, GENREG__STORE2) \
-    GENREG__TILE_KERNEL(target, t, T, tilemx2, max_rows, 2, GENREG__FETCH2, GENREG__ZERO2, GENREG__LOADS2, GENREG__MADD2, GENREG__STORE2) \
-    GENREG__TILE_KERNEL(target, t, T, row, 8, 8, GENREG__FETCH8, GENREG__ZERO1, GENREG__LOADS8, GENREG__MADD8, GENREG__STORE8) \
+    GENREG__TILE_KERNEL(target, t, T, tile1x1, 1, 1) \
+    GENREG__TILE_KERNEL(target, t, T, tile2x1, 2, 1) \
+    GENREG__TILE_KERNEL(target, t, T, tile4x1, 4, 1) \
+    GENREG__TILE_KERNEL(target, t, T, tilemx1, max_rows, 1) \
+    GENREG__TILE_KERNEL(target, t, T, tile1x2, 1, 2) \
+    GENREG__TILE_KERNEL(target, t, T, tile2x2, 2, 2) \
+    GENREG__TILE_KERNEL(target, t, T, tile4x2, 4, 2) \
+    GENREG__TILE_KERNEL(target, t, T, tilemx2, max_rows, 2) \
+    GENREG__TILE_KERNEL(target, t, T, row, 8, 8) \
     GENREG__DOT_KERNEL(target, t, T, dot1, 1) \
     GENREG__DOT_KERNEL(target, t, T, dotm, max_dots) \
     GENREG__GEMM_EDGES(target, t, T, max_rows) \
     GENREG__GEMM_OUTER(target, t, T) \
     static const genreg__gemm_kernels genreg__gemm_##t = { \
-        (int)sizeof(T), (int)(sizeof(genreg__v_##t) / sizeof(T)), max_rows, max_dots, \
+        (int)sizeof(T), (int)(sizeof(genreg__v_##t) / sizeof(T)), max_rows, max_dots, 3 * max_dots * max_dots, \
         { { genreg__tile1x1_##t, genreg__tile2x1_##t, genreg__tile4x1_##t, genreg__tilemx1_##t }, \
           { genreg__tile1x2_##t, genreg__tile2x2_##t, genreg__tile4x2_##t, genreg__tilemx2_##t } }, \
         genreg__row_##t, genreg__outer_##t, { genreg__dot1_##t, genreg__dotm_##t }, genreg__copy_##t, \
@@ -1949,8 +1961,8 @@ GENREG__GEMM_KERNELS(GENREG__NO_TARGET, baseline_f32, float, f32, plain, 6, 2)
 GENREG__GEMM_KERNELS(GENREG__NO_TARGET, baseline_f64, double, f64, plain, 6, 2)
 #endif
 
-// A matrix product: C[m,n] = op(A)[m,k] op(B)[k,n], row-major, in float or double. Faster when C, B and the bias begin at
-// cache lines and their rows are multiples of one; any address is correct.
+// A matrix product: C[m,n] = op(A)[m,k] op(B)[k,n], row-major, in float or double. C overlaps no operand. Any address
+// is correct; B and C that begin at cache lines, with rows of whole lines, are faster.
 typedef struct genreg__gemm_job {
     int m, n, k;
     const void *a;
@@ -1971,8 +1983,8 @@ enum {
     GENREG__GEMM_A_BYTES = 8 * (GENREG__GEMM_KC_BYTES + 128),
     GENREG__GEMM_B_BYTES = 512 * 1024,  // packed B: half of an L2 cache of 1 MB
     GENREG__GEMM_COPY_MIN = 4,          // from so many panels on, copying a tile's rows of A pays
-    GENREG__GEMM_DOT_MAX = 48,          // most rows (or columns) of C for dot products, …
-    GENREG__GEMM_DOT_K = 8,             // … and how many times as long k has to be
+    GENREG__GEMM_DOT_MAX = 48,          // the largest dot_most of all kernels
+    GENREG__GEMM_DOT_K = 8,             // dot products pay if k is so many times the rows (or columns) of C
     GENREG__GEMM_THREAD_WORK = 131072   // multiply-adds that are worth one more thread
 };
 
@@ -1992,7 +2004,8 @@ static int genreg__min_int(int a, int b) { return a < b ? a : b; }
 static int genreg__up_to(int n, int multiple) { return (n / multiple + (n % multiple != 0)) * multiple; }
 
 // Points the tile at its rows of A, steps p0 … p0+k-1; copies them if many panels will pass.
-static void genreg__gemm_place_a(const genreg__gemm_run *run, genreg__tile *t, char *copy, int i, int rows, int p0, int panels)
+static void genreg__gemm_place_a(const genreg__gemm_run *run, genreg__tile *t, char *copy, int i, int rows, int p0,
+                                 int panels)
 {
     const genreg__gemm_job *job = &run->job;
     const ptrdiff_t element = run->kernels->element;
@@ -2016,9 +2029,10 @@ static void genreg__gemm_place_a(const genreg__gemm_run *run, genreg__tile *t, c
     }
 }
 
-// For the first row of tiles: points the tile at columns j … j+columns-1 of B where they are and has them packed as they
-// pass (if there are more rows of tiles), or packs them now: transposed ones, and those that fill no panel.
-static void genreg__gemm_place_b(const genreg__gemm_run *run, genreg__tile *t, char *panel, int j, int columns, int p0, int more)
+// For the first row of tiles: points the tile at columns j … j+columns-1 of B where they are and has them packed as
+// they pass (if there are more rows of tiles), or packs them now: transposed ones, and those that fill no panel.
+static void genreg__gemm_place_b(const genreg__gemm_run *run, genreg__tile *t, char *panel, int j, int columns, int p0,
+                                 int more)
 {
     const genreg__gemm_job *job = &run->job;
     const genreg__gemm_kernels *kernels = run->kernels;
@@ -2047,21 +2061,21 @@ static void genreg__gemm_tiles(const genreg__gemm_kernels *kernels, genreg__tile
     if (t->panels > 0) {
         kernel(t);
     } else {
-        double sums[8 * 16 * 2];    // the largest tile of either type
+        union { float f[8 * 32]; double d[8 * 16]; } sums;      // the largest tile of either type
         genreg__tile whole = *t;
         whole.panels = 1;
-        whole.c = sums;
+        whole.c = &sums;
         whole.c_row = width;
         whole.add = NULL;
         whole.relu = 0;
         kernel(&whole);
-        kernels->finish(rows, columns, sums, width, t->c, t->c_row, t->add, t->add_row, t->relu);
+        kernels->finish(rows, columns, &sums, width, t->c, t->c_row, t->add, t->add_row, t->relu);
     }
 }
 
 // Adds steps p0 … p0+kc-1 to columns j0 … j1-1 of one row of tiles. The first row packs B, the last needs it no more.
-static void genreg__gemm_row(const genreg__gemm_run *run, char *scratch, int i, int rows, int j0, int j1, int p0, int kc,
-                             int first, int last)
+static void genreg__gemm_row(const genreg__gemm_run *run, char *scratch, int i, int rows, int j0, int j1, int p0,
+                             int kc, int first, int last)
 {
     const genreg__gemm_job *job = &run->job;
     const genreg__gemm_kernels *kernels = run->kernels;
@@ -2095,8 +2109,9 @@ static void genreg__gemm_row(const genreg__gemm_run *run, char *scratch, int i, 
             t.panels = columns / width;
             kernels->row(&t);
         } else {
+            // All whole panels at once; but a panel that is transposed here is used at once, while it is in L1.
             width = left > lanes ? 2 * lanes : lanes;
-            columns = left < width ? left : first && job->tb ? width : left - left % width;     // tb: a panel, hot in L1
+            columns = left < width ? left : first && job->tb ? width : left - left % width;
             t.b = panel;
             t.b_k = width;
             t.b_panel = width * kc;
@@ -2125,10 +2140,10 @@ static void genreg__gemm_by_tiles(const genreg__gemm_run *run, char *scratch, in
     }
 }
 
-// The same by dot products, for A stored [m,k] and B stored [n,k]: the few rows of one pass by each four rows of the other.
+// The same by dot products, for A stored [m,k] and B stored [n,k]: the few rows of one by each four rows of the other.
 static void genreg__gemm_by_dots(const genreg__gemm_run *run, int i0, int i1, int j0, int j1)
 {
-    enum { block = 16, sums_row = block + 4 };
+    enum { block = 16, sums_row = block + 4, most = (GENREG__GEMM_DOT_MAX + 1) * sums_row };
     const genreg__gemm_job *job = &run->job;
     const genreg__gemm_kernels *kernels = run->kernels;
     const ptrdiff_t element = kernels->element;
@@ -2137,8 +2152,9 @@ static void genreg__gemm_by_dots(const genreg__gemm_run *run, int i0, int i1, in
     const ptrdiff_t few_row = few_is_a ? job->lda : job->ldb, many_row = few_is_a ? job->ldb : job->lda;
     const int few0 = few_is_a ? i0 : j0, few1 = few_is_a ? i1 : j1;
     const int many0 = few_is_a ? j0 : i0, many1 = few_is_a ? j1 : i1;
-    double sums[(GENREG__GEMM_DOT_MAX + 1) * sums_row];     // finish() reads a little beyond
+    union { float f[most]; double d[most]; } sums;
     int start, i, j, rows, columns;
+    memset(&sums, 0, (size_t)((few1 - few0 + 1) * sums_row * element));     // finish() reads on a bit
     for (start = many0; start < many1; start += block) {
         const int end = genreg__min_int(start + block, many1);
         char *c = (char *)job->c + (few_is_a ? few0 * job->ldc + start : start * job->ldc + few0) * element;
@@ -2152,17 +2168,17 @@ static void genreg__gemm_by_dots(const genreg__gemm_run *run, int i0, int i1, in
                 // A row of B alone stands in for all four.
                 kernels->dot[rows > 1](job->k, few + i * few_row * element, few_row, many + j * many_row * element,
                                        columns == 4 ? many_row : 0,
-                                       (char *)sums + ((i - few0) * sums_row + j - start) * element, sums_row);
+                                       (char *)&sums + ((i - few0) * sums_row + j - start) * element, sums_row);
             }
         }
         if (few_is_a)
-            kernels->finish(few1 - few0, end - start, sums, sums_row, c, job->ldc, add, add_row, job->relu);
+            kernels->finish(few1 - few0, end - start, &sums, sums_row, c, job->ldc, add, add_row, job->relu);
         else
-            kernels->scatter(few1 - few0, end - start, sums, sums_row, c, 1, job->ldc, add, 1, add_row, job->relu);
+            kernels->scatter(few1 - few0, end - start, &sums, sums_row, c, 1, job->ldc, add, 1, add_row, job->relu);
     }
 }
 
-// The same for k = 1: rows of C are written from end to end, as memory likes it.
+// The same for k = 1: nearly all of the time goes into writing C, row by row from end to end.
 static void genreg__gemm_by_outer(const genreg__gemm_run *run, int i0, int i1, int j0, int j1)
 {
     const genreg__gemm_job *job = &run->job;
@@ -2170,7 +2186,8 @@ static void genreg__gemm_by_outer(const genreg__gemm_run *run, int i0, int i1, i
     char *c = (char *)job->c + (i0 * job->ldc + j0) * element;
     const char *add = job->accumulate ? c : job->bias ? (const char *)job->bias + j0 * element : NULL;
     run->kernels->outer(i1 - i0, j1 - j0, (const char *)job->a + i0 * a_row * element, a_row,
-                        (const char *)job->b + j0 * element, c, job->ldc, add, job->accumulate ? job->ldc : 0, job->relu);
+                        (const char *)job->b + j0 * element, c, job->ldc, add, job->accumulate ? job->ldc : 0,
+                        job->relu);
 }
 
 static void genreg__gemm_part(void *arg, int thread, int threads)
@@ -2186,9 +2203,9 @@ static void genreg__gemm_part(void *arg, int thread, int threads)
     }
 }
 
-// Cuts C into at most `parts` rectangles so that the largest costs least. In units of one multiply-add for each step of k:
-// its products, some for each row of A and column of B that is copied, and, where two threads would write to the same rows
-// of C, something for the cache lines they pull from each other.
+// Cuts C into at most `parts` rectangles so that the largest costs least. In units of one multiply-add for each step
+// of k: its products, some for each row of A and column of B that is copied, and, where two threads would write to the
+// same rows of C, something for the cache lines they pull from each other.
 static void genreg__gemm_cut(genreg__gemm_run *run, int parts, int unit_m, int unit_n)
 {
     const int m = run->job.m, n = run->job.n;
@@ -2196,7 +2213,8 @@ static void genreg__gemm_cut(genreg__gemm_run *run, int parts, int unit_m, int u
     int parts_m;
     for (parts_m = 1; parts_m <= parts; parts_m++) {
         const int parts_n = parts / parts_m;
-        const int rows = genreg__up_to((m - 1) / parts_m + 1, unit_m), columns = genreg__up_to((n - 1) / parts_n + 1, unit_n);
+        const int rows = genreg__up_to((m - 1) / parts_m + 1, unit_m);
+        const int columns = genreg__up_to((n - 1) / parts_n + 1, unit_n);
         const double r = rows, c = columns;
         const double cost = r * c + 4 * r + 8 * c + (columns < n ? 4 * r * c / (run->job.k + 1) : 0);
         if (best < 0 || cost < best) {
@@ -2232,11 +2250,11 @@ static int genreg__gemm(genreg__exec *e, const genreg__gemm_job *given, const ge
     run.how = GENREG__GEMM_TILES;
     if (job->k == 1 && (!job->tb || job->ldb == 1))
         run.how = GENREG__GEMM_OUTER;
-    else if (!job->ta && job->tb && few <= GENREG__GEMM_DOT_MAX && few * GENREG__GEMM_DOT_K <= job->k)
+    else if (!job->ta && job->tb && few <= kernels->dot_most && few * GENREG__GEMM_DOT_K <= job->k)
         run.how = GENREG__GEMM_DOTS;
 
-    work = (double)job->m * job->n * job->k / (double)GENREG__GEMM_THREAD_WORK;
-    parts = work + 1 < e->threads ? (int)work + 1 : e->threads;
+    work = (double)job->m * job->n * job->k / (int)GENREG__GEMM_THREAD_WORK;
+    parts = work + 1 < e->threads ? (int)work + 1 : e->threads > 1 ? e->threads : 1;
     if (run.how != GENREG__GEMM_DOTS) genreg__gemm_cut(&run, parts, kernels->rows, kernels->lanes);
     else if (job->m <= job->n) genreg__gemm_cut(&run, parts, job->m, 16);
     else genreg__gemm_cut(&run, parts, 16, job->n);
@@ -2260,10 +2278,11 @@ static int genreg__gemm(genreg__exec *e, const genreg__gemm_job *given, const ge
 
 #if GENREG__X86
 #define GENREG__GEMM_PICK(isa, name) \
-    (isa == GENREG_ISA_AVX512 ? &genreg__gemm_avx512_##name : isa == GENREG_ISA_AVX2 ? &genreg__gemm_avx2_##name : \
-     isa == GENREG_ISA_BASELINE ? &genreg__gemm_baseline_##name : &genreg__gemm_plain_##name)
+    ((isa) == GENREG_ISA_AVX512 ? &genreg__gemm_avx512_##name : (isa) == GENREG_ISA_AVX2 ? &genreg__gemm_avx2_##name : \
+     (isa) == GENREG_ISA_BASELINE ? &genreg__gemm_baseline_##name : &genreg__gemm_plain_##name)
 #elif GENREG__VECTORS
-#define GENREG__GEMM_PICK(isa, name) (isa == GENREG_ISA_PLAIN ? &genreg__gemm_plain_##name : &genreg__gemm_baseline_##name)
+#define GENREG__GEMM_PICK(isa, name) \
+    ((isa) == GENREG_ISA_PLAIN ? &genreg__gemm_plain_##name : &genreg__gemm_baseline_##name)
 #else
 #define GENREG__GEMM_PICK(isa, name) ((void)(isa), &genreg__gemm_plain_##name)
 #endif
@@ -2647,186 +2666,571 @@ static void genreg__moments(const genreg__exec *e, const genreg_real *a, const g
 }
 // ---- conv: convolutions ----
 //
-// Images are channels-last, so the values under one row of a window are contiguous, and so are those of the next window. A
-// strip is a piece of an image with its border of zeros written out: in it, a tile of outputs is a matrix product whose rows
-// of A are windows that overlap. Nothing is unrolled; the product's kernels run over the strip, a segment a row of the window.
-// A data gradient is a convolution of dy with the weights turned around, in a weight gradient the window's places are the rows
-// of A and the outputs are k.
+// Images are channels-last, so the values under one row of a window are contiguous, and the next window begins a pixel later.
+// A strip is a piece of an image with its border of zeros written out: in it, a tile of outputs is a matrix product whose rows
+// of A are windows that overlap. Nothing is unrolled; the kernels of the product run over the strip, a segment for each row of
+// the window. A data gradient is a convolution of dy by the weights turned around. In a weight gradient the places of the
+// window are the rows of A, and the sum runs over the outputs.
+//
+// Windows of 3 x 3 with enough channels take Winograd's way, further down.
+//
+// An output has one thread. A weight gradient is summed in chunks of the batch that depend on the shape alone, and these are
+// added up in order.
 
+// Images x [n,h,w,c], weights [kh,kw,c,o], outputs y [n,oh,ow,o] with oh = (h + 2 padding - kh) / stride + 1.
 typedef struct genreg__conv {
-    int n, h, w, c;     // images x [n,h,w,c]
-    int kh, kw, o;      // weights [kh,kw,c,o]
+    int n, h, w, c;
+    int kh, kw, o;
     int stride, padding;
-    int oh, ow;         // outputs y [n,oh,ow,o], oh = (h + 2 padding - kh) / stride + 1
+    int oh, ow;
 } genreg__conv;
 
 enum {
     GENREG__CONV_STRIP_BYTES = 32 * 1024,           // a strip should stay in L1,
     GENREG__CONV_GROUP_BYTES = 384 * 1024,          // and the panels of weights that pass over it in L2
-    GENREG__CONV_PIXELS = 256,                      // outputs that a weight gradient takes at a time
-    GENREG__CONV_CHUNKS = 16,                       // a weight gradient is at most so many sums, added up at the end
-    GENREG__CONV_CHUNK_BYTES = 32 * 1024 * 1024,    // that take at most so much memory, unless it is one
-    GENREG__CONV_SERIAL = 131072                    // multiplications that are worth a thread
+    GENREG__CONV_PIXELS = 128,                      // outputs that a weight gradient takes at a time
+    GENREG__CONV_CHUNKS = 16,                       // most sums that make up a weight gradient,
+    GENREG__CONV_CHUNK_BYTES = 32 * 1024 * 1024,    // and most memory for them, if there are several
+    GENREG__CONV_THREAD_WORK = 131072,              // multiply-adds that are worth one more thread
+    GENREG__WINOGRAD_TILES = 48,                    // tiles that are transformed before they are multiplied,
+    GENREG__WINOGRAD_BYTES = 640 * 1024,            // and the memory for them, which should stay in L2
+    GENREG__WINOGRAD_DW_TILES = 96,                 // for weight gradients, where they are k: better long than near
+    GENREG__WINOGRAD_DW_BYTES = 4 * 1024 * 1024
 };
 
-// A convolution as the kernels see it. Window (i,j) begins at row i * stride - top and column j * stride - left of an image,
-// which may lie outside. Pixel (i,j) of image k goes to y + k * y_image + i * y_row + j * y_pixel.
+// One step of a transform, for n contiguous elements i and `count` tiles: y[tile * y_step + line * y_line + i] is a
+// combination of the x[..][tile * x_step + i] with the coefficients of one row of a matrix, for each of its rows (`lines`).
+typedef struct genreg__lines {
+    ptrdiff_t n;
+    int count;
+    const genreg_real *x[6];
+    ptrdiff_t x_step;
+    genreg_real *y;
+    ptrdiff_t y_line, y_step;
+    // Where the matrix has a last step: how many of its lines are wanted, and what happens to them on their way.
+    int lines, accumulate, relu;
+    const genreg_real *bias;
+} genreg__lines;
+
+typedef struct genreg__conv_kernels {
+    const genreg__gemm_kernels *gemm;
+    void (*stack[2][2])(const genreg__tile *tile, int tiles);   // [rows: 4, the largest][columns: 1 or 2 vectors]
+    void (*input)(const genreg__lines *), (*gradient)(const genreg__lines *), (*weights)(const genreg__lines *);
+    void (*output_rows)(const genreg__lines *), (*output)(const genreg__lines *), (*turned_weights)(const genreg__lines *);
+    void (*sum)(const genreg__lines *);
+} genreg__conv_kernels;
+
+// The matrices of F(4 x 4, 3 x 3) for the points 0, +-a, +-b and infinity, a = sqrt(1/2), b = sqrt(2). The usual points 0, +-1,
+// +-2 lose four times as many digits. LD(t, j) declares xj; ST(t, k, v) stores line k.
+#define GENREG__ROOT(T) ((T)0.70710678118654752440)
+#define GENREG__PAIR(t, T, e, o, s, p, q) /* p, q = e + s o, e - s o */ \
+    const genreg__v_##t p = GENREG__MADD_##t(e, o, s), q = GENREG__MADD_##t(e, o, -(s));
+// B^T: rows are the coefficients of m(z) / (z - point), m(z) = z^5 - 5/2 z^3 + z.
+#define GENREG__LINES_input(t, T, LD, ST) { \
+        LD(t, 0) LD(t, 1) LD(t, 2) LD(t, 3) LD(t, 4) LD(t, 5) \
+        const genreg__v_##t e1 = GENREG__MADD_##t(x4, x2, (T)-2), o1 = GENREG__MADD_##t(x3, x1, (T)-2); \
+        const genreg__v_##t e2 = GENREG__MADD_##t(x4, x2, (T)-0.5), o2 = GENREG__MADD_##t(x3, x1, (T)-0.5); \
+        ST(t, 0, GENREG__MADD_##t(x0 + x4, x2, (T)-2.5)) \
+        ST(t, 1, GENREG__MADD_##t(e1, o1, GENREG__ROOT(T))) \
+        ST(t, 2, GENREG__MADD_##t(e1, o1, -GENREG__ROOT(T))) \
+        ST(t, 3, GENREG__MADD_##t(e2, o2, 2 * GENREG__ROOT(T))) \
+        ST(t, 4, GENREG__MADD_##t(e2, o2, -2 * GENREG__ROOT(T))) \
+        ST(t, 5, GENREG__MADD_##t(x1 + x5, x3, (T)-2.5)) \
+    }
+// A: rows are the powers 1, p, p^2, p^3 of the points.
+#define GENREG__LINES_gradient(t, T, LD, ST) { \
+        LD(t, 0) LD(t, 1) LD(t, 2) LD(t, 3) \
+        const genreg__v_##t e1 = GENREG__MADD_##t(x0, x2, (T)0.5), o1 = GENREG__MADD_##t(x1, x3, (T)0.5); \
+        const genreg__v_##t e2 = GENREG__MADD_##t(x0, x2, (T)2), o2 = GENREG__MADD_##t(x1, x3, (T)2); \
+        ST(t, 0, x0) \
+        ST(t, 1, GENREG__MADD_##t(e1, o1, GENREG__ROOT(T))) \
+        ST(t, 2, GENREG__MADD_##t(e1, o1, -GENREG__ROOT(T))) \
+        ST(t, 3, GENREG__MADD_##t(e2, o2, 2 * GENREG__ROOT(T))) \
+        ST(t, 4, GENREG__MADD_##t(e2, o2, -2 * GENREG__ROOT(T))) \
+        ST(t, 5, x3) \
+    }
+// G: rows are 1, p, p^2 over the product of the differences from the other points.
+#define GENREG__LINES_weights(t, T, LD, ST) { \
+        LD(t, 0) LD(t, 1) LD(t, 2) \
+        const genreg__v_##t e1 = GENREG__MADD_##t(zero, GENREG__MADD_##t(x0, x2, (T)0.5), (T)-2 / 3); \
+        const genreg__v_##t e2 = GENREG__MADD_##t(zero, GENREG__MADD_##t(x0, x2, (T)2), (T)1 / 6); \
+        ST(t, 0, x0) \
+        ST(t, 1, GENREG__MADD_##t(e1, x1, -2 * GENREG__ROOT(T) / 3)) \
+        ST(t, 2, GENREG__MADD_##t(e1, x1, 2 * GENREG__ROOT(T) / 3)) \
+        ST(t, 3, GENREG__MADD_##t(e2, x1, GENREG__ROOT(T) / 3)) \
+        ST(t, 4, GENREG__MADD_##t(e2, x1, -GENREG__ROOT(T) / 3)) \
+        ST(t, 5, x2) \
+    }
+// A^T.
+#define GENREG__LINES_output(t, T, LD, ST) { \
+        LD(t, 0) LD(t, 1) LD(t, 2) LD(t, 3) LD(t, 4) LD(t, 5) \
+        const genreg__v_##t s1 = x1 + x2, d1 = x1 - x2, s2 = x3 + x4, d2 = x3 - x4; \
+        ST(t, 0, x0 + s1 + s2) \
+        ST(t, 1, GENREG__MADD_##t(zero, GENREG__MADD_##t(d1, d2, (T)2), GENREG__ROOT(T))) \
+        ST(t, 2, GENREG__MADD_##t(zero, GENREG__MADD_##t(s1, s2, (T)4), (T)0.5)) \
+        ST(t, 3, GENREG__MADD_##t(x5, GENREG__MADD_##t(d1, d2, (T)8), GENREG__ROOT(T) / 2)) \
+    }
+#define GENREG__LINES_output_rows GENREG__LINES_output
+// G^T.
+#define GENREG__LINES_turned_weights(t, T, LD, ST) { \
+        LD(t, 0) LD(t, 1) LD(t, 2) LD(t, 3) LD(t, 4) LD(t, 5) \
+        const genreg__v_##t s1 = x1 + x2, d1 = x1 - x2, s2 = x3 + x4, d2 = x3 - x4; \
+        ST(t, 0, GENREG__MADD_##t(GENREG__MADD_##t(x0, s1, (T)-2 / 3), s2, (T)1 / 6)) \
+        ST(t, 1, GENREG__MADD_##t(zero, GENREG__MADD_##t(d2, d1, (T)-2), GENREG__ROOT(T) / 3)) \
+        ST(t, 2, GENREG__MADD_##t(x5, s2 - s1, (T)1 / 3)) \
+    }
+#define GENREG__LINE_LOAD(t, j) const genreg__v_##t x##j = GENREG__LOAD_##t(p##j + from);
+#define GENREG__LINE_LOADN(t, j) GENREG__LOADN_##t(x##j, p##j + from, left);
+#define GENREG__LINE_STORE(t, k, v) GENREG__STORE_##t(y + k * y_line, v);
+#define GENREG__LINE_STOREN(t, k, v) GENREG__STOREN_##t(y + k * y_line, v, left);
+#define GENREG__LINE_LAST(t, k, v) if (k < l->lines) { \
+        genreg__v_##t v_ = v; \
+        if (l->accumulate) v_ = GENREG__LOAD_##t(y + k * y_line) + v_; \
+        if (l->bias) v_ = GENREG__LOAD_##t(l->bias + i) + v_; \
+        if (l->relu) v_ = GENREG__MAX0_##t(v_, zero); \
+        GENREG__STORE_##t(y + k * y_line, v_); \
+    }
+#define GENREG__LINE_LASTN(t, k, v) if (k < l->lines) { \
+        genreg__v_##t v_ = v; \
+        if (l->accumulate) { GENREG__LOADN_##t(y_, y + k * y_line, left); v_ = y_ + v_; } \
+        if (l->bias) { GENREG__LOADN_##t(b_, l->bias + i, left); v_ = b_ + v_; } \
+        if (l->relu) v_ = GENREG__MAX0_##t(v_, zero); \
+        GENREG__STOREN_##t(y + k * y_line, v_, left); \
+    }
+#define GENREG__LINES_KERNEL(target, t, T, name, ST, STN) \
+    static target void genreg__lines_##name##_##t(const genreg__lines *l) \
+    { \
+        enum { lanes = (int)(sizeof(genreg__v_##t) / sizeof(T)) }; \
+        const T *p0 = l->x[0], *p1 = l->x[1], *p2 = l->x[2], *p3 = l->x[3], *p4 = l->x[4], *p5 = l->x[5]; \
+        const ptrdiff_t n = l->n, y_line = l->y_line; \
+        const genreg__v_##t zero = {0}; \
+        int tile; \
+        for (tile = 0; tile < l->count; tile++) { \
+            ptrdiff_t from = tile * l->x_step, i; \
+            T *y = l->y + tile * l->y_step; \
+            for (i = 0; i + lanes <= n; i += lanes, from += lanes, y += lanes) \
+                GENREG__LINES_##name(t, T, GENREG__LINE_LOAD, ST) \
+            if (i < n) { \
+                const int left = (int)(n - i); \
+                GENREG__LINES_##name(t, T, GENREG__LINE_LOADN, STN) \
+            } \
+        } \
+        (void)p3; (void)p4; (void)p5; (void)zero; \
+    }
+// y = the sum of `count` arrays from x[0] on, x_step from each other; added to y if accumulate.
+#define GENREG__SUM_KERNEL(target, t, T) \
+    static target void genreg__lines_sum_##t(const genreg__lines *l) \
+    { \
+        enum { lanes = (int)(sizeof(genreg__v_##t) / sizeof(T)) }; \
+        const T *x = l->x[0]; \
+        T *y = l->y; \
+        ptrdiff_t i; \
+        int k; \
+        for (i = 0; i + lanes <= l->n; i += lanes) { \
+            genreg__v_##t v = GENREG__LOAD_##t(x + i); \
+            for (k = 1; k < l->count; k++) v = v + GENREG__LOAD_##t(x + k * l->x_step + i); \
+            if (l->accumulate) v = GENREG__LOAD_##t(y + i) + v; \
+            GENREG__STORE_##t(y + i, v); \
+        } \
+        for (; i < l->n; i++) { \
+            T v = x[i]; \
+            for (k = 1; k < l->count; k++) v += x[k * l->x_step + i]; \
+            y[i] = l->accumulate ? y[i] + v : v; \
+        } \
+    }
+// Tiles of rows one below the other, by one panel: what genreg__tile says, again and again. Windows are short sums, for which
+// a call for each tile would cost a third.
+#define GENREG__STACK_KERNEL(target, t, T, name, rows, width) \
+    static target void genreg__##name##_##t(const genreg__tile *tile, int tiles) \
+    { \
+        enum { lanes = (int)(sizeof(genreg__v_##t) / sizeof(T)) }; \
+        const ptrdiff_t a_row = tile->a_row, a_k = tile->a_k, b_k = tile->b_k, c_row = tile->c_row; \
+        const ptrdiff_t add_row = tile->add_row; \
+        const int relu = tile->relu; \
+        const genreg__v_##t zero = {0}; \
+        const T *first = (const T *)tile->a, *add = (const T *)tile->add; \
+        T *c = (T *)tile->c; \
+        ptrdiff_t s, p; \
+        for (; tiles > 0; tiles--) { \
+            const T *a = first, *b = (const T *)tile->b; \
+            GENREG__ROWS_##rows(GENREG__ZERO##width, t) \
+            for (s = 0; s < tile->segments; s++) { \
+                for (p = tile->k; p > 0; p--) { \
+                    GENREG__STACK_LOADS##width(t) \
+                    GENREG__ROWS_##rows(GENREG__MADD##width, t) \
+                    a += a_k; \
+                    b += b_k; \
+                } \
+                a += tile->a_segment - tile->k * a_k; \
+            } \
+            GENREG__ROWS_##rows(GENREG__STORE##width, t) \
+            first += rows * a_row; \
+            c += rows * c_row; \
+            if (add) add += rows * add_row; \
+        } \
+    }
+#define GENREG__STACK_LOADS1(t) const genreg__v_##t b0 = GENREG__LOAD_##t(b);
+#define GENREG__STACK_LOADS2(t) const genreg__v_##t b0 = GENREG__LOAD_##t(b), b1 = GENREG__LOAD_##t(b + lanes);
+#define GENREG__CONV_KERNELS(target, t, rows) \
+    GENREG__STACK_KERNEL(target, t, genreg_real, stack4x1, 4, 1) \
+    GENREG__STACK_KERNEL(target, t, genreg_real, stack4x2, 4, 2) \
+    GENREG__STACK_KERNEL(target, t, genreg_real, stackmx1, rows, 1) \
+    GENREG__STACK_KERNEL(target, t, genreg_real, stackmx2, rows, 2) \
+    GENREG__LINES_KERNEL(target, t, genreg_real, input, GENREG__LINE_STORE, GENREG__LINE_STOREN) \
+    GENREG__LINES_KERNEL(target, t, genreg_real, gradient, GENREG__LINE_STORE, GENREG__LINE_STOREN) \
+    GENREG__LINES_KERNEL(target, t, genreg_real, weights, GENREG__LINE_STORE, GENREG__LINE_STOREN) \
+    GENREG__LINES_KERNEL(target, t, genreg_real, output_rows, GENREG__LINE_STORE, GENREG__LINE_STOREN) \
+    GENREG__LINES_KERNEL(target, t, genreg_real, output, GENREG__LINE_LAST, GENREG__LINE_LASTN) \
+    GENREG__LINES_KERNEL(target, t, genreg_real, turned_weights, GENREG__LINE_LAST, GENREG__LINE_LASTN) \
+    GENREG__SUM_KERNEL(target, t, genreg_real) \
+    static const genreg__conv_kernels genreg__conv_##t = { \
+        &genreg__gemm_##t, { { genreg__stack4x1_##t, genreg__stack4x2_##t }, { genreg__stackmx1_##t, genreg__stackmx2_##t } }, \
+        genreg__lines_input_##t, genreg__lines_gradient_##t, genreg__lines_weights_##t, \
+        genreg__lines_output_rows_##t, genreg__lines_output_##t, genreg__lines_turned_weights_##t, genreg__lines_sum_##t \
+    };
+
+#if GENREG_REAL_IS_DOUBLE
+#define GENREG__CONV_TYPE(X, target, isa, rows) X(target, isa##_f64, rows)
+#else
+#define GENREG__CONV_TYPE(X, target, isa, rows) X(target, isa##_f32, rows)
+#endif
+GENREG__CONV_TYPE(GENREG__CONV_KERNELS, GENREG__NO_TARGET, plain, 6)
+#if GENREG__VECTORS
+GENREG__CONV_TYPE(GENREG__CONV_KERNELS, GENREG__NO_TARGET, baseline, 6)
+#endif
+#if GENREG__X86
+GENREG__CONV_TYPE(GENREG__CONV_KERNELS, GENREG__TARGET_AVX2, avx2, 6)
+GENREG__CONV_TYPE(GENREG__CONV_KERNELS, GENREG__TARGET_AVX512, avx512, 8)
+#endif
+
+// Narrow outputs would leave most of a long vector idle: they take shorter ones.
+static const genreg__conv_kernels *genreg__conv_pick(int isa, int columns)
+{
+#define GENREG__CONV_ADDRESS(target, t, rows) &genreg__conv_##t
+#if GENREG__X86
+    if (isa == GENREG_ISA_AVX512 && columns * (int)sizeof(genreg_real) > 32)
+        return GENREG__CONV_TYPE(GENREG__CONV_ADDRESS, , avx512, 8);
+    if (isa == GENREG_ISA_AVX512 || isa == GENREG_ISA_AVX2) return GENREG__CONV_TYPE(GENREG__CONV_ADDRESS, , avx2, 6);
+#endif
+#if GENREG__VECTORS
+    if (isa != GENREG_ISA_PLAIN) return GENREG__CONV_TYPE(GENREG__CONV_ADDRESS, , baseline, 6);
+#endif
+    (void)isa; (void)columns;
+    return GENREG__CONV_TYPE(GENREG__CONV_ADDRESS, , plain, 6);
+}
+
+// A convolution as it is run. Window (i,j) begins at row i * stride - top and column j * stride - left of an image, which may
+// lie outside. Output (i,j) of image k is at y + k * y_image + i * y_row + j * y_pixel.
 typedef struct genreg__conv_job {
-    const genreg__gemm_kernels *kernels;
-    const genreg_real *x, *weights, *bias;
+    const genreg__conv_kernels *kernels;
+    const genreg_real *x, *weights, *bias, *dy;
     int n, h, w, c, kh, kw, o, stride, top, left, oh, ow;
     genreg_real *y;
     ptrdiff_t y_image, y_row, y_pixel;
     int relu, accumulate;
-    int turn;                   // 1: weights are [.,turn_kw,o,c], of which every turn_step-th is taken, in reverse order
-    int turn_kw, turn_y, turn_x, turn_step;
+
+    // A data gradient: the weights are [turn_h,turn_w,o,c]. Those from (turn_y,turn_x) on in steps of turn_step count.
+    int turn, turn_w, turn_y, turn_x, turn_step;
     genreg_real *turned;
-    int rows;                   // of outputs, that a strip serves
-    int units;                  // strips of an image
-    ptrdiff_t strip_row;        // elements of a row of the strip
-    ptrdiff_t strip_size;
-    genreg_real *panels;        // packed weights
-    genreg_real *strips;        // one a thread
-    genreg_real *blocks, *sums; // weight gradient: a packed panel of dy a thread, a sum a chunk
-    ptrdiff_t block_size;
-    int chunks, parts;          // weight gradient: sums, and pieces of a sum
+
+    // A unit of work is a strip for `rows` rows of outputs, or some 3 x 3 tiles side by side.
+    int rows, image_units;
+    ptrdiff_t strip_line;               // elements of a row of the strip
+    ptrdiff_t space;                    // elements of scratch space for each thread
+    genreg_real *panels, *spaces;       // packed weights, scratch space
+    genreg_real *sums;                  // of a weight gradient
+    int chunks, parts;                  // so many sums, so many pieces of a sum
+    ptrdiff_t sum;                      // elements of a sum
+
+    // Winograd: an image is tiles_y x tiles_x tiles. A unit is up to unit_tiles of them, a block up to block_units units.
+    int winograd, tiles_y, tiles_x, unit_tiles, block_units;
+    ptrdiff_t v_tile, v_position;       // transformed inputs [36][tiles][c]
+    ptrdiff_t z_tile, z_position;       // transformed outputs, or transformed gradients of outputs [36][tiles][o]
+    ptrdiff_t strip;                    // elements of a strip
 } genreg__conv_job;
-
-#if GENREG_REAL_IS_DOUBLE
-#define GENREG__CONV_KERNELS(isa) GENREG__GEMM_PICK(isa, f64)
-#else
-#define GENREG__CONV_KERNELS(isa) GENREG__GEMM_PICK(isa, f32)
-#endif
-
-// Narrow outputs would leave most of a long vector idle: they take shorter ones.
-static const genreg__gemm_kernels *genreg__conv_kernels(int isa, int columns)
-{
-    if (isa == GENREG_ISA_AVX512 && columns <= 32 / (int)sizeof(genreg_real)) isa = GENREG_ISA_AVX2;
-    return GENREG__CONV_KERNELS(isa);
-}
-
-// How many of `left` rows the next tile takes. Six and two would keep too few accumulators busy: take four and four.
-static int genreg__conv_rows(const genreg__gemm_kernels *kernels, int left)
-{
-    if (left >= kernels->rows && !(kernels->rows == 6 && left == 8)) return kernels->rows;
-    return left >= 4 ? 4 : left >= 2 ? 2 : 1;
-}
 
 static int genreg__conv_threads(const genreg__exec *e, double multiplications)
 {
-    const double most = 1 + multiplications / (double)GENREG__CONV_SERIAL;
+    const double most = 1 + multiplications / (double)GENREG__CONV_THREAD_WORK;
     return most < e->threads ? (int)most : e->threads;
 }
 
-// Room for `count` elements more at *bytes of the scratch space; returns where it begins.
-static size_t genreg__conv_room(double *bytes, double count)
+// Sets `count` elements of scratch space aside; returns where they begin. Sizes are added up in double: none overflows.
+static ptrdiff_t genreg__conv_room(double *used, double count)
 {
-    const double begin = *bytes;
-    *bytes += count * (double)sizeof(genreg_real) + 64;
-    *bytes -= *bytes > 1e15 ? 0 : (double)((ptrdiff_t)*bytes % 64);
-    return begin < (double)(PTRDIFF_MAX / 4) ? (size_t)begin : 0;
+    const double begin = *used, most = (double)(PTRDIFF_MAX / 64);
+    *used += 16 * (double)(ptrdiff_t)((count < most ? count : most) / 16 + 1);
+    return begin < most ? (ptrdiff_t)begin : 0;
 }
 
-static int genreg__conv_scratch(genreg__exec *e, double bytes)
+static genreg_real *genreg__conv_scratch(genreg__exec *e, double used)
 {
-    return bytes < (double)(PTRDIFF_MAX / 4) && genreg__scratch(e, (size_t)bytes);
+    if (used >= (double)(PTRDIFF_MAX / 64) || !genreg__scratch(e, (size_t)used * sizeof(genreg_real))) return NULL;
+    return (genreg_real *)(void *)e->scratch;
 }
 
-// Copies `rows` rows from y on and `columns` columns from x on; what lies outside of the image is zero.
-static void genreg__conv_strip(const genreg__conv_job *job, const genreg_real *image, int y, int rows, int x, int columns,
-                               genreg_real *strip)
+// Computes `count` rows: the tile is the first ones. `columns` is the width of a panel, one or two vectors, or less.
+static void genreg__conv_product(const genreg__conv_kernels *kernels, genreg__tile t, int count, int columns, int width)
 {
-    const int x0 = x < 0 ? genreg__min_int(-x, columns) : 0;
-    const int x1 = x < job->w - columns ? columns : job->w > x ? job->w - x : 0;
-    const size_t pixel = (size_t)job->c * sizeof(genreg_real), row = (size_t)columns * pixel;
-    for (; rows > 0; rows--, y++, strip += job->strip_row) {
-        if (y < 0 || y >= job->h || x0 >= x1) {
-            memset(strip, 0, row);
-            continue;
-        }
-        memset(strip, 0, (size_t)x0 * pixel);
-        memcpy(strip + (ptrdiff_t)x0 * job->c, image + ((ptrdiff_t)y * job->w + x + x0) * job->c, (size_t)(x1 - x0) * pixel);
-        memset(strip + (ptrdiff_t)x1 * job->c, 0, (size_t)(columns - x1) * pixel);
+    const genreg__gemm_kernels *gemm = kernels->gemm;
+    while (count > 0) {
+        // Six rows and two would keep too few accumulators busy: four and four do better.
+        const int most = gemm->rows, large = count / most - (most == 6 && count % 6 == 2);
+        const int rows = large > 0 ? most : count >= 4 ? 4 : count >= 2 ? 2 : 1;
+        const int tiles = rows < 4 || columns < width ? 1 : large > 0 ? large : count / 4, done = tiles * rows;
+        if (rows < 4 || columns < width) genreg__gemm_tiles(gemm, &t, rows, columns, width);
+        else kernels->stack[rows > 4][width > gemm->lanes](&t, tiles);
+        count -= done;
+        t.a = (const genreg_real *)t.a + done * t.a_row;
+        t.c = (genreg_real *)t.c + done * t.c_row;
+        if (t.add) t.add = (const genreg_real *)t.add + done * t.add_row;
     }
 }
 
-// Decides how many rows of outputs a strip serves: what fits into `bytes`, at most `most`.
-static void genreg__conv_plan_strips(genreg__conv_job *job, ptrdiff_t bytes, int most)
+// Which of the columns x ... x+columns-1 lie in an image of width w: from *first to before *end, counted from x.
+static void genreg__conv_inside(int w, int x, int columns, int *first, int *end)
 {
-    const ptrdiff_t rows = bytes / (ptrdiff_t)sizeof(genreg_real);
-    ptrdiff_t fit;
-    job->strip_row = ((ptrdiff_t)(job->ow - 1) * job->stride + job->kw) * job->c;
-    fit = job->strip_row > 0 ? (rows / job->strip_row - job->kh) / job->stride + 1 : 1;
-    job->rows = fit < 1 ? 1 : fit < most ? (int)fit : most;
-    job->units = (job->oh - 1) / job->rows + 1;
-    job->rows = (job->oh - 1) / job->units + 1;     // evenly
-    job->units = (job->oh - 1) / job->rows + 1;
-    job->strip_size = ((ptrdiff_t)(job->rows - 1) * job->stride + job->kh) * job->strip_row;
+    *first = x < 0 ? genreg__min_int(-x, columns) : 0;
+    *end = w - x < columns ? w - x : columns;
+    if (*end < *first) *end = *first;
 }
 
-// ---- outputs ----
+// Copies the strip for rows y0 ... y1-1 of an image's outputs.
+static void genreg__conv_strip(const genreg__conv_job *job, ptrdiff_t image, int y0, int y1, genreg_real *strip)
+{
+    const genreg_real *x = job->x + image * job->h * job->w * job->c;
+    const int columns = (job->ow - 1) * job->stride + job->kw, end = (y1 - 1) * job->stride - job->top + job->kh;
+    const size_t pixel = (size_t)job->c * sizeof(genreg_real);
+    int y = y0 * job->stride - job->top, a, b;
+    genreg__conv_inside(job->w, -job->left, columns, &a, &b);
+    for (; y < end; y++, strip += job->strip_line) {
+        if (y < 0 || y >= job->h || a == b) {
+            memset(strip, 0, (size_t)columns * pixel);
+            continue;
+        }
+        memset(strip, 0, (size_t)a * pixel);
+        memcpy(strip + (ptrdiff_t)a * job->c, x + ((ptrdiff_t)y * job->w + a - job->left) * job->c, (size_t)(b - a) * pixel);
+        memset(strip + (ptrdiff_t)b * job->c, 0, (size_t)(columns - b) * pixel);
+    }
+}
+
+// Decides how many rows of outputs a strip serves: at most `most`, and what fits into `bytes`. Returns its elements.
+static ptrdiff_t genreg__conv_plan_strips(genreg__conv_job *job, ptrdiff_t bytes, int most)
+{
+    ptrdiff_t fit = most;
+    job->strip_line = ((ptrdiff_t)(job->ow - 1) * job->stride + job->kw) * job->c;
+    if (job->strip_line > 0)
+        fit = (bytes / (ptrdiff_t)sizeof(genreg_real) / job->strip_line - job->kh) / job->stride + 1;
+    job->rows = fit < 1 ? 1 : fit < most ? (int)fit : most;
+    job->image_units = (job->oh - 1) / job->rows + 1;
+    job->rows = (job->oh - 1) / job->image_units + 1;     // evenly
+    job->image_units = (job->oh - 1) / job->rows + 1;
+    return ((ptrdiff_t)(job->rows - 1) * job->stride + job->kh) * job->strip_line;
+}
+
+// ---- conv: Winograd's tiles ----
+//
+// F(4 x 4, 3 x 3): 4 x 4 outputs are A^T [ (G g G^T) * (B^T d B) ] A for 6 x 6 inputs d and weights g, where * takes the
+// products of the elements: 36 for each pair of channels instead of 144. For many tiles and channels they are 36 matrix
+// products. A transform goes over rows first: all columns and channels of a strip of rows, contiguous. Then over columns.
+
+// 1 if it should pay, in multiply-adds: those of the transforms are slower than those of products.
+static int genreg__winograd_pays(const genreg__exec *e, const genreg__conv_job *job)
+{
+    const double c = job->c, o = genreg__up_to(job->o, job->kernels->gemm->lanes), images = job->n;
+    const double tiles = images * ((job->oh + 3) / 4) * ((job->ow + 3) / 4);
+    if (!e->winograd || job->kh != 3 || job->kw != 3 || job->stride != 1) return 0;
+    return tiles * (36 * c * o + 350 * (c + o)) + 200 * c * o < 9 * images * job->oh * job->ow * c * o;
+}
+
+// Cuts the batch into units, for each of so many pieces of it into even blocks of as many units as make at most `tiles` tiles
+// and fit into `bytes` with `channels` elements for each position of a tile.
+static void genreg__winograd_plan(genreg__conv_job *job, int tiles, int bytes, int channels, int pieces)
+{
+    const int fit = bytes / (36 * (int)sizeof(genreg_real)) / channels / 8 * 8;
+    ptrdiff_t piece, blocks;
+    int cuts;
+    if (tiles > fit) tiles = fit > 16 ? fit : 16;
+    job->tiles_y = (job->oh + 3) / 4;
+    job->tiles_x = (job->ow + 3) / 4;
+    cuts = (job->tiles_x - 1) / tiles + 1;
+    job->unit_tiles = (job->tiles_x - 1) / cuts + 1;
+    cuts = (job->tiles_x - 1) / job->unit_tiles + 1;
+    job->image_units = job->tiles_y * cuts;
+    piece = ((ptrdiff_t)job->n * job->image_units - 1) / pieces + 1;
+    blocks = (piece - 1) / (tiles / job->unit_tiles) + 1;
+    job->block_units = (int)((piece - 1) / blocks) + 1;
+    // Positions 64 bytes out of step do not compete for the same lines of the cache.
+    job->v_tile = genreg__up_to(job->c, 16);
+    job->v_position = job->block_units * job->unit_tiles * job->v_tile + 16;
+    job->strip = 6 * ((4 * job->unit_tiles + 2) * (ptrdiff_t)(job->c > job->o ? job->c : job->o) + 16);
+}
+
+// Where a unit is.
+typedef struct genreg__winograd_unit { ptrdiff_t image; int y, x, tiles; } genreg__winograd_unit;
+static genreg__winograd_unit genreg__winograd_unit_at(const genreg__conv_job *job, ptrdiff_t unit)
+{
+    const int cuts = job->image_units / job->tiles_y, rest = (int)(unit % job->image_units), x = rest % cuts * job->unit_tiles;
+    genreg__winograd_unit u;
+    u.image = unit / job->image_units;
+    u.y = rest / cuts * 4;
+    u.x = x * 4;
+    u.tiles = genreg__min_int(job->unit_tiles, job->tiles_x - x);
+    return u;
+}
+
+// Transforms the tiles of a unit, `reach` x `reach` pixels every four, from pixel (y,x) of an image on, which may lie outside.
+// Of the c channels those from c0 to c1-1 count. zeros: a row of them.
+static void genreg__winograd_transform(void (*transform)(const genreg__lines *), int reach, const genreg_real *image, int h,
+                                       int w, int c, int y, int x, int tiles, int c0, int c1, genreg_real *strip,
+                                       const genreg_real *zeros, genreg_real *to, ptrdiff_t to_tile, ptrdiff_t to_position)
+{
+    const int columns = 4 * tiles + reach - 4;
+    const ptrdiff_t line = (ptrdiff_t)columns * c + 16;
+    genreg__lines l;
+    int a, b, i, j;
+    memset(&l, 0, sizeof l);
+    genreg__conv_inside(w, x, columns, &a, &b);
+    for (i = 0; i < reach; i++)
+        l.x[i] = y + i >= 0 && y + i < h && a < b ? image + ((ptrdiff_t)(y + i) * w + x + a) * c : zeros;
+    l.n = (ptrdiff_t)(b - a) * c;
+    l.count = 1;
+    l.y = strip + (ptrdiff_t)a * c;
+    l.y_line = line;
+    transform(&l);
+    l.n = c1 - c0;
+    l.count = tiles;
+    l.x_step = 4 * (ptrdiff_t)c;
+    l.y_line = to_position;
+    l.y_step = to_tile;
+    for (i = 0; i < 6; i++, strip += line) {
+        memset(strip, 0, (size_t)(a * (ptrdiff_t)c) * sizeof *strip);
+        memset(strip + (ptrdiff_t)b * c, 0, (size_t)((columns - b) * (ptrdiff_t)c) * sizeof *strip);
+        for (j = 0; j < reach; j++) l.x[j] = strip + (ptrdiff_t)j * c + c0;
+        l.y = to + 6 * i * to_position;
+        transform(&l);
+    }
+}
+
+// Packed, transformed weights: panels of columns, each [36][c][width].
+static void genreg__winograd_pack_part(void *arg, int thread, int threads)
+{
+    const genreg__conv_job *job = (const genreg__conv_job *)arg;
+    const int lanes = job->kernels->gemm->lanes, items = ((job->o - 1) / (2 * lanes) + 1) * job->c;
+    const ptrdiff_t tap = (ptrdiff_t)job->c * job->o;
+    genreg_real rows[6 * 3 * 32];
+    int item, i, j;
+    genreg__lines l;
+    memset(rows, 0, sizeof rows);
+    memset(&l, 0, sizeof l);
+    for (item = items * thread / threads; item < items * (thread + 1) / threads; item++) {
+        const int c = item % job->c, j0 = item / job->c * 2 * lanes, left = job->o - j0, width = left > lanes ? 2 * lanes : lanes;
+        l.n = genreg__min_int(left, width);
+        l.count = 3;
+        for (i = 0; i < 3; i++) l.x[i] = job->weights + 3 * i * tap + (ptrdiff_t)c * job->o + j0;
+        l.x_step = tap;
+        l.y = rows;
+        l.y_line = 3 * 32;
+        l.y_step = 32;
+        job->kernels->weights(&l);
+        l.n = width;
+        l.count = 6;
+        for (j = 0; j < 3; j++) l.x[j] = rows + j * 32;
+        l.x_step = 3 * 32;
+        l.y = job->panels + ((ptrdiff_t)j0 * 36 * job->c + (ptrdiff_t)c * width);
+        l.y_line = (ptrdiff_t)job->c * width;
+        l.y_step = 6 * l.y_line;
+        job->kernels->weights(&l);
+    }
+}
+
+// Outputs j ... j+columns-1 of a block's tiles from their 36 products z.
+static void genreg__winograd_outputs(const genreg__conv_job *job, ptrdiff_t first, ptrdiff_t end, int j, int columns, int width,
+                                     const genreg_real *z)
+{
+    genreg_real rows[4 * 6 * 32];
+    genreg__lines l, last;
+    int i, tile;
+    memset(&l, 0, sizeof l);
+    l.n = width;
+    l.count = 6;
+    l.x_step = job->z_position;
+    l.y = rows;
+    l.y_line = 6 * width;
+    l.y_step = width;
+    l.lines = 4;
+    last = l;
+    last.n = columns;
+    for (i = 0; i < 6; i++) last.x[i] = rows + i * width;
+    last.x_step = 6 * width;
+    last.y_line = job->y_pixel;
+    last.y_step = job->y_row;
+    last.accumulate = job->accumulate;
+    last.relu = job->relu;
+    last.bias = job->bias ? job->bias + j : NULL;
+    for (; first < end; first++) {
+        const genreg__winograd_unit u = genreg__winograd_unit_at(job, first);
+        for (tile = 0; tile < u.tiles; tile++, z += width) {
+            for (i = 0; i < 6; i++) l.x[i] = z + 6 * i * job->z_position;
+            job->kernels->output_rows(&l);
+            last.lines = genreg__min_int(job->ow - u.x - 4 * tile, 4);
+            last.count = genreg__min_int(job->oh - u.y, 4);
+            last.y = job->y + u.image * job->y_image + u.y * job->y_row + (u.x + 4 * tile) * job->y_pixel + j;
+            job->kernels->output(&last);
+        }
+    }
+}
+
+static void genreg__winograd_part(void *arg, int thread, int threads)
+{
+    const genreg__conv_job *job = (const genreg__conv_job *)arg;
+    const genreg__gemm_kernels *gemm = job->kernels->gemm;
+    const ptrdiff_t units = (ptrdiff_t)job->n * job->image_units, end = units * (thread + 1) / threads;
+    genreg_real *strip = job->spaces + thread * job->space, *zeros = strip + job->strip, *v = zeros + job->strip / 6;
+    genreg_real *z = v + 36 * job->v_position;
+    ptrdiff_t first = units * thread / threads, last, unit;
+    genreg__tile t;
+    memset(&t, 0, sizeof t);
+    t.k = job->c;
+    t.segments = 1;
+    t.a_row = job->v_tile;
+    t.a_k = 1;
+    memset(zeros, 0, (size_t)(job->strip / 6) * sizeof *zeros);
+    for (; first < end; first = last) {
+        int tiles = 0, j, p, width;
+        last = first + job->block_units < end ? first + job->block_units : end;
+        for (unit = first; unit < last; unit++) {
+            const genreg__winograd_unit u = genreg__winograd_unit_at(job, unit);
+            genreg__winograd_transform(job->kernels->input, 6, job->x + u.image * job->h * job->w * job->c, job->h, job->w,
+                                       job->c, u.y - job->top, u.x - job->left, u.tiles, 0, job->c, strip, zeros,
+                                       v + tiles * job->v_tile, job->v_tile, job->v_position);
+            tiles += u.tiles;
+        }
+        for (j = 0; j < job->o; j += width) {
+            width = job->o - j > gemm->lanes ? 2 * gemm->lanes : gemm->lanes;
+            t.b_k = t.c_row = width;
+            for (p = 0; p < 36; p++) {
+                t.b = job->panels + ((ptrdiff_t)j * 36 + (ptrdiff_t)p * width) * job->c;
+                t.a = v + p * job->v_position;
+                t.c = z + p * job->z_position;
+                genreg__conv_product(job->kernels, t, tiles, width, width);
+            }
+            genreg__winograd_outputs(job, first, last, j, genreg__min_int(width, job->o - j), width, z);
+        }
+    }
+}
+
+// ---- conv: outputs and data gradients ----
 
 static void genreg__conv_pack_part(void *arg, int thread, int threads)
 {
     const genreg__conv_job *job = (const genreg__conv_job *)arg;
-    const int lanes = job->kernels->lanes, k = job->kh * job->kw * job->c, panels = (job->o - 1) / (2 * lanes) + 1;
+    const genreg__gemm_kernels *gemm = job->kernels->gemm;
+    const int unit = 2 * gemm->lanes, k = job->kh * job->kw * job->c, panels = (job->o - 1) / unit + 1;
     int p;
     for (p = thread; p < panels; p += threads) {
-        const int j = p * 2 * lanes, columns = genreg__min_int(job->o - j, 2 * lanes);
-        job->kernels->widen(k, columns, job->weights + j, job->o, job->panels + (ptrdiff_t)j * k,
-                            columns > lanes ? 2 * lanes : lanes);
-    }
-}
-
-// Rows y0 ... y1-1 of one image's outputs.
-static void genreg__conv_unit(const genreg__conv_job *job, int image, int y0, int y1, genreg_real *strip)
-{
-    const genreg__gemm_kernels *kernels = job->kernels;
-    const int unit = 2 * kernels->lanes, k = job->kh * job->kw * job->c;
-    const int fit = GENREG__CONV_GROUP_BYTES / kernels->element / (k > 0 ? k : 1) / unit * unit, group = fit > unit ? fit : unit;
-    int jb, y, x, j, rows, columns;
-    genreg__tile t;
-    genreg__conv_strip(job, job->x + (ptrdiff_t)image * job->h * job->w * job->c, y0 * job->stride - job->top,
-                       (y1 - y0 - 1) * job->stride + job->kh, -job->left, (job->ow - 1) * job->stride + job->kw, strip);
-    t.k = (ptrdiff_t)job->kw * job->c;
-    t.segments = job->kh;
-    t.a_row = (ptrdiff_t)job->stride * job->c;
-    t.a_k = 1;
-    t.a_segment = job->strip_row;
-    t.pack = NULL;
-    t.c_row = job->y_pixel;
-    t.relu = job->relu;
-    for (jb = 0; jb < job->o; jb += group) {
-        const int jb_end = genreg__min_int(jb + group, job->o);
-        for (y = y0; y < y1; y++) {
-            for (x = 0; x < job->ow; x += rows) {
-                rows = genreg__conv_rows(kernels, job->ow - x);
-                t.a = strip + (y - y0) * job->stride * job->strip_row + x * t.a_row;
-                for (j = jb; j < jb_end; j += columns) {
-                    columns = jb_end - j;
-                    if (columns > unit) columns -= columns % unit;
-                    t.b = job->panels + (ptrdiff_t)j * k;
-                    t.b_k = columns > kernels->lanes ? unit : kernels->lanes;
-                    t.b_panel = (ptrdiff_t)k * unit;
-                    t.c = job->y + image * job->y_image + y * job->y_row + x * job->y_pixel + j;
-                    t.add = job->accumulate ? (const genreg_real *)t.c : job->bias ? job->bias + j : NULL;
-                    t.add_row = job->accumulate ? t.c_row : 0;
-                    genreg__gemm_tiles(kernels, &t, rows, columns, (int)t.b_k);
-                }
-            }
-        }
-    }
-}
-
-static void genreg__conv_part(void *arg, int thread, int threads)
-{
-    const genreg__conv_job *job = (const genreg__conv_job *)arg;
-    const ptrdiff_t units = (ptrdiff_t)job->n * job->units, last = units * (thread + 1) / threads;
-    ptrdiff_t unit;
-    for (unit = units * thread / threads; unit < last; unit++) {
-        const int y = (int)(unit % job->units) * job->rows;
-        genreg__conv_unit(job, (int)(unit / job->units), y, genreg__min_int(y + job->rows, job->oh),
-                          job->strips + thread * job->strip_size);
+        const int j = p * unit, columns = genreg__min_int(job->o - j, unit);
+        gemm->widen(k, columns, job->weights + j, job->o, job->panels + (ptrdiff_t)j * k, columns > gemm->lanes ? unit : gemm->lanes);
     }
 }
 
@@ -2839,52 +3243,115 @@ static void genreg__conv_turn_part(void *arg, int thread, int threads)
     for (tap = thread; tap < job->kh * job->kw; tap += threads) {
         const int y = job->turn_y + (job->kh - 1 - tap / job->kw) * job->turn_step;
         const int x = job->turn_x + (job->kw - 1 - tap % job->kw) * job->turn_step;
-        job->kernels->transpose(job->c, job->o, job->weights + ((ptrdiff_t)y * job->turn_kw + x) * size, job->c,
-                                job->turned + tap * size, job->o);
+        job->kernels->gemm->transpose(job->c, job->o, job->weights + ((ptrdiff_t)y * job->turn_w + x) * size, job->c,
+                                      job->turned + tap * size, job->o);
     }
 }
 
-static int genreg__conv_run(genreg__exec *e, genreg__conv_job *given)
+// Rows y0 ... y1-1 of one image's outputs.
+static void genreg__conv_unit(const genreg__conv_job *job, ptrdiff_t image, int y0, int y1, genreg_real *strip)
+{
+    const genreg__gemm_kernels *gemm = job->kernels->gemm;
+    const int unit = 2 * gemm->lanes, k = job->kh * job->kw * job->c;
+    const int fit = GENREG__CONV_GROUP_BYTES / gemm->element / (k > 0 ? k : 1) / unit * unit, group = fit > unit ? fit : unit;
+    int jb, y, j, width;
+    genreg__tile t;
+    genreg__conv_strip(job, image, y0, y1, strip);
+    t.k = (ptrdiff_t)job->kw * job->c;
+    t.segments = job->kh;
+    t.a_row = (ptrdiff_t)job->stride * job->c;
+    t.a_k = 1;
+    t.a_segment = job->strip_line;
+    t.b_panel = 0;
+    t.pack = NULL;
+    t.c_row = job->y_pixel;
+    t.add_row = job->accumulate ? t.c_row : 0;
+    t.relu = job->relu;
+    for (jb = 0; jb < job->o; jb += group) {
+        const int jb_end = genreg__min_int(jb + group, job->o);
+        for (y = y0; y < y1; y++) {
+            t.a = strip + (y - y0) * job->stride * job->strip_line;
+            for (j = jb; j < jb_end; j += width) {
+                width = jb_end - j > gemm->lanes ? unit : gemm->lanes;
+                t.b = job->panels + (ptrdiff_t)j * k;
+                t.b_k = width;
+                t.c = job->y + image * job->y_image + y * job->y_row + j;
+                t.add = job->accumulate ? (const genreg_real *)t.c : job->bias ? job->bias + j : NULL;
+                genreg__conv_product(job->kernels, t, job->ow, genreg__min_int(width, jb_end - j), width);
+            }
+        }
+    }
+}
+
+static void genreg__conv_part(void *arg, int thread, int threads)
+{
+    const genreg__conv_job *job = (const genreg__conv_job *)arg;
+    const ptrdiff_t units = (ptrdiff_t)job->n * job->image_units, end = units * (thread + 1) / threads;
+    ptrdiff_t unit;
+    for (unit = units * thread / threads; unit < end; unit++) {
+        const int y = (int)(unit % job->image_units) * job->rows;
+        genreg__conv_unit(job, unit / job->image_units, y, genreg__min_int(y + job->rows, job->oh),
+                          job->spaces + thread * job->space);
+    }
+}
+
+static int genreg__conv_run(genreg__exec *e, const genreg__conv_job *given)
 {
     genreg__conv_job copy = *given, *const job = &copy;
-    double bytes = 0;
-    const double k = (double)job->kh * job->kw * job->c;
+    const int lanes = job->kernels->gemm->lanes, winograd = genreg__winograd_pays(e, job);
+    const double k = (double)job->kh * job->kw * job->c, columns = genreg__up_to(job->o, lanes);
     const int threads = genreg__conv_threads(e, k * job->n * job->oh * job->ow * job->o);
-    size_t panels, strips, turned;
-    if (job->n <= 0 || job->oh <= 0 || job->ow <= 0 || job->o <= 0) return 1;
-    genreg__conv_plan_strips(job, GENREG__CONV_STRIP_BYTES, job->oh);
-    panels = genreg__conv_room(&bytes, k * genreg__up_to(job->o, job->kernels->lanes));
-    strips = genreg__conv_room(&bytes, (double)job->strip_size * threads);
-    turned = genreg__conv_room(&bytes, job->turn ? k * job->o : 0);
-    if (!genreg__conv_scratch(e, bytes)) return 0;
+    const int pack_threads = genreg__conv_threads(e, 8 * k * job->o);
+    ptrdiff_t panels, spaces, turned;
+    genreg_real *scratch;
+    double used = 0;
+    if (winograd) {
+        genreg__winograd_plan(job, GENREG__WINOGRAD_TILES, GENREG__WINOGRAD_BYTES, job->c, threads);
+        job->z_position = job->block_units * job->unit_tiles * 2 * lanes + 16;
+        job->space = job->strip + job->strip / 6 + 36 * (job->v_position + job->z_position);
+    } else {
+        job->space = genreg__conv_plan_strips(job, GENREG__CONV_STRIP_BYTES, job->oh);
+    }
+    job->space = (job->space + 15) / 16 * 16;
+    panels = genreg__conv_room(&used, (winograd ? 36.0 * job->c : k) * columns);
+    spaces = genreg__conv_room(&used, (double)job->space * threads);
+    turned = genreg__conv_room(&used, job->turn ? k * job->o : 0);
+    scratch = genreg__conv_scratch(e, used);
+    if (!scratch) return 0;
+    job->panels = scratch + panels;
+    job->spaces = scratch + spaces;
     if (job->turn) {
-        job->turned = (genreg_real *)(void *)(e->scratch + turned);
-        genreg__team(genreg__conv_threads(e, k * job->o), genreg__conv_turn_part, job);
+        job->turned = scratch + turned;
+        genreg__team(pack_threads, genreg__conv_turn_part, job);
         job->weights = job->turned;
     }
-    job->panels = (genreg_real *)(void *)(e->scratch + panels);
-    job->strips = (genreg_real *)(void *)(e->scratch + strips);
-    genreg__team(genreg__conv_threads(e, k * job->o), genreg__conv_pack_part, job);
-    genreg__team(threads, genreg__conv_part, job);
+    genreg__team(pack_threads, winograd ? genreg__winograd_pack_part : genreg__conv_pack_part, job);
+    genreg__team(threads, winograd ? genreg__winograd_part : genreg__conv_part, job);
     return 1;
 }
 
-// y = x * w + bias, or y += x * w.
-static GENREG__MAYBE_UNUSED int genreg__conv_y(genreg__exec *e, const genreg__conv *g, const genreg_real *x,
-                                               const genreg_real *w, const genreg_real *bias, int relu, genreg_real *y,
-                                               int accumulate)
+static genreg__conv_job genreg__conv_job_of(const genreg__exec *e, const genreg__conv *g)
 {
     genreg__conv_job job;
     memset(&job, 0, sizeof job);
-    job.kernels = genreg__conv_kernels(e->isa, g->o);
-    job.x = x;
-    job.weights = w;
-    job.bias = bias;
+    job.kernels = genreg__conv_pick(e->isa, g->o);
     job.n = g->n; job.h = g->h; job.w = g->w; job.c = g->c;
     job.kh = g->kh; job.kw = g->kw; job.o = g->o;
     job.stride = g->stride;
     job.top = job.left = g->padding;
     job.oh = g->oh; job.ow = g->ow;
+    return job;
+}
+
+// y = relu(x * w + bias), or y += x * w. As those below, returns 0 when memory for scratch space is out, else 1.
+static GENREG__MAYBE_UNUSED int genreg__conv_y(genreg__exec *e, const genreg__conv *g, const genreg_real *x,
+                                               const genreg_real *w, const genreg_real *bias, int relu, genreg_real *y,
+                                               int accumulate)
+{
+    genreg__conv_job job = genreg__conv_job_of(e, g);
+    job.x = x;
+    job.weights = w;
+    job.bias = bias;
     job.y = y;
     job.y_pixel = g->o;
     job.y_row = job.y_pixel * g->ow;
@@ -2894,33 +3361,32 @@ static GENREG__MAYBE_UNUSED int genreg__conv_y(genreg__exec *e, const genreg__co
     return genreg__conv_run(e, &job);
 }
 
-// Along one axis, the pixels r, r + stride, ... of dx meet the weights first, first + stride, ... only, in reverse order: a
-// convolution of stride 1. `before` is by how much its first window begins before the first of dy.
+// Along one axis, pixels r, r + stride, ... of dx meet only the weights first, first + stride, ..., in reverse order: a
+// convolution of stride 1. Its first window begins `before` pixels before the first of dy.
 static void genreg__conv_class(int size, int kernel, int stride, int padding, int r, int *first, int *taps, int *before,
                                int *pixels)
 {
     *first = (r + padding) % stride;
     *taps = *first < kernel ? (kernel - 1 - *first) / stride + 1 : 0;
     *before = *taps - 1 - (r + padding) / stride;
-    *pixels = r < size ? (size - 1 - r) / stride + 1 : 0;
+    *pixels = (size - 1 - r) / stride + 1;
 }
 
-// dx = what the windows of dy hand back, or dx += it.
+// dx = for each pixel, the sum of dy times weights over the windows it is in, or dx += that.
 static GENREG__MAYBE_UNUSED int genreg__conv_dx(genreg__exec *e, const genreg__conv *g, const genreg_real *dy,
                                                 const genreg_real *w, genreg_real *dx, int accumulate)
 {
-    genreg__conv_job job;
+    genreg__conv_job job = genreg__conv_job_of(e, g);
     int r, q;
-    memset(&job, 0, sizeof job);
-    job.kernels = genreg__conv_kernels(e->isa, g->c);
+    job.kernels = genreg__conv_pick(e->isa, g->c);
     job.x = dy;
-    job.weights = w;
-    job.n = g->n; job.h = g->oh; job.w = g->ow; job.c = g->o;
+    job.h = g->oh; job.w = g->ow; job.c = g->o;
     job.o = g->c;
-    job.stride = 1;
+    job.weights = w;
     job.turn = 1;
-    job.turn_kw = g->kw;
+    job.turn_w = g->kw;
     job.turn_step = g->stride;
+    job.stride = 1;
     job.y_pixel = (ptrdiff_t)g->stride * g->c;
     job.y_row = job.y_pixel * g->w;
     job.y_image = (ptrdiff_t)g->h * g->w * g->c;
@@ -2936,52 +3402,74 @@ static GENREG__MAYBE_UNUSED int genreg__conv_dx(genreg__exec *e, const genreg__c
     return 1;
 }
 
-// ---- weight gradient ----
+// ---- conv: weight gradients ----
 
 // Adds to a sum, or begins it with, what rows y0 ... y1-1 of one image's outputs give to columns j0 ... j1-1.
-static void genreg__conv_dw_unit(const genreg__conv_job *job, const genreg_real *dy, int image, int y0, int y1, int j0, int j1,
-                                 genreg_real *strip, genreg_real *block, genreg_real *sum, int begin)
+static void genreg__conv_dw_unit(const genreg__conv_job *job, ptrdiff_t image, int y0, int y1, int j0, int j1,
+                                 genreg_real *strip, genreg_real *panel, genreg_real *sum, int begin)
 {
-    const genreg__gemm_kernels *kernels = job->kernels;
-    const int lanes = kernels->lanes, k = job->kw * job->c, pixels = (y1 - y0) * job->ow;
-    int i, m, j, rows, columns;
+    const genreg__gemm_kernels *gemm = job->kernels->gemm;
+    const genreg_real *dy = job->dy + (image * job->oh + y0) * job->ow * job->o;
+    const int k = job->kw * job->c;
+    int i, j, width;
     genreg__tile t;
-    genreg__conv_strip(job, job->x + (ptrdiff_t)image * job->h * job->w * job->c, y0 * job->stride - job->top,
-                       (y1 - y0 - 1) * job->stride + job->kh, -job->left, (job->ow - 1) * job->stride + job->kw, strip);
-    dy += ((ptrdiff_t)image * job->oh + y0) * job->ow * job->o;
+    genreg__conv_strip(job, image, y0, y1, strip);
     t.k = job->ow;
     t.segments = y1 - y0;
     t.a_row = 1;
     t.a_k = (ptrdiff_t)job->stride * job->c;
-    t.a_segment = job->stride * job->strip_row;
-    t.c_row = job->o;
+    t.a_segment = job->stride * job->strip_line;
+    t.b = panel;
     t.b_panel = 0;
+    t.pack = NULL;
+    t.c_row = t.add_row = job->o;
     t.relu = 0;
-    for (j = j0; j < j1; j += columns) {
-        const int left = j1 - j, width = left > lanes ? 2 * lanes : lanes;
-        columns = genreg__min_int(left, width);
-        t.b = dy + j;
-        t.b_k = job->o;
-        t.pack = block;
-        if (columns < width) {
-            t.b = block;
-            t.b_k = width;
-            t.pack = NULL;
-            kernels->widen(pixels, columns, dy + j, job->o, block, width);
-        }
+    for (j = j0; j < j1; j += width) {
+        const int left = j1 - j;
+        width = left > gemm->lanes ? 2 * gemm->lanes : gemm->lanes;
+        gemm->widen((y1 - y0) * job->ow, genreg__min_int(left, width), dy + j, job->o, panel, width);
+        t.b_k = width;
         for (i = 0; i < job->kh; i++) {
-            for (m = 0; m < k; m += rows) {
-                rows = genreg__conv_rows(kernels, k - m);
-                t.a = strip + i * job->strip_row + m;
-                t.c = sum + ((ptrdiff_t)i * k + m) * job->o + j;
-                t.add = begin ? NULL : t.c;
-                t.add_row = t.c_row;
-                genreg__gemm_tiles(kernels, &t, rows, columns, width);
-                if (!t.pack) continue;
-                t.b = block;        // the first tile has packed it
-                t.b_k = width;
-                t.pack = NULL;
-            }
+            t.a = strip + i * job->strip_line;
+            t.c = sum + (ptrdiff_t)i * k * job->o + j;
+            t.add = begin ? NULL : t.c;
+            genreg__conv_product(job->kernels, t, k, genreg__min_int(left, width), width);
+        }
+    }
+}
+
+// The same for a block of Winograd's tiles: the sum is over tiles, [36][c][o].
+static void genreg__winograd_dw_block(const genreg__conv_job *job, ptrdiff_t unit, ptrdiff_t end, int j0, int j1,
+                                      genreg_real *space, genreg_real *sum, int begin)
+{
+    const genreg__gemm_kernels *gemm = job->kernels->gemm;
+    genreg_real *strip = space, *zeros = strip + job->strip, *v = zeros + job->strip / 6, *z = v + 36 * job->v_position;
+    int p, j, width;
+    genreg__tile t;
+    memset(&t, 0, sizeof t);
+    for (; unit < end; unit++) {
+        const genreg__winograd_unit u = genreg__winograd_unit_at(job, unit);
+        genreg__winograd_transform(job->kernels->input, 6, job->x + u.image * job->h * job->w * job->c, job->h, job->w, job->c,
+                                   u.y - job->top, u.x - job->left, u.tiles, 0, job->c, strip, zeros,
+                                   v + t.k * job->v_tile, job->v_tile, job->v_position);
+        genreg__winograd_transform(job->kernels->gradient, 4, job->dy + u.image * job->oh * job->ow * job->o, job->oh, job->ow,
+                                   job->o, u.y, u.x, u.tiles, j0, j1, strip, zeros,
+                                   z + t.k * job->z_tile + j0, job->z_tile, job->z_position);
+        t.k += u.tiles;
+    }
+    t.segments = 1;
+    t.a_row = 1;
+    t.a_k = job->v_tile;
+    t.b_k = job->z_tile;
+    t.c_row = t.add_row = job->z_tile;
+    for (p = 0; p < 36; p++) {
+        t.a = v + p * job->v_position;
+        for (j = j0; j < j1; j += width) {
+            width = j1 - j > gemm->lanes ? 2 * gemm->lanes : gemm->lanes;
+            t.b = z + p * job->z_position + j;
+            t.c = sum + (ptrdiff_t)p * job->c * job->z_tile + j;
+            t.add = begin ? NULL : t.c;
+            genreg__conv_product(job->kernels, t, job->c, width, width);
         }
     }
 }
@@ -2989,75 +3477,129 @@ static void genreg__conv_dw_unit(const genreg__conv_job *job, const genreg_real 
 static void genreg__conv_dw_part(void *arg, int thread, int threads)
 {
     const genreg__conv_job *job = (const genreg__conv_job *)arg;
-    const int width = 2 * job->kernels->lanes, panels = (job->o - 1) / width + 1;
-    const ptrdiff_t units = (ptrdiff_t)job->n * job->units, size = (ptrdiff_t)job->kh * job->kw * job->c * job->o;
+    const int width = 2 * job->kernels->gemm->lanes, panels = (job->o - 1) / width + 1;
+    const ptrdiff_t units = (ptrdiff_t)job->n * job->image_units, step = job->winograd ? job->block_units : 1;
+    genreg_real *space = job->spaces + thread * job->space;
     int item;
-    for (item = thread; item < job->chunks * job->parts; item += threads) {
-        const int chunk = item % job->chunks, part = item / job->chunks;
+    if (job->winograd) memset(space + job->strip, 0, (size_t)(job->strip / 6) * sizeof *space);
+    for (item = job->chunks * job->parts * thread / threads; item < job->chunks * job->parts * (thread + 1) / threads; item++) {
+        const int chunk = item / job->parts, part = item % job->parts;
         const int j0 = panels * part / job->parts * width;
         const int j1 = genreg__min_int(panels * (part + 1) / job->parts * width, job->o);
-        const ptrdiff_t first = units * chunk / job->chunks, last = units * (chunk + 1) / job->chunks;
+        const ptrdiff_t first = units * chunk / job->chunks, end = units * (chunk + 1) / job->chunks;
         ptrdiff_t unit;
-        for (unit = first; unit < last; unit++) {
-            const int y = (int)(unit % job->units) * job->rows;
-            genreg__conv_dw_unit(job, job->bias, (int)(unit / job->units), y, genreg__min_int(y + job->rows, job->oh), j0, j1,
-                                 job->strips + thread * job->strip_size, job->blocks + thread * job->block_size,
-                                 job->sums + chunk * size, unit == first && !(job->chunks == 1 && job->accumulate));
+        for (unit = first; unit < end; unit += step) {
+            genreg_real *sum = job->sums + chunk * job->sum;
+            const int y = (int)(unit % job->image_units) * job->rows;
+            if (job->winograd)
+                genreg__winograd_dw_block(job, unit, unit + step < end ? unit + step : end, j0, j1, space, sum, unit == first);
+            else
+                genreg__conv_dw_unit(job, unit / job->image_units, y, genreg__min_int(y + job->rows, job->oh), j0, j1, space,
+                                     space + job->strip, sum, unit == first);
         }
     }
 }
 
-static void genreg__conv_reduce_part(void *arg, int thread, int threads)
+// Adds up the sums, and transforms them back: dg = G^T sum G.
+static void genreg__conv_dw_end_part(void *arg, int thread, int threads)
 {
     const genreg__conv_job *job = (const genreg__conv_job *)arg;
-    const ptrdiff_t size = (ptrdiff_t)job->kh * job->kw * job->c * job->o;
-    const ptrdiff_t end = size * (thread + 1) / threads;
-    ptrdiff_t i = size * thread / threads;
-    for (; i < end; i++) {
-        genreg_real sum = job->sums[i];
-        int chunk;
-        for (chunk = 1; chunk < job->chunks; chunk++) sum += job->sums[chunk * size + i];
-        job->y[i] = job->accumulate ? job->y[i] + sum : sum;
+    genreg__lines l;
+    memset(&l, 0, sizeof l);
+    l.count = job->chunks;
+    l.x_step = job->sum;
+    l.accumulate = job->accumulate;
+    if (!job->winograd) {
+        const ptrdiff_t begin = job->sum * thread / threads;
+        l.n = job->sum * (thread + 1) / threads - begin;
+        l.x[0] = job->sums + begin;
+        l.y = job->y + begin;
+        job->kernels->sum(&l);
+    } else {
+        const ptrdiff_t o = job->z_tile;
+        genreg_real *sum = job->spaces + thread * job->space, *rows = sum + 36 * o;
+        genreg__lines row, last;
+        int c, i;
+        l.n = job->o;
+        l.accumulate = 0;
+        row = l;
+        row.count = 6;
+        row.x_step = o;
+        row.y = rows;
+        row.y_line = 6 * o;
+        row.y_step = o;
+        row.lines = 3;
+        last = row;
+        last.count = 3;
+        last.x_step = 6 * o;
+        last.y_line = (ptrdiff_t)job->c * job->o;
+        last.y_step = 3 * last.y_line;
+        last.accumulate = job->accumulate;
+        for (i = 0; i < 6; i++) {
+            row.x[i] = sum + 6 * i * o;
+            last.x[i] = rows + i * o;
+        }
+        for (c = job->c * thread / threads; c < job->c * (thread + 1) / threads; c++) {
+            for (i = 0; i < 36; i++) {
+                l.x[0] = job->sums + ((ptrdiff_t)i * job->c + c) * o;
+                l.y = sum + i * o;
+                job->kernels->sum(&l);
+            }
+            job->kernels->turned_weights(&row);
+            last.y = job->y + (ptrdiff_t)c * job->o;
+            job->kernels->turned_weights(&last);
+        }
     }
 }
 
-// dw = the sum over all outputs of what stood in the window times dy, or dw += it.
+// dw = for each weight, the sum over all windows of what it stood on times dy, or dw += that.
 static GENREG__MAYBE_UNUSED int genreg__conv_dw(genreg__exec *e, const genreg__conv *g, const genreg_real *x,
                                                 const genreg_real *dy, genreg_real *dw, int accumulate)
 {
-    genreg__conv_job job;
+    genreg__conv_job job = genreg__conv_job_of(e, g);
     const double size = (double)g->kh * g->kw * g->c * g->o;
-    const int threads = genreg__conv_threads(e, size * g->n * g->oh * g->ow);
-    double bytes = 0;
-    size_t strips, blocks, sums;
-    memset(&job, 0, sizeof job);
-    job.kernels = genreg__conv_kernels(e->isa, g->o);
+    const int threads = genreg__conv_threads(e, size * g->n * g->oh * g->ow), lanes = job.kernels->gemm->lanes;
+    ptrdiff_t spaces, sums;
+    double used = 0;
+    genreg_real *scratch;
     job.x = x;
-    job.bias = dy;
-    job.n = g->n; job.h = g->h; job.w = g->w; job.c = g->c;
-    job.kh = g->kh; job.kw = g->kw; job.o = g->o;
-    job.stride = g->stride;
-    job.top = job.left = g->padding;
-    job.oh = g->oh; job.ow = g->ow;
+    job.dy = dy;
     job.y = dw;
     job.accumulate = accumulate;
-    genreg__conv_plan_strips(&job, 2 * GENREG__CONV_STRIP_BYTES,
-                             genreg__min_int(GENREG__CONV_PIXELS / g->ow + 1, g->oh));
-    job.block_size = (ptrdiff_t)job.rows * g->ow * 2 * job.kernels->lanes;
+    job.winograd = genreg__winograd_pays(e, &job);
     job.chunks = GENREG__CONV_CHUNKS;
-    while (job.chunks > 1 && ((double)job.chunks * size * (double)sizeof(genreg_real) > (double)GENREG__CONV_CHUNK_BYTES ||
-                              (double)job.chunks > (double)g->n * job.units))
+    if (job.winograd) {
+        genreg__winograd_plan(&job, GENREG__WINOGRAD_DW_TILES, GENREG__WINOGRAD_DW_BYTES, g->c + g->o, 1);
+        job.z_tile = genreg__up_to(g->o, 16) + 16;
+        job.sum = 36 * g->c * job.z_tile;
+    } else {
+        job.strip = genreg__conv_plan_strips(&job, 2 * GENREG__CONV_STRIP_BYTES,
+                                             genreg__min_int((GENREG__CONV_PIXELS - 1) / g->ow + 1, g->oh));
+        job.block_units = 1;
+        job.sum = (ptrdiff_t)g->kh * g->kw * g->c * g->o;
+    }
+    while (job.chunks > 1 && ((double)job.chunks * job.block_units > (double)g->n * job.image_units ||
+                              (double)job.chunks * (double)job.sum * (double)sizeof *dw > (double)GENREG__CONV_CHUNK_BYTES))
         job.chunks /= 2;
-    job.parts = genreg__min_int((threads - 1) / job.chunks + 1, (g->o - 1) / (2 * job.kernels->lanes) + 1);
-    strips = genreg__conv_room(&bytes, (double)job.strip_size * threads);
-    blocks = genreg__conv_room(&bytes, (double)job.block_size * threads);
-    sums = genreg__conv_room(&bytes, job.chunks > 1 ? size * job.chunks : 0);
-    if (!genreg__conv_scratch(e, bytes)) return 0;
-    job.strips = (genreg_real *)(void *)(e->scratch + strips);
-    job.blocks = (genreg_real *)(void *)(e->scratch + blocks);
-    job.sums = job.chunks > 1 ? (genreg_real *)(void *)(e->scratch + sums) : dw;
+    if (job.winograd) {
+        genreg__winograd_plan(&job, GENREG__WINOGRAD_DW_TILES, GENREG__WINOGRAD_DW_BYTES, g->c + g->o, job.chunks);
+        job.z_position = job.block_units * job.unit_tiles * job.z_tile + 16;
+        job.space = job.strip + job.strip / 6 + 36 * (job.v_position + job.z_position);
+        if (job.space < 54 * job.z_tile) job.space = 54 * job.z_tile;     // for the way back
+    } else {
+        job.strip = (job.strip + 15) / 16 * 16;
+        job.space = job.strip + (ptrdiff_t)job.rows * g->ow * 2 * lanes;
+    }
+    job.space = (job.space + 15) / 16 * 16;
+    job.parts = genreg__min_int((threads - 1) / job.chunks + 1, (g->o - 1) / (2 * lanes) + 1);
+    spaces = genreg__conv_room(&used, (double)job.space * threads);
+    sums = genreg__conv_room(&used, (double)job.sum * job.chunks);
+    scratch = genreg__conv_scratch(e, used);
+    if (!scratch) return 0;
+    job.spaces = scratch + spaces;
+    job.sums = scratch + sums;
     genreg__team(threads, genreg__conv_dw_part, &job);
-    if (job.chunks > 1) genreg__team(genreg__conv_threads(e, size * job.chunks), genreg__conv_reduce_part, &job);
+    genreg__team(genreg__min_int(threads, genreg__conv_threads(e, (double)job.sum * job.chunks)), genreg__conv_dw_end_part, &job);
     return 1;
 }
 
@@ -3169,6 +3711,7 @@ GENREG__API genreg_ctx *genreg_create(const genreg_options *options)
     c->recording = 1;
     c->limit = o.memory ? o.memory : genreg_defaults().memory;
     c->exec.isa = o.isa == GENREG_ISA_AUTO ? genreg__best_isa() : (int)o.isa;
+    c->exec.winograd = !GENREG_REAL_IS_DOUBLE && c->exec.isa >= GENREG_ISA_AVX2;
     genreg_set_threads(c, o.threads);
     if (!genreg__isa_runs(c->exec.isa)) {
         c->exec.isa = GENREG_ISA_PLAIN;

@@ -3,8 +3,9 @@
       cc -O2 -fopenmp examples/batch_size.c -o batch_size -lm && ./batch_size
 
    The paper trains one network with batches from 32 to 2048 and finds that small ones test better (experiment 2) and that the top
-   eigenvalue of the Hessian is 11.6 times larger after batch 1024 than after batch 32 (experiment 3). This does it with an MLP, and
-   adds the controls that tell the batch apart from what changes along with it:
+   eigenvalue of the Hessian is 11.6 times larger after batch 1024 than after batch 32 (experiment 3). With --dataset cifar10 this trains
+   the paper's CNN, in the preset paper to the letter; on the smaller sets an MLP, or a CNN with --model cnn. It adds the controls that
+   tell the batch apart from what changes along with it:
       --lr-rule linear|fixed   the rate grows with the batch as theory has it (0.005 B/32), or not at all
       --equal steps            every batch size takes as many steps as batch 256 does, not as many epochs
       matched loss             curvature falls as the loss goes to zero. So lambda is measured a second time in each run, at the end
@@ -14,11 +15,13 @@
 #include "../genreg.h"
 #include "lab.h"
 
-enum { HESSIAN_IMAGES = 1000 };
+enum { HESSIAN_IMAGES = 1000, GD_IMAGES = 5000, GD_STEPS = 80 };
 
 /* The paper's batch sizes, rates and test accuracies (CNN(32) with BN on CIFAR-10, 80 epochs). */
 static const double paper[7][3] = { { 32, .005, 85.52 },  { 64, .0075, 85.47 }, { 128, .01, 84.72 }, { 256, .02, 84.74 },
                                     { 512, .04, 84.28 }, { 1024, .08, 84.17 }, { 2048, .10, 83.27 } };
+
+static const struct { const char *name, *title; double batch, paper; } others[2] = { { "adam", "Adam, 128", 128, 85.47 }, { "gd", "full-batch GD", GD_IMAGES, 32.71 } };
 
 /* The row of the paper's largest batch size that is not above this one (or of its smallest). */
 static int paper_row(double batch)
@@ -40,12 +43,19 @@ static double match_loss(lab *l)
     return set > 0 ? set : !strcmp(lab_training_set(l)->name, "mnist") ? 0.3 : 0.5;
 }
 
+static int is_cnn(lab *l)
+{
+    const char *model = lab_text(l, "model");
+    return !strcmp(*model ? model : !strcmp(lab_training_set(l)->name, "cifar10") ? "cnn" : "mlp", "cnn");
+}
+
 /* ------------------------------------------------------------------------------------------------ the physics: one cell */
 
-static genreg_model *make_model(lab_cell *cell) /* a convolutional net will join here */
+static genreg_model *make_model(lab_cell *cell)
 {
     int w = lab_get_int(cell, "width"), sizes[5] = { cell->train->features, w, w, w, cell->train->classes };
-    genreg_model *net = genreg_mlp(cell->ctx, sizes, 5);
+    genreg_model *net = !strcmp(lab_get_text(cell, "model"), "cnn") ? genreg_cnn(cell->ctx, cell->train->shape, w, 1, cell->train->classes)
+                                                                    : genreg_mlp(cell->ctx, sizes, 5);
     genreg_init(net, GENREG_INIT_PYTORCH, cell->seed);
     return net;
 }
@@ -59,17 +69,6 @@ static genreg_eigen top_eigenvalue(lab_cell *cell, genreg_model *net)
     o.tol = lab_get(cell, "hessian_tol");
     o.seed = cell->seed;
     return genreg_hessian_top(net, &few, &o);
-}
-
-/* |w|^2 over weights, without biases. */
-static double weight_norm2(const genreg_model *net)
-{
-    const genreg_parameter *p;
-    double sum = 0;
-    ptrdiff_t k;
-    for (p = net->parameters; p < net->parameters + net->parameter_count; p++)
-        for (k = p->offset; p->kind == GENREG_WEIGHT && k < p->offset + p->size; k++) sum += (double)net->theta->data[k] * (double)net->theta->data[k];
-    return sum;
 }
 
 /* After each epoch: is this the first that leaves the training loss below the common level? The loss is taken anew, in evaluation
@@ -89,6 +88,9 @@ static void watch(lab_cell *cell, genreg_model *net, const genreg_progress *p)
 static void run(lab_cell *cell)
 {
     genreg_model *net = make_model(cell);
+    const char *optimizer = !strcmp(lab_get_text(cell, "model"), "cnn") ? lab_get_text(cell, "optimizer") : "sgd";
+    int gd = !strcmp(optimizer, "gd");
+    genreg_dataset d = gd ? genreg_sample(cell->ctx, cell->train, GD_IMAGES, cell->seed) : *cell->train;
     genreg_train_options o = genreg_train_defaults(); /* SGD, no weight decay */
     genreg_progress last;
     genreg_score test;
@@ -98,45 +100,50 @@ static void run(lab_cell *cell)
     o.seed = cell->seed;
     o.epochs = lab_get_int(cell, "epochs");
     o.steps = (int64_t)lab_get(cell, "steps");
+    o.optimizer = !strcmp(optimizer, "adam") ? GENREG_ADAM : GENREG_SGD;
     o.momentum = lab_get(cell, "momentum");
     o.schedule = GENREG_COSINE;
     o.schedule_by_step = !strcmp(lab_get_text(cell, "schedule"), "cosine by step");
-    if (!lab_train(cell, net, cell->train, &o, watch, &last)) return;
+    if (!lab_train(cell, net, &d, &o, gd ? NULL : watch, &last)) return;
 
     test = genreg_evaluate(net, cell->test);
     top = top_eigenvalue(cell, net);
     lab_figure(cell, "train_accuracy", last.accuracy); /* running, as the paper's */
     lab_figure(cell, "test_accuracy", test.accuracy);
     lab_figure(cell, "gap", last.accuracy - test.accuracy);
-    lab_figure(cell, "train_loss", genreg_evaluate(net, cell->train).loss);
+    lab_figure(cell, "train_loss", genreg_evaluate(net, &d).loss);
     lab_figure(cell, "test_loss", test.loss);
     lab_figure(cell, "lambda", top.value);
     lab_figure(cell, "residual", top.residual);
-    lab_figure(cell, "weight_norm2", weight_norm2(net));
-    lab_figure(cell, "lambda_norm2", top.value * weight_norm2(net));
+    lab_figure(cell, "weight_norm2", lab_weight_norm2(net));
+    lab_figure(cell, "lambda_norm2", top.value * lab_weight_norm2(net));
     lab_figure(cell, "steps_done", (double)last.step);
     lab_figure(cell, "lr_over_batch", lab_get(cell, "lr") / lab_get(cell, "batch"));
-    lab_save(cell, net);
+    lab_save(cell, net, "");
 }
 
 /* ------------------------------------------------------------------------------------------------ the report */
 
-static void print_tables(lab *l, const double *batches, const int *configs, int n)
+static void print_tables(lab *l, const double *batches, const int *configs, int n, int extra)
 {
     lab_table accuracy = lab_table_new("batch|rate/batch|steps|train %|test %|gap, points|paper's test %");
     lab_table curvature = lab_table_new("batch|train loss|lambda|residual|lambda ‖w‖²|matched: epoch|train loss|lambda");
-    int b;
-    for (b = 0; b < n; b++) {
+    int b, i;
+    for (b = 0; b < n + extra; b++) {
         int k = configs[b];
-        lab_entry(&accuracy, "%.0f", batches[b]);
+        double batch = b < n ? batches[b] : others[b - n].batch;
+        const double *row = paper[paper_row(batch)];
+        lab_table *both[2] = { &accuracy, &curvature };
+        for (i = 0; i < 2; i++)
+            if (b < n) lab_entry(both[i], "%.0f", batch);
+            else lab_entry(both[i], "%s", others[b - n].title);
         lab_entry(&accuracy, "%.2e", lab_over_seeds(l, k, "lr_over_batch", 1).mean);
         lab_entry(&accuracy, "%.0f", lab_over_seeds(l, k, "steps_done", 1).mean);
         lab_entry_stats(&accuracy, lab_over_seeds(l, k, "train_accuracy", 100), 2);
         lab_entry_stats(&accuracy, lab_over_seeds(l, k, "test_accuracy", 100), 2);
         lab_entry_stats(&accuracy, lab_over_seeds(l, k, "gap", 100), 2);
-        lab_entry(&accuracy, "%.2f", fabs(paper[paper_row(batches[b])][0] - batches[b]) < 0.5 ? paper[paper_row(batches[b])][2] : (double)NAN);
+        lab_entry(&accuracy, "%.2f", b >= n ? others[b - n].paper : fabs(row[0] - batch) < 0.5 ? row[2] : (double)NAN);
 
-        lab_entry(&curvature, "%.0f", batches[b]);
         lab_entry(&curvature, "%.2e", lab_over_seeds(l, k, "train_loss", 1).mean);
         lab_entry_stats(&curvature, lab_over_seeds(l, k, "lambda", 1), 2);
         lab_entry(&curvature, "%.0e", lab_over_seeds(l, k, "residual", 1).mean);
@@ -149,15 +156,6 @@ static void print_tables(lab *l, const double *batches, const int *configs, int 
     lab_table_print(&curvature);
 }
 
-/* A ratio or difference in words, whichever way it goes. */
-static void print_verdict(const char *when, lab_stats r, const char *unit, const char *above, const char *below, double neutral)
-{
-    const char *verdict = r.low > neutral ? above : r.high < neutral ? below : "no difference that these seeds can tell";
-    if (r.n > 1) printf("  %s%.2f%s, 95 %% interval [%.2f, %.2f] over %d seeds: %s\n", when, r.mean, unit, r.low, r.high, r.n, verdict);
-    else if (r.n) printf("  %s%.2f%s (one seed: no interval)\n", when, r.mean, unit);
-    else printf("  %sno seed has both\n", when);
-}
-
 static void print_comparison(lab *l, const double *batches, const int *configs, int n)
 {
     int small = 0, large = 0, b;
@@ -167,14 +165,15 @@ static void print_comparison(lab *l, const double *batches, const int *configs, 
     }
     if (small == large) return;
     printf("lambda of batch %.0f over lambda of batch %.0f (the paper's CNN on CIFAR-10, 1024 over 32 at the end: 11.6)\n", batches[large], batches[small]);
-    print_verdict("at the end: ", lab_ratio(l, configs[large], configs[small], "lambda"), "", "the large batch is sharper", "the large batch is flatter", 1);
-    print_verdict("the control says, at matched training loss: ", lab_ratio(l, configs[large], configs[small], "match_lambda"), "",
-                  "the large batch is sharper", "the large batch is flatter", 1);
+    lab_verdict("at the end: ", lab_ratio(l, configs[large], configs[small], "lambda"), "", 1, "the large batch is sharper", "the large batch is flatter");
+    lab_verdict("the control says, at matched training loss: ", lab_ratio(l, configs[large], configs[small], "match_lambda"), "", 1,
+                "the large batch is sharper", "the large batch is flatter");
     printf("test accuracy of batch %.0f less that of batch %.0f (the paper, 32 less 1024: +1.61 points)\n", batches[small], batches[large]);
-    print_verdict("", lab_difference(l, configs[small], configs[large], "test_accuracy", 100), " points", "the small batch is better", "the large batch is better", 0);
+    lab_verdict("", lab_difference(l, configs[small], configs[large], "test_accuracy", 100), " points", 0, "the small batch is better",
+                "the large batch is better");
 }
 
-static void draw(lab *l, const double *widths, int width_count, const double *batches, int n)
+static void draw(lab *l, const double *widths, int width_count, const double *batches, int n, int extra)
 {
     static const struct { const char *figure, *name; int scale; } curves[] = {
         { "test_accuracy", "test", 100 }, { "train_accuracy", "training", 100 }, { "lambda", "at the end", 1 }, { "match_lambda", "at matched training loss", 1 } };
@@ -185,8 +184,8 @@ static void draw(lab *l, const double *widths, int width_count, const double *ba
         if (i == 0) lab_panel(p, "Accuracy", "batch size", "accuracy, %", LAB_LOG_X | LAB_POWERS_OF_TWO);
         if (i == 2) lab_panel(p, "Curvature", "batch size", "top Hessian eigenvalue", LAB_LOG_X | LAB_POWERS_OF_TWO | LAB_LOG_Y);
         for (w = 0; w < width_count; w++) {
-            for (b = 0; b < n; b++) configs[b] = w * n + b;
-            snprintf(text, sizeof text, "%s, MLP(%.0f)", curves[i].name, widths[w]);
+            for (b = 0; b < n; b++) configs[b] = w * (n + extra) + b;
+            snprintf(text, sizeof text, "%s, %s(%.0f)", curves[i].name, is_cnn(l) ? "CNN" : "MLP", widths[w]);
             lab_curve(p, l, text, batches, configs, n, curves[i].figure, curves[i].scale);
         }
     }
@@ -202,33 +201,52 @@ int main(int argc, char **argv)
 {
     static const lab_flag flags[] = {
         { "batches", LAB_INTS, "32,64,128,256,512,1024,2048", NULL, NULL, 1, 1e9, NULL, "batch sizes" },
-        { "widths", LAB_INTS, "256", "512", NULL, 1, 1e5, NULL, "hidden units w of MLP(w) = 784-w-w-w-10" },
+        { "model", LAB_WORD, "", NULL, NULL, 0, 0, "mlp|cnn", "cnn on CIFAR-10 and mlp elsewhere, unless given" },
+        { "widths", LAB_INTS, "256", "512", NULL, 1, 1e5, NULL, "hidden units w of MLP(w) = 784-w-w-w-10; channels of CNN(w) with batch norm: 8; 32; 32" },
+        { "optimizers", LAB_WORD, "sgd", NULL, NULL, 0, 0, "sgd|all", "all, for a CNN from preset reduced on: Adam and full-batch gradient descent too" },
         { "lr-rule", LAB_WORD, "paper", NULL, NULL, 0, 0, "paper|linear|fixed", "rate: the paper's, 0.005 B/32, or 0.01" },
         { "equal", LAB_WORD, "epochs", NULL, NULL, 0, 0, "epochs|steps", "what batch sizes have in common; steps: those of batch 256" },
         { "match-loss", LAB_NUMBER, "", NULL, NULL, 1e-9, 1e9, NULL, "training loss at which curvature is compared; else 0.3, on Fashion-MNIST 0.5" },
-        { "train", LAB_INT, "2000", "", NULL, 1, 1e9, NULL, "take the first N training images; unset: all" },
-        { "epochs", LAB_INT, "80", NULL, NULL, 1, 1e6, NULL, "epochs of training" },
+        { "train", LAB_INT, "2000", "", NULL, 1, 1e9, NULL, "take the first N training images; unset: all; CNN: 1000; 10000; all" },
+        { "epochs", LAB_INT, "80", NULL, NULL, 1, 1e6, NULL, "epochs of training; CNN: 10; 30; 80" },
         { "seeds", LAB_INT, "3", NULL, NULL, 1, 10000, NULL, "run with the seeds 1 to N" },
     };
     static const char *const figures[] = { "train_accuracy", "test_accuracy", "gap", "train_loss", "test_loss", "lambda", "residual", "weight_norm2",
                                            "lambda_norm2", "match_epoch", "match_train_loss", "match_lambda", "match_residual", "steps_done", "lr_over_batch" };
-    static const lab_experiment about = { "batch_size", "does a small batch end in a flatter minimum, and does that generalize better?", "mnist|fashion|slice",
+    static const lab_experiment about = { "batch_size", "does a small batch end in a flatter minimum, and does that generalize better?", "mnist|fashion|slice|cifar10",
                                           flags, sizeof flags / sizeof flags[0], figures, sizeof figures / sizeof figures[0], run };
     lab *l = lab_open(&about, argc, argv);
-    int n, width_count, w, b, configs[LAB_LISTED], equal_steps = lab_text(l, "equal")[0] == 's';
-    const double *batches = lab_list(l, "batches", &n), *widths = lab_list(l, "widths", &width_count);
+    int n, width_count, w, b, extra, configs[LAB_LISTED + 2], cnn = is_cnn(l), equal_steps = lab_text(l, "equal")[0] == 's';
+    const double *batches, *widths;
+    if (cnn) {
+        lab_preset(l, "batches", "16,32,64,128,256", "32,64,128,256,512,1024,2048", NULL);
+        lab_preset(l, "widths", "8", "32", NULL);
+        lab_preset(l, "optimizers", "sgd", "all", NULL);
+        lab_preset(l, "train", "1000", "10000", "");
+        lab_preset(l, "epochs", "10", "30", "80");
+        lab_preset(l, "memory", "1", "4", NULL); /* the step of full-batch gradient descent on 5,000 images */
+        lab_pad(l, 32);
+    }
+    batches = lab_list(l, "batches", &n);
+    widths = lab_list(l, "widths", &width_count);
+    extra = !strcmp(lab_text(l, "optimizers"), "all") ? 2 : 0;
+    if (extra && !cnn) lab_fail(l, 2, "--optimizers all goes with --model cnn");
     for (w = 0; w < width_count; w++)
-        for (b = 0; b < n; b++) {
-            double epochs = lab_number(l, "epochs"), images = lab_training_set(l)->n, steps = equal_steps ? epochs * ceil(images / 256) : 0;
-            int k = lab_config(l);
-            lab_label(l, k, (equal_steps ? steps * batches[b] : images) * (1 + 20 / batches[b]) * widths[w], "w %.0f, batch %.0f", widths[w], batches[b]);
-            lab_set_text(l, k, "model", "mlp");
+        for (b = 0; b < n + extra; b++) {
+            double epochs = lab_number(l, "epochs"), images = lab_training_set(l)->n, steps = equal_steps && b < n ? epochs * ceil(images / 256) : 0;
+            double batch = b < n ? batches[b] : others[b - n].batch;
+            int k = lab_config(l), gd = b == n + 1;
+            if (gd) steps = GD_STEPS;
+            lab_label(l, k, (steps > 0 ? steps * batch / epochs : images) * (1 + 20 / batch) * widths[w], "w %.0f, %s %.0f", widths[w],
+                      b < n ? "batch" : others[b - n].name, batch);
+            lab_set_text(l, k, "model", cnn ? "cnn" : "mlp");
+            if (cnn) lab_set_text(l, k, "optimizer", b < n ? "sgd" : others[b - n].name);
             lab_set(l, k, "width", widths[w]);
-            lab_set(l, k, "batch", batches[b]);
-            lab_set(l, k, "lr", rate_of(batches[b], lab_text(l, "lr-rule")));
+            lab_set(l, k, "batch", batch);
+            lab_set(l, k, "lr", b < n ? rate_of(batch, lab_text(l, "lr-rule")) : .001);
             lab_set(l, k, "momentum", 0.9);
-            lab_set_text(l, k, "schedule", equal_steps ? "cosine by step" : "cosine by epoch"); /* equal steps can be a fraction of an epoch */
-            lab_set(l, k, "epochs", equal_steps ? 0 : epochs);
+            lab_set_text(l, k, "schedule", equal_steps && b < n ? "cosine by step" : "cosine by epoch"); /* equal steps can be a fraction of an epoch */
+            lab_set(l, k, "epochs", steps > 0 ? 0 : epochs);
             lab_set(l, k, "steps", steps);
             lab_set(l, k, "match_loss", match_loss(l));
             lab_set(l, k, "hessian_images", HESSIAN_IMAGES);
@@ -237,13 +255,13 @@ int main(int argc, char **argv)
         }
     if (lab_run(l)) {
         for (w = 0; w < width_count; w++) {
-            for (b = 0; b < n; b++) configs[b] = w * n + b;
-            printf("MLP(%.0f), mean ± standard deviation over seeds [95 %% interval]\n\n", widths[w]);
-            print_tables(l, batches, configs, n);
+            for (b = 0; b < n + extra; b++) configs[b] = w * (n + extra) + b;
+            printf("%s(%.0f), mean ± standard deviation over seeds [95 %% interval]\n\n", cnn ? "CNN" : "MLP", widths[w]);
+            print_tables(l, batches, configs, n, extra);
             print_comparison(l, batches, configs, n);
             printf("\n");
         }
-        draw(l, widths, width_count, batches, n);
+        draw(l, widths, width_count, batches, n, extra);
     }
     return lab_close(l);
 }

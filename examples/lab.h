@@ -198,6 +198,9 @@ LAB_FN void lab_figure(lab_cell *cell, const char *name, double value);
 LAB_FN void lab_figure_list(lab_cell *cell, const char *name, const double *values, int n);
 LAB_FN double lab_found(const lab_cell *cell, const char *name);
 
+/* Elements part x n ... part x n + n-1 of a list: for cells that measure several models. */
+LAB_FN void lab_figure_part(lab_cell *cell, const char *name, int part, const double *values, int n);
+
 /* Called after each epoch (and at the end, if that is amid one): the place to measure along the way. What it remembers must be
    figures. */
 typedef void (*lab_watch)(lab_cell *cell, genreg_model *net, const genreg_progress *p);
@@ -241,7 +244,10 @@ LAB_FN double lab_t_quantile(int freedom, double confidence);
 LAB_FN int lab_values(lab *l, int config, const char *figure, double scale, double *out);
 LAB_FN lab_stats lab_over_seeds(lab *l, int config, const char *figure, double scale);
 
-/* The same of one seed, counted from 0; NaN where there is no such seed or row. */
+/* Statistics of one element of a list. */
+LAB_FN lab_stats lab_element(lab *l, int config, const char *figure, int element, double scale);
+
+/* A figure of one seed, counted from 0; NaN where there is no such seed or row. */
 LAB_FN double lab_value(lab *l, int config, int seed, const char *figure);
 
 /* One figure of two configurations, paired by seed: ratio a/b (as lab_ratio_of) or difference (a - b) times scale. "x|y" is
@@ -265,6 +271,12 @@ LAB_FN void lab_entry(lab_table *t, const char *format, ...) LAB_PRINTF(2, 3);
 LAB_FN void lab_entry_stats(lab_table *t, lab_stats s, int decimals); /* mean ± sd [low, high] */
 LAB_FN void lab_table_print(lab_table *t);
 
+/* A line for a ratio or difference with its interval, and in words whether that lies above neutral or below. */
+LAB_FN void lab_verdict(const char *when, lab_stats s, const char *unit, double neutral, const char *above, const char *below);
+
+/* |w|^2 over a model's weights: without biases and normalisation. */
+LAB_FN double lab_weight_norm2(const genreg_model *net);
+
 /* ------------------------------------------------------------------------------------------------ plots */
 
 typedef struct lab_plot lab_plot;
@@ -277,6 +289,9 @@ LAB_FN void lab_panel(lab_plot *p, const char *title, const char *x, const char 
 
 /* Means over seeds with their intervals as bars, and every seed as a faint point. */
 LAB_FN void lab_curve(lab_plot *p, lab *l, const char *name, const double *x, const int *configs, int n, const char *figure, double scale);
+
+/* The same for n elements of a list, from the first one on, against x. */
+LAB_FN void lab_curve_of_list(lab_plot *p, lab *l, const char *name, const double *x, int n, int config, const char *figure, int first, double scale);
 
 /* Plain points joined by a line; low and high, the ends of the bars, may be NULL. LAB_DOTS: the points stay unjoined and faint and take the
    colour of the curve before them. LAB_SMOOTH: the line alone. */
@@ -1627,6 +1642,16 @@ LAB_FN void lab_figure(lab_cell *cell, const char *name, double value)
     f->is_list = 1;
 }
 
+LAB_FN void lab_figure_part(lab_cell *cell, const char *name, int part, const double *values, int n)
+{
+    int i;
+    for (i = 0; i < n; i++) {
+        char *text = lab__format("%s[%d]", name, part * n + i);
+        lab_figure(cell, text, values[i]);
+        free(text);
+    }
+}
+
 LAB_FN double lab_found(const lab_cell *cell, const char *name) { return lab__record_get(&cell->own->row.figures, name); }
 
 /* Sets every figure back to null. */
@@ -1651,6 +1676,14 @@ LAB_FN lab_stats lab_over_seeds(lab *l, int config, const char *figure, double s
     double *x = (double *)lab__new((size_t)l->seed_count, sizeof *x);
     lab_stats s = lab_stats_of(x, lab_values(l, config, figure, scale, x));
     free(x);
+    return s;
+}
+
+LAB_FN lab_stats lab_element(lab *l, int config, const char *figure, int element, double scale)
+{
+    char *text = lab__format("%s[%d]", figure, element);
+    lab_stats s = lab_over_seeds(l, config, text, scale);
+    free(text);
     return s;
 }
 
@@ -2280,6 +2313,24 @@ LAB_FN void lab_table_print(lab_table *t)
     memset(t, 0, sizeof *t);
 }
 
+LAB_FN void lab_verdict(const char *when, lab_stats s, const char *unit, double neutral, const char *above, const char *below)
+{
+    const char *verdict = s.low > neutral ? above : s.high < neutral ? below : "no difference that these seeds can tell";
+    if (s.n > 1) printf("  %s%.2f%s, 95 %% interval [%.2f, %.2f] over %d seeds: %s\n", when, s.mean, unit, s.low, s.high, s.n, verdict);
+    else if (s.n) printf("  %s%.2f%s (one seed: no interval)\n", when, s.mean, unit);
+    else printf("  %sno seed has both\n", when);
+}
+
+LAB_FN double lab_weight_norm2(const genreg_model *net)
+{
+    const genreg_parameter *p;
+    double sum = 0;
+    ptrdiff_t k;
+    for (p = net->parameters; p < net->parameters + net->parameter_count; p++)
+        for (k = p->offset; p->kind == GENREG_WEIGHT && k < p->offset + p->size; k++) sum += (double)net->theta->data[k] * (double)net->theta->data[k];
+    return sum;
+}
+
 // >>plots
 // Panels on a light card, which stands on light and dark pages alike. Colours are those of Okabe and Ito, told apart by the colour-blind;
 // each has a marker of its own beside.
@@ -2363,6 +2414,20 @@ LAB_FN void lab_curve(lab_plot *p, lab *l, const char *name, const double *x, co
     lab_line(p, name, x, mean, low, high, n, LAB_JOINED);
     if (seeds > 1) lab_line(p, "", xs, ys, NULL, NULL, n * seeds, LAB_DOTS);
     free(rows);
+}
+
+LAB_FN void lab_curve_of_list(lab_plot *p, lab *l, const char *name, const double *x, int n, int config, const char *figure, int first, double scale)
+{
+    double *mean = (double *)lab__new((size_t)(3 * n), sizeof *mean);
+    int i;
+    for (i = 0; i < n; i++) {
+        lab_stats s = lab_element(l, config, figure, first + i, scale);
+        mean[i] = s.mean;
+        mean[n + i] = s.low;
+        mean[2 * n + i] = s.high;
+    }
+    lab_line(p, name, x, mean, mean + n, mean + 2 * n, n, LAB_JOINED);
+    free(mean);
 }
 
 LAB_FN void lab__escape(lab__buffer *b, const char *s)

@@ -5,198 +5,359 @@
    The paper's experiment 3: CNN(32) with batch normalisation is trained twice, with batch 32 at rate 0.005 and with batch 1024 at
    rate 0.08, and each minimum is measured: the top eigenvalue of the Hessian is 11.6 times larger after the large batch, and noise on
    the weights hurts more. This measures the same, and beside it what tells sharpness from scale and from a loss that is not as low yet:
-      lambda |w|^2       batch normalisation makes a convolution's weights scale-free, and small weights look sharp
-      matched loss       curvature falls as the loss goes to zero: lambda again at the first epoch that leaves it below --match-loss
-      filter noise       relative to each filter's norm (Li et al. 2018), beside the paper's N(0, sigma^2)
+      lambda ‖w‖²        batch normalisation makes a convolution's weights scale-free, and small weights look sharp
+      matched loss       curvature falls as the loss goes to zero: lambda again after the first epoch that leaves it below --match-loss
+      filter noise       relative to each filter's norm (Li et al. 2018), beside the paper's N(0, sigma²)
       trace, density     the whole spectrum, not its end
-   --checkpoint FILE measures a saved model instead of training two. */
+   --save FILE keeps the two models; --checkpoint FILE measures a saved model instead of training two. In a row, what both minima have is
+   a list, the small batch first. Everything is measured in evaluation mode, on the first training images. */
 #define GENREG_IMPLEMENTATION
 #include "../genreg.h"
 #include "lab.h"
 
-enum { SIGMAS = 7, TOP = 10, CURVE = 11, LINE = 21, DENSITY_STEPS = 40, DENSITY_PROBES = 2 };
+enum { SIGMAS = 7, TOP = 10, CURVE = 9, LINE = 21, PROBES = 2, STEPS = 100, DRAWS = 100, SMOOTH = 300 };
 
-static const double sigma[SIGMAS] = { .0005, .001, .002, .005, .01, .02, .05 };
-static const double paper_loss[2] = { 2.92e-5, 1.126e-4 }, paper_lambda[2] = { 0.193, 2.238 }, paper_test[2] = { 85.78, 84.17 };
-static const char *const side_name[2] = { "small", "large" };
+static const double sigma[SIGMAS] = { .0005, .001, .002, .005, .01, .02, .05 }, sam_radius = 0.05;
+static const double paper_test[2] = { 85.78, 84.17 }, paper_lambda[2] = { 0.193, 2.238 };
+static const char *const paper_rise[2][SIGMAS] = { { "+1.9 %", "+3.3 %", "+23.6 %", "+158 %", "+5354 %", "loss 0.123", "loss 10.1" },
+                                                   { "+3.4 %", "+11.8 %", "+52.3 %", "+1932 %", "+46205 %", "loss 1.48", "loss 19.8" } };
+static const char *const batch_of[2] = { "small-batch", "large-batch" }, *const rate_of[2] = { "small-lr", "large-lr" };
 
 /* ------------------------------------------------------------------------------------------------ the physics: one minimum */
 
-/* What is measured of a model, under names that begin with the side's. */
-static void put(lab_cell *cell, const char *side, const char *name, double value)
-{
-    char text[64];
-    snprintf(text, sizeof text, "%s_%s", side, name);
-    lab_figure(cell, text, value);
-}
-
-static void put_list(lab_cell *cell, const char *side, const char *name, const double *values, int n)
-{
-    char text[64];
-    snprintf(text, sizeof text, "%s_%s", side, name);
-    lab_figure_list(cell, text, values, n);
-}
-
-static double weight_norm2(const genreg_model *net)
-{
-    double sum = 0;
-    int i;
-    for (i = 0; i < net->parameter_count; i++) {
-        const genreg_parameter *p = &net->parameters[i];
-        ptrdiff_t k;
-        for (k = 0; p->kind == GENREG_WEIGHT && k < p->size; k++) sum += (double)net->theta->data[p->offset + k] * (double)net->theta->data[p->offset + k];
-    }
-    return sum;
-}
+/* A figure of a side: 0 the small batch, 1 the large one. */
+static void put(lab_cell *cell, const char *name, int side, double value) { lab_figure_part(cell, name, side, &value, 1); }
 
 static genreg_eigen_options eigen_options(lab_cell *cell)
 {
     genreg_eigen_options o = genreg_eigen_defaults();
-    o.iterations = lab_get_int(cell, "hessian_products");
-    o.tol = lab_get(cell, "hessian_tol");
+    o.iterations = lab_get_int(cell, "products");
+    o.tol = lab_get(cell, "tolerance");
     o.seed = cell->seed;
     return o;
 }
 
-/* Mean loss and accuracy over draws of noise, for each radius. */
-static void perturb(lab_cell *cell, genreg_model *net, const genreg_dataset *few, genreg_noise noise, const double *radius, int n, double *loss, double *accuracy)
+/* Eigenvalues, trace and density of the Hessian, and the loss along its top eigenvector. */
+static void measure_curvature(lab_cell *cell, genreg_model *net, int side)
 {
-    genreg_score draw[16];
-    int draws = lab_get_int(cell, "draws"), i, k;
-    for (i = 0; i < n; i++) {
-        loss[i] = accuracy[i] = 0;
-        if (!genreg_perturb(net, few, noise, radius[i], draws, cell->seed, draw)) return;
-        for (k = 0; k < draws; k++) {
-            loss[i] += draw[k].loss / draws;
-            accuracy[i] += draw[k].accuracy / draws;
-        }
-    }
-}
-
-static void measure(lab_cell *cell, genreg_model *net, const char *side)
-{
-    genreg_dataset curved = genreg_first(cell->ctx, cell->train, lab_get_int(cell, "hessian_images"));
-    genreg_dataset noisy = genreg_first(cell->ctx, cell->train, lab_get_int(cell, "noise_images"));
-    genreg_objective f = genreg_model_objective(net, &curved, GENREG_CROSS_ENTROPY);
+    genreg_dataset few = genreg_first(cell->ctx, cell->train, lab_get_int(cell, "hessian-images"));
+    genreg_objective f = genreg_model_objective(net, &few, GENREG_CROSS_ENTROPY);
     genreg_hessian *h = genreg_hessian_open(&f);
     genreg_eigen_options o = eigen_options(cell);
     genreg_eigen top, pairs[TOP];
     genreg_estimate trace;
     ptrdiff_t n = net->theta->size, k;
-    genreg_real *v = (genreg_real *)lab__new((size_t)(2 * n), sizeof *v), *at = v + n;
-    double x[LINE], y[LINE], nodes[DENSITY_PROBES * DENSITY_STEPS], weights[DENSITY_PROBES * DENSITY_STEPS];
-    int i, found;
-
+    genreg_real *v = (genreg_real *)malloc(2 * (size_t)n * sizeof *v), *at = v + n;
+    double values[LINE], residuals[TOP], nodes[PROBES * STEPS], weights[PROBES * STEPS], norm2 = lab_weight_norm2(net);
+    int i, steps = o.iterations < STEPS ? o.iterations : STEPS, found;
+    if (!v) genreg_set_error(cell->ctx, GENREG_ERROR_MEMORY, "the system has no more memory");
     o.vector = v;
     top = genreg_top_eigen(h, &o);
-    put(cell, side, "lambda", top.value);
-    put(cell, side, "residual", top.residual);
-    put(cell, side, "weight_norm2", weight_norm2(net));
-    put(cell, side, "lambda_norm2", top.value * weight_norm2(net));
-    genreg_eigenpairs(h, TOP, 0, &o, pairs, NULL);
-    for (i = 0; i < TOP; i++) x[i] = pairs[i].value;
-    put_list(cell, side, "top", x, TOP);
-    for (i = 0; i < TOP; i++) x[i] = pairs[i].residual;
-    put_list(cell, side, "top_residual", x, TOP);
-    trace = genreg_hessian_trace(h, GENREG_HUTCHPP, lab_get_int(cell, "trace_products"), cell->seed);
-    put(cell, side, "trace", trace.value);
-    put(cell, side, "trace_error", trace.standard_error);
-    found = genreg_hessian_density(h, DENSITY_PROBES, DENSITY_STEPS, cell->seed, nodes, weights);
-    put_list(cell, side, "density_at", nodes, found);
-    put_list(cell, side, "density", weights, found);
-    genreg_hessian_close(h);
-
-    put(cell, side, "base_loss", genreg_evaluate(net, &noisy).loss);
-    perturb(cell, net, &noisy, GENREG_NOISE_NORMAL, sigma, SIGMAS, x, y);
-    put_list(cell, side, "noise_loss", x, SIGMAS);
-    put_list(cell, side, "noise_accuracy", y, SIGMAS);
-    for (i = 0; i < CURVE; i++) nodes[i] = i / (CURVE - 1.0);
-    perturb(cell, net, &noisy, GENREG_NOISE_FILTER, nodes, CURVE, x, y);
-    put_list(cell, side, "filter_loss", x, CURVE);
-    put_list(cell, side, "filter_accuracy", y, CURVE);
-    for (i = 0; i < LINE; i++) { /* along the top eigenvector, one unit of length each way */
-        double step = 2.0 * i / (LINE - 1) - 1;
-        for (k = 0; k < n; k++) at[k] = net->theta->data[k] + (genreg_real)step * v[k];
-        x[i] = genreg_evaluate_at(net, at, &curved).loss;
+    put(cell, "lambda", side, top.value);
+    put(cell, "residual", side, top.residual);
+    put(cell, "weight_norm2", side, norm2);
+    put(cell, "lambda_norm2", side, top.value * norm2);
+    if (lab_alive(cell) && genreg_eigenpairs(h, TOP, 0, &o, pairs, NULL)) {
+        for (i = 0; i < TOP; i++) {
+            values[i] = pairs[i].value;
+            residuals[i] = pairs[i].residual;
+        }
+        lab_figure_part(cell, "top", side, values, TOP);
+        lab_figure_part(cell, "top_residual", side, residuals, TOP);
     }
-    put_list(cell, side, "slice", x, LINE);
+    if (lab_alive(cell)) {
+        trace = genreg_hessian_trace(h, GENREG_HUTCHPP, lab_get_int(cell, "trace-products"), cell->seed);
+        put(cell, "trace", side, trace.value);
+        put(cell, "trace_error", side, trace.standard_error);
+    }
+    found = lab_alive(cell) ? genreg_hessian_density(h, PROBES, steps, cell->seed, nodes, weights) : 0;
+    for (i = found; i < PROBES * steps; i++) nodes[i] = weights[i] = (double)NAN; /* a Krylov space can end early */
+    lab_figure_part(cell, "density_at", side, nodes, PROBES * steps);
+    lab_figure_part(cell, "density", side, weights, PROBES * steps);
+    genreg_hessian_close(h);
+    for (i = 0; i < LINE && lab_alive(cell); i++) {
+        genreg_real step = (genreg_real)(lab_get(cell, "slice") * (2.0 * i / (LINE - 1) - 1));
+        for (k = 0; k < n; k++) at[k] = net->theta->data[k] + step * v[k];
+        values[i] = genreg_evaluate_at(net, at, &few).loss;
+    }
+    if (lab_alive(cell)) lab_figure_part(cell, "slice_loss", side, values, LINE);
     free(v);
+}
+
+/* Mean loss and accuracy over draws of noise, for each radius. */
+static void measure_noise(lab_cell *cell, genreg_model *net, int side, genreg_noise noise, const double *radius, int n, const char *loss, const char *accuracy)
+{
+    genreg_dataset few = genreg_first(cell->ctx, cell->train, lab_get_int(cell, "noise-images"));
+    genreg_score draw[DRAWS];
+    double mean[2][LINE];
+    int draws = noise == GENREG_NOISE_SAM ? 1 : lab_get_int(cell, "draws"), i, k;
+    for (i = 0; i < n; i++) {
+        mean[0][i] = mean[1][i] = 0;
+        if (!lab_alive(cell) || !genreg_perturb(net, &few, noise, radius[i], draws, cell->seed, draw)) return;
+        for (k = 0; k < draws; k++) {
+            mean[0][i] += draw[k].loss / draws;
+            mean[1][i] += draw[k].accuracy / draws;
+        }
+    }
+    lab_figure_part(cell, loss, side, mean[0], n);
+    lab_figure_part(cell, accuracy, side, mean[1], n);
+}
+
+static void measure(lab_cell *cell, genreg_model *net, int side)
+{
+    genreg_dataset few = genreg_first(cell->ctx, cell->train, lab_get_int(cell, "noise-images"));
+    double radius[CURVE];
+    int i;
+    put(cell, "test_accuracy", side, genreg_evaluate(net, cell->test).accuracy);
+    put(cell, "train_loss", side, genreg_evaluate(net, cell->train).loss);
+    put(cell, "base_loss", side, genreg_evaluate(net, &few).loss);
+    if (lab_alive(cell)) measure_curvature(cell, net, side);
+    for (i = 0; i < CURVE; i++) radius[i] = i / (CURVE - 1.0);
+    measure_noise(cell, net, side, GENREG_NOISE_NORMAL, sigma, SIGMAS, "noise_loss", "noise_accuracy");
+    measure_noise(cell, net, side, GENREG_NOISE_FILTER, radius, CURVE, "filter_loss", "filter_accuracy");
+    measure_noise(cell, net, side, GENREG_NOISE_SAM, &sam_radius, 1, "sam_loss", "sam_accuracy");
 }
 
 /* ------------------------------------------------------------------------------------------------ one cell: two trainings */
 
-static const char *watched; /* never written while cells run: the side is in the cell */
+/* The first epoch that leaves the training loss below the common level. The loss is taken anew, in evaluation mode. */
+static void watch(lab_cell *cell, genreg_model *net, const genreg_progress *p, int side)
+{
+    genreg_dataset few = genreg_first(cell->ctx, cell->train, lab_get_int(cell, "noise-images"));
+    double loss = lab_found(cell, side ? "match_epoch[1]" : "match_epoch[0]") > 0 ? (double)INFINITY : genreg_evaluate(net, &few).loss;
+    if (loss <= lab_get(cell, "match-loss")) {
+        genreg_dataset curved = genreg_first(cell->ctx, cell->train, lab_get_int(cell, "hessian-images"));
+        genreg_eigen_options o = eigen_options(cell);
+        genreg_eigen top = genreg_hessian_top(net, &curved, &o);
+        put(cell, "match_epoch", side, p->epoch);
+        put(cell, "match_train_loss", side, loss);
+        put(cell, "match_lambda", side, top.value);
+        put(cell, "match_residual", side, top.residual);
+        put(cell, "match_lambda_norm2", side, top.value * lab_weight_norm2(net));
+    }
+}
+
+static void watch_small(lab_cell *cell, genreg_model *net, const genreg_progress *p) { watch(cell, net, p, 0); }
+static void watch_large(lab_cell *cell, genreg_model *net, const genreg_progress *p) { watch(cell, net, p, 1); }
 
 static genreg_model *make_model(lab_cell *cell)
 {
-    int shape[3];
-    memcpy(shape, cell->train->shape, sizeof shape);
-    return genreg_cnn(cell->ctx, shape, lab_get_int(cell, "width"), 1, cell->train->classes);
+    genreg_model *net = genreg_cnn(cell->ctx, cell->train->shape, lab_get_int(cell, "width"), 1, cell->train->classes);
+    genreg_init(net, GENREG_INIT_PYTORCH, cell->seed);
+    return net;
 }
-
-/* The first epoch that leaves the training loss below the common level. */
-static void watch(lab_cell *cell, genreg_model *net, const genreg_progress *p, const char *side)
-{
-    char name[64];
-    double loss;
-    snprintf(name, sizeof name, "%s_match_epoch", side);
-    if (lab_found(cell, name) > 0) return;
-    loss = genreg_evaluate(net, cell->train).loss;
-    if (loss <= lab_get(cell, "match_loss")) {
-        genreg_dataset few = genreg_first(cell->ctx, cell->train, lab_get_int(cell, "hessian_images"));
-        genreg_eigen_options o = eigen_options(cell);
-        genreg_eigen top = genreg_hessian_top(net, &few, &o);
-        put(cell, side, "match_epoch", p->epoch);
-        put(cell, side, "match_loss", loss);
-        put(cell, side, "match_lambda", top.value);
-        put(cell, side, "match_residual", top.residual);
-    }
-}
-static void watch_small(lab_cell *cell, genreg_model *net, const genreg_progress *p) { watch(cell, net, p, "small"); }
-static void watch_large(lab_cell *cell, genreg_model *net, const genreg_progress *p) { watch(cell, net, p, "large"); }
 
 /* Loss and accuracy on the straight line between the two minima; running statistics go along it too. */
 static void walk(lab_cell *cell, genreg_model *const *net)
 {
-    genreg_dataset few = genreg_first(cell->ctx, cell->train, lab_get_int(cell, "noise_images"));
+    genreg_dataset few = genreg_first(cell->ctx, cell->train, lab_get_int(cell, "noise-images"));
     genreg_model *between = make_model(cell);
-    double loss[LINE], accuracy[LINE];
+    double loss[LINE], accuracy[LINE], barrier = 0;
     ptrdiff_t k;
     int i;
-    if (!between) return;
-    for (i = 0; i < LINE; i++) {
+    for (i = 0; i < LINE && lab_alive(cell); i++) {
         genreg_real a = (genreg_real)(i / (LINE - 1.0));
+        genreg_score s;
         for (k = 0; k < between->theta->size; k++) between->theta->data[k] = (1 - a) * net[0]->theta->data[k] + a * net[1]->theta->data[k];
         for (k = 0; k < between->state->size; k++) between->state->data[k] = (1 - a) * net[0]->state->data[k] + a * net[1]->state->data[k];
-        loss[i] = genreg_evaluate(between, &few).loss;
-        accuracy[i] = genreg_evaluate(between, cell->test).accuracy;
+        s = genreg_evaluate(between, &few);
+        loss[i] = s.loss;
+        accuracy[i] = s.accuracy;
     }
-    lab_figure_list(cell, "line_loss", loss, LINE);
-    lab_figure_list(cell, "line_accuracy", accuracy, LINE);
+    if (i < LINE) return;
+    for (i = 0; i < LINE; i++) {
+        double above = loss[i] - (loss[0] * (LINE - 1 - i) + loss[LINE - 1] * i) / (LINE - 1);
+        if (above > barrier) barrier = above;
+    }
+    lab_figure_part(cell, "line_loss", 0, loss, LINE);
+    lab_figure_part(cell, "line_accuracy", 0, accuracy, LINE);
+    lab_figure(cell, "barrier", barrier);
 }
 
 static void run(lab_cell *cell)
 {
+    const char *saved = lab_text(cell->in, "checkpoint");
     genreg_model *net[2];
     int side;
+    if (*saved) {
+        net[0] = genreg_load_model(cell->ctx, saved);
+        if (net[0] && *net[0]->data_name && strcmp(net[0]->data_name, cell->train->name)) genreg_set_error(cell->ctx, GENREG_ERROR_ARGUMENT, "the saved model was trained on another --dataset");
+        if (lab_alive(cell)) measure(cell, net[0], 0);
+        return;
+    }
     for (side = 0; side < 2; side++) {
         genreg_train_options o = genreg_train_defaults();
         genreg_progress last;
-        genreg_score test;
         net[side] = make_model(cell);
-        genreg_init(net[side], GENREG_INIT_PYTORCH, cell->seed);
-        o.batch = lab_get_int(cell, side ? "large_batch" : "small_batch");
-        o.lr = lab_get(cell, side ? "large_lr" : "small_lr");
+        o.batch = lab_get_int(cell, batch_of[side]);
+        o.lr = lab_get(cell, rate_of[side]);
         o.epochs = lab_get_int(cell, "epochs");
+        o.schedule = GENREG_COSINE;
         o.seed = cell->seed;
         if (!lab_train(cell, net[side], cell->train, &o, side ? watch_large : watch_small, &last)) return;
-        test = genreg_evaluate(net[side], cell->test);
-        put(cell, side_name[side], "train_accuracy", last.accuracy);
-        put(cell, side_name[side], "test_accuracy", test.accuracy);
-        put(cell, side_name[side], "test_loss", test.loss);
-        put(cell, side_name[side], "train_loss", genreg_evaluate(net[side], cell->train).loss);
-        measure(cell, net[side], side_name[side]);
-        lab_save(cell, net[side]);
+        put(cell, "train_accuracy", side, last.accuracy);
+        measure(cell, net[side], side);
+        lab_save(cell, net[side], side ? "large" : "small");
     }
     walk(cell, net);
+}
+
+/* ------------------------------------------------------------------------------------------------ the report */
+
+static void print_tables(lab *l, int sides, const char (*name)[64])
+{
+    lab_table end = lab_table_new("at the end|train %|test %|paper|train loss|lambda|paper|residual|trace ± its error|‖w‖²|lambda ‖w‖²");
+    lab_table matched = lab_table_new("at matched loss|epoch|train loss|lambda|residual|lambda ‖w‖²");
+    lab_table top = lab_table_new("eigenvalue|first|residual|second|residual"), noise = lab_table_new("noise|model|loss|rise|accuracy %|paper's rise");
+    int side, i;
+    for (side = 0; side < sides; side++) {
+        lab_entry(&end, "%s", name[side]);
+        lab_entry_stats(&end, lab_element(l, 0, "train_accuracy", side, 100), 2);
+        lab_entry_stats(&end, lab_element(l, 0, "test_accuracy", side, 100), 2);
+        lab_entry(&end, "%.2f", paper_test[side]);
+        lab_entry(&end, "%.2e", lab_element(l, 0, "train_loss", side, 1).mean);
+        lab_entry_stats(&end, lab_element(l, 0, "lambda", side, 1), 2);
+        lab_entry(&end, "%.3f", paper_lambda[side]);
+        lab_entry(&end, "%.0e", lab_element(l, 0, "residual", side, 1).mean);
+        lab_entry(&end, "%.1f ± %.1f", lab_element(l, 0, "trace", side, 1).mean, lab_element(l, 0, "trace_error", side, 1).mean);
+        lab_entry(&end, "%.0f", lab_element(l, 0, "weight_norm2", side, 1).mean);
+        lab_entry(&end, "%.0f", lab_element(l, 0, "lambda_norm2", side, 1).mean);
+        lab_entry(&matched, "%s", name[side]);
+        lab_entry(&matched, "%.1f", lab_element(l, 0, "match_epoch", side, 1).mean);
+        lab_entry(&matched, "%.3f", lab_element(l, 0, "match_train_loss", side, 1).mean);
+        lab_entry_stats(&matched, lab_element(l, 0, "match_lambda", side, 1), 2);
+        lab_entry(&matched, "%.0e", lab_element(l, 0, "match_residual", side, 1).mean);
+        lab_entry(&matched, "%.0f", lab_element(l, 0, "match_lambda_norm2", side, 1).mean);
+    }
+    for (i = 0; i < 2 * TOP; i++) {
+        if (i % 2 == 0) lab_entry(&top, "%d", i / 2 + 1);
+        lab_entry(&top, "%.3f", lab_element(l, 0, "top", i % 2 * TOP + i / 2, 1).mean);
+        lab_entry(&top, "%.0e", lab_element(l, 0, "top_residual", i % 2 * TOP + i / 2, 1).mean);
+    }
+    for (i = 0; i < (SIGMAS + 1) * sides; i++) {
+        int row = i / sides, at = row < SIGMAS ? i % sides * SIGMAS + row : i % sides;
+        double base = lab_element(l, 0, "base_loss", i % sides, 1).mean, loss = lab_element(l, 0, row < SIGMAS ? "noise_loss" : "sam_loss", at, 1).mean;
+        lab_entry(&noise, row < SIGMAS ? "sigma %g" : "worst case, radius %g", row < SIGMAS ? sigma[row] : sam_radius);
+        lab_entry(&noise, "%s", name[i % sides]);
+        lab_entry(&noise, "%.3e", loss);
+        lab_entry(&noise, "%+.1f %%", 100 * (loss / base - 1));
+        lab_entry(&noise, "%.2f", lab_element(l, 0, row < SIGMAS ? "noise_accuracy" : "sam_accuracy", at, 100).mean);
+        lab_entry(&noise, "%s", row < SIGMAS ? paper_rise[i % sides][row] : "-");
+    }
+    lab_table_print(&end);
+    if (sides > 1) lab_table_print(&matched);
+    else matched.count = 0, lab_table_print(&matched);
+    lab_table_print(&top);
+    lab_table_print(&noise);
+    if (sides == 1) return;
+    printf("lambda of the large batch over lambda of the small one (the paper at the end: 11.6)\n");
+    lab_verdict("at the end: ", lab_ratio(l, 0, 0, "lambda[1]|lambda[0]"), "", 1, "the large batch is sharper", "the large batch is flatter");
+    lab_verdict("lambda ‖w‖² at the end: ", lab_ratio(l, 0, 0, "lambda_norm2[1]|lambda_norm2[0]"), "", 1, "the large batch is sharper", "the large batch is flatter");
+    lab_verdict("the control says, at matched training loss: ", lab_ratio(l, 0, 0, "match_lambda[1]|match_lambda[0]"), "", 1, "the large batch is sharper",
+                "the large batch is flatter");
+    printf("test accuracy of the small batch less that of the large one (the paper: +1.61 points)\n");
+    lab_verdict("", lab_difference(l, 0, 0, "test_accuracy[0]|test_accuracy[1]", 100), " points", 0, "the small batch is better", "the large batch is better");
+    printf("training loss between the two solutions rises by %.3f above the straight line\n\n", lab_over_seeds(l, 0, "barrier", 1).mean);
+}
+
+/* The first seed's density, each node widened to a bell of a hundredth of the whole range. */
+static void draw_density(lab *l, lab_plot *p, int sides, int steps, const char (*name)[64])
+{
+    double low = 0, high = 0, x[SMOOTH], y[SMOOTH], width;
+    char node[64], weight[64];
+    int i, k, n = PROBES * steps;
+    for (k = 0; k < n * sides; k++) {
+        snprintf(node, sizeof node, "density_at[%d]", k);
+        low = fmin(low, lab_value(l, 0, 0, node)); /* fmin and fmax leave NaN out */
+        high = fmax(high, lab_value(l, 0, 0, node));
+    }
+    width = (high - low) / 100;
+    for (i = 0; i < SMOOTH; i++) x[i] = low + (high - low) * (i / (SMOOTH - 5.0) * 1.08 - 0.04);
+    for (k = 0; k < n * sides; k++) {
+        double at, share;
+        snprintf(node, sizeof node, "density_at[%d]", k);
+        snprintf(weight, sizeof weight, "density[%d]", k);
+        at = lab_value(l, 0, 0, node);
+        share = lab_value(l, 0, 0, weight);
+        for (i = 0; i < SMOOTH; i++) {
+            double z = (x[i] - at) / width;
+            if (k % n == 0) y[i] = 0;
+            if (z - z >= 0) y[i] += share * exp(-z * z / 2) / (width * sqrt(2 * 3.14159265358979323846));
+        }
+        if (k % n < n - 1) continue;
+        for (i = 0; i < SMOOTH; i++) y[i] = y[i] > 1e-7 / width ? y[i] : (double)NAN;
+        lab_line(p, name[k / n], x, y, NULL, NULL, SMOOTH, LAB_SMOOTH);
+    }
+}
+
+static void draw(lab *l, int sides, int steps, const char (*name)[64])
+{
+    static const struct { const char *title, *x, *y, *figure; int n, flags; double from, to, scale; } panels[] = {
+        { "Noise on every parameter", "sigma", "training loss", "noise_loss", SIGMAS, LAB_LOG_X | LAB_LOG_Y, 0, 0, 1 },
+        { "Noise on every parameter", "sigma", "training accuracy, %", "noise_accuracy", SIGMAS, LAB_LOG_X, 0, 0, 100 },
+        { "Noise relative to each filter's norm", "noise / norm", "training loss", "filter_loss", CURVE, LAB_LOG_Y, 0, 1, 1 },
+        { "Density of the Hessian's eigenvalues", "eigenvalue", "density", NULL, 0, LAB_LOG_Y, 0, 0, 1 },
+        { "Along the top eigenvector", "distance", "training loss", "slice_loss", LINE, LAB_LOG_Y, -1, 1, 1 },
+        { "From one solution to the other", "0: small batch, 1: large batch", "training loss", "line_loss", LINE, LAB_LOG_Y, 0, 1, 1 } };
+    lab_plot *p = lab_plot_new("The loss around the minima of small and large batches");
+    double x[LINE];
+    int i, k, side;
+    for (i = 0; i < 4 + sides; i++) {
+        lab_panel(p, panels[i].title, panels[i].x, panels[i].y, panels[i].flags);
+        for (k = 0; k < panels[i].n; k++) x[k] = i < 2 ? sigma[k] : panels[i].from + (panels[i].to - panels[i].from) * k / (panels[i].n - 1);
+        for (k = 0; i == 4 && k < LINE; k++) x[k] *= lab_number(l, "slice");
+        for (side = 0; side < (i < 5 ? sides : 1) && panels[i].n; side++)
+            lab_curve_of_list(p, l, i < 5 ? name[side] : "", x, panels[i].n, 0, panels[i].figure, side * panels[i].n, panels[i].scale);
+        if (!panels[i].n) draw_density(l, p, sides, steps, name);
+    }
+    lab_plot_save(p, l, "Means over seeds with 95 % intervals; density: the first seed. All in evaluation mode on the first training images.");
+}
+
+int main(int argc, char **argv)
+{
+    static const lab_flag flags[] = {
+        { "width", LAB_INT, "8", "32", NULL, 1, 1e4, NULL, "channels of CNN(w), with batch norm" },
+        { "small-batch", LAB_INT, "32", NULL, NULL, 1, 1e9, NULL, "the small batch" },
+        { "small-lr", LAB_NUMBER, ".005", NULL, NULL, 1e-9, 1e9, NULL, "and its rate" },
+        { "large-batch", LAB_INT, "256", "1024", NULL, 1, 1e9, NULL, "the large batch" },
+        { "large-lr", LAB_NUMBER, ".02", ".08", NULL, 1e-9, 1e9, NULL, "and its rate" },
+        { "match-loss", LAB_NUMBER, "0.5", NULL, NULL, 1e-9, 1e9, NULL, "training loss at which curvature is compared" },
+        { "hessian-images", LAB_INT, "400", "1000", NULL, 1, 1e9, NULL, "curvature: of the first N training images" },
+        { "products", LAB_INT, "30", "30", "100", TOP, STEPS, NULL, "Hessian products of power iteration, of Lanczos and of a probe of the density" },
+        { "trace-products", LAB_INT, "12", "20", "60", 3, 1e6, NULL, "Hessian products of the trace" },
+        { "noise-images", LAB_INT, "500", "5000", NULL, 1, 1e9, NULL, "noise and the line: on the first N training images" },
+        { "draws", LAB_INT, "2", "5", NULL, 1, DRAWS, NULL, "draws of noise" },
+        { "slice", LAB_NUMBER, "0.5", NULL, NULL, 1e-9, 1e9, NULL, "how far to go along the top eigenvector" },
+        { "checkpoint", LAB_TEXT, "", NULL, NULL, 0, 0, NULL, "measure this model (of --save) instead of training" },
+        { "train", LAB_INT, "2000", "10000", "", 1, 1e9, NULL, "take the first N training images; unset: all" },
+        { "epochs", LAB_INT, "15", "30", "80", 1, 1e6, NULL, "epochs of training" },
+        { "seeds", LAB_INT, "2", "3", NULL, 1, 10000, NULL, "run with the seeds 1 to N" },
+        { "seed", LAB_INTS, "", NULL, "42", 0, 9007199254740992.0, NULL, "run with these seeds instead" },
+    };
+    static const char *const figures[] = { "train_accuracy", "test_accuracy", "train_loss", "base_loss", "lambda", "residual", "weight_norm2", "lambda_norm2",
+        "match_epoch", "match_train_loss", "match_lambda", "match_residual", "match_lambda_norm2", "trace", "trace_error", "top", "top_residual", "density_at",
+        "density", "slice_loss", "noise_loss", "noise_accuracy", "filter_loss", "filter_accuracy", "sam_loss", "sam_accuracy", "line_loss", "line_accuracy", "barrier" };
+    static const char *const measured[] = { "hessian-images", "products", "trace-products", "noise-images", "draws", "slice" };
+    static const char *const trained[] = { "width", "small-batch", "small-lr", "large-batch", "large-lr", "epochs", "match-loss" };
+    static const lab_experiment about = { "landscape", "how does the loss look around the minima that small and large batches find?", "cifar10|mnist|fashion|slice",
+                                          flags, sizeof flags / sizeof flags[0], figures, sizeof figures / sizeof figures[0], run };
+    lab *l = lab_open(&about, argc, argv);
+    const char *saved = lab_text(l, "checkpoint");
+    char name[2][64];
+    int i, k;
+    lab_pad(l, 32);
+    if (*saved) lab_preset(l, "seeds", "1", NULL, NULL);
+    k = lab_config(l);
+    for (i = 0; i < 6; i++) lab_set(l, k, measured[i], lab_number(l, measured[i]));
+    for (i = 0; i < 7 && !*saved; i++) lab_set(l, k, trained[i], lab_number(l, trained[i]));
+    lab_set(l, k, "tolerance", 1e-3);
+    if (*saved) lab_set_file(l, k, "model", saved);
+    snprintf(name[0], sizeof name[0], *saved ? "saved model" : "batch %.0f, rate %g", lab_number(l, "small-batch"), lab_number(l, "small-lr"));
+    snprintf(name[1], sizeof name[1], "batch %.0f, rate %g", lab_number(l, "large-batch"), lab_number(l, "large-lr"));
+    lab_label(l, k, 1, *saved ? "saved model" : "CNN(%.0f)", lab_number(l, "width"));
+    if (lab_run(l)) {
+        print_tables(l, *saved ? 1 : 2, name);
+        draw(l, *saved ? 1 : 2, lab_int(l, "products"), name);
+    }
+    return lab_close(l);
 }

@@ -112,7 +112,7 @@ ok "names them" [ -s "$tmp/net-w-8--batch-16-seed-2.safetensors" ]
 ok "an unbroken run" exits 0 long --out "$tmp/u"
 for signal in KILL KILL INT; do
     : >"$tmp/started"
-    "$tmp/batch_size" --dataset slice --train 1000 --epochs 40 --batches 8,32 --widths 64 --seeds 1 --out "$tmp/k" --checkpoint 0.05 >"$tmp/out" 2>"$tmp/err" &
+    "$tmp/batch_size" --dataset slice --train 1000 --epochs 40 --batches 8,32 --widths 64 --seeds 1 --out "$tmp/k" --save-every 0.05 >"$tmp/out" 2>"$tmp/err" &
     pid=$!
     tries=0
     while [ -z "$(find "$tmp/k" -name 'batch_size.*.json' -newer "$tmp/started" 2>/dev/null)" ] && [ $tries -lt 50 ] && kill -0 $pid 2>/dev/null; do
@@ -131,7 +131,7 @@ ok "the run goes on" exits 0 long --out "$tmp/k"
 ok "to the same rows" same_rows "$tmp/k/batch_size.jsonl" "$tmp/u/batch_size.jsonl"
 ok "no checkpoint is left" none_left "$tmp/k"
 mkdir "$tmp/h"
-"$tmp/batch_size" --dataset slice --train 1000 --epochs 40 --batches 8 --widths 64 --seeds 1 --out "$tmp/h" --checkpoint 0.05 >"$tmp/out" 2>"$tmp/err" &
+"$tmp/batch_size" --dataset slice --train 1000 --epochs 40 --batches 8 --widths 64 --seeds 1 --out "$tmp/h" --save-every 0.05 >"$tmp/out" 2>"$tmp/err" &
 pid=$!
 tries=0
 while [ -z "$(find "$tmp/h" -name 'batch_size.*.json')" ] && [ $tries -lt 50 ]; do
@@ -151,7 +151,7 @@ rm "$tmp/h"/batch_size.*.json
 ok "without them the cell is trained anew" exits 0 half
 ok "to the same row" eval 'grep "\"batch\":8," "$tmp/u/batch_size.jsonl" >"$tmp/row"; same_rows "$tmp/h/batch_size.jsonl" "$tmp/row"'
 ok "and nothing is left" none_left "$tmp/h"
-"$tmp/batch_size" --dataset slice --train 1000 --epochs 40 --batches 8,32 --widths 64 --seeds 1 --jobs 1 --out "$tmp/t" --checkpoint 0.05 >"$tmp/out2" 2>"$tmp/err2" &
+"$tmp/batch_size" --dataset slice --train 1000 --epochs 40 --batches 8,32 --widths 64 --seeds 1 --jobs 1 --out "$tmp/t" --save-every 0.05 >"$tmp/out2" 2>"$tmp/err2" &
 pid=$!
 sleep 1
 (long --out "$tmp/t") &

@@ -248,7 +248,7 @@ static void test_flags(counts *t)
                                       { "rule", LAB_WORD, "paper", "fixed", NULL, 0, 0, "paper|linear|fixed", "" },
                                       { "epochs", LAB_INT, "5", "30", "60", 1, 100, NULL, "" } };
     static const lab_experiment e = { "flags", "", "mnist|slice", flags, 3, NULL, 0, never };
-    char words[][16] = { "flags", "--preset=paper", "--rule", "linear", "--seed", "7,3", "--shard", "2/5", "--checkpoint", "1e-3" };
+    char words[][16] = { "flags", "--preset=paper", "--rule", "linear", "--seed", "7,3", "--shard", "2/5", "--save-every", "1e-3" };
     char *argv[10];
     lab *l = (lab *)lab__new(1, sizeof *l);
     int i, n;
@@ -262,7 +262,7 @@ static void test_flags(counts *t)
     check(t, lab_int(l, "epochs") == 60 && lab_int(l, "train") == 0, "the experiment's value of a common flag; unset is 0");
     check(t, l->seed_count == 2 && l->seeds[0] > 6 && l->seeds[1] < 4, "seeds by list");
     check(t, l->shard == 2 && l->shards == 5, "shard");
-    check(t, close_to(lab_number(l, "checkpoint"), 1e-3, 1e-15), "a number");
+    check(t, close_to(lab_number(l, "save-every"), 1e-3, 1e-15), "a number");
     check(t, !strcmp(lab_text(l, "data"), "data") && !strcmp(lab_text(l, "out"), "results"), "defaults");
     check(t, lab__among("paper|linear", "linear") && !lab__among("paper|linear", "line") && !lab__among("paper|linear", "") && !lab__among("paper", "paper|"), "words are whole");
     lab_close(l);
@@ -364,10 +364,10 @@ static void test_plots(counts *t)
     char *svg;
     int n, i;
     lab_panel(p, "<panel>", "x & x", "y\nz", LAB_LOG_X | LAB_LOG_Y);
-    lab_line(p, "curve > 1", x, y, low, high, 3, 0);
-    lab_line(p, "", x, y, NULL, NULL, 3, 1);
+    lab_line(p, "curve > 1", x, y, low, high, 3, LAB_JOINED);
+    lab_line(p, "", x, y, NULL, NULL, 3, LAB_DOTS);
     lab_panel(p, "all the same", "", "", 0);
-    lab_line(p, "zero", zero, zero, NULL, NULL, 3, 0);
+    lab_line(p, "zero", zero, zero, NULL, NULL, 3, LAB_JOINED);
     lab_panel(p, "nothing", "", "", LAB_LOG_X);
     svg = lab_plot_svg(p, "A caption with a tag </svg> in it.");
     check(t, strstr(svg, "a &lt; b &amp; &quot;c&quot;") && strstr(svg, "&lt;panel&gt;") && strstr(svg, "tag &lt;/svg&gt; in") && strstr(svg, "curve &gt; 1"), "text is escaped");
