@@ -204,7 +204,7 @@ static void run(lab_cell *cell)
 
 /* ------------------------------------------------------------------------------------------------ the report */
 
-static void print_tables(lab *l, int sides, const char (*name)[64])
+static void print_tables(lab *l, int sides, char (*name)[64])
 {
     lab_table end = lab_table_new("at the end|train %|test %|paper|train loss|lambda|paper|residual|trace ± its error|‖w‖²|lambda ‖w‖²");
     lab_table matched = lab_table_new("at matched loss|epoch|train loss|lambda|residual|lambda ‖w‖²");
@@ -245,8 +245,7 @@ static void print_tables(lab *l, int sides, const char (*name)[64])
         lab_entry(&noise, "%s", row < SIGMAS ? paper_rise[i % sides][row] : "-");
     }
     lab_table_print(&end);
-    if (sides > 1) lab_table_print(&matched);
-    else matched.count = 0, lab_table_print(&matched);
+    lab_table_print(&matched);
     lab_table_print(&top);
     lab_table_print(&noise);
     if (sides == 1) return;
@@ -261,7 +260,7 @@ static void print_tables(lab *l, int sides, const char (*name)[64])
 }
 
 /* The first seed's density, each node widened to a bell of a hundredth of the whole range. */
-static void draw_density(lab *l, lab_plot *p, int sides, int steps, const char (*name)[64])
+static void draw_density(lab *l, lab_plot *p, int sides, int steps, char (*name)[64])
 {
     double low = 0, high = 0, x[SMOOTH], y[SMOOTH], width;
     char node[64], weight[64];
@@ -290,7 +289,7 @@ static void draw_density(lab *l, lab_plot *p, int sides, int steps, const char (
     }
 }
 
-static void draw(lab *l, int sides, int steps, const char (*name)[64])
+static void draw(lab *l, int sides, int steps, char (*name)[64])
 {
     static const struct { const char *title, *x, *y, *figure; int n, flags; double from, to, scale; } panels[] = {
         { "Noise on every parameter", "sigma", "training loss", "noise_loss", SIGMAS, LAB_LOG_X | LAB_LOG_Y, 0, 0, 1 },
