@@ -49,7 +49,7 @@
       The API, in the order of the floors it stands on        errors, contexts, tensors, operations, gradients,
                                                               models, data, training, curvature, files
       The implementation, ground floor first (search for the tag)
-          >>platform >>errors >>memory >>rng >>kernels >>tape >>ops >>grad >>model >>data >>train >>curvature >>files
+          >>platform >>errors >>memory >>math >>rng >>kernels >>linalg >>tape >>ops >>grad >>model >>data >>train >>curvature >>files
       Version history and licence
 
    OPTIONS, defined before the include, alike in every file that includes it
@@ -66,8 +66,9 @@
       Shapes     Row-major, at most GENREG_MAX_RANK axes, every extent an int of at least 1, rank 0 is a scalar. A batch is the first
                  axis; images are channels-last (N, H, W, C). Tensors are always contiguous.
       Ownership  Two lifetimes. Tensors that functions return live on the context's tape until genreg_release to a mark
-                 set before them, or until genreg_destroy. Models, datasets and trainers live until their free function or
-                 genreg_destroy. What you pass in stays yours and must outlive what was made of it.
+                 set before them, or until genreg_destroy. Models and trainers live until their free function, datasets until
+                 genreg_destroy. What you pass in stays yours and must outlive what was made of it; between an operation and
+                 its gradient, and while a Hessian is open, the values that went in must not change.
       Errors     The first error stays in the context; from then on every function of that context does nothing and returns
                  NULL, 0 or NaN, so you check once, where it suits you. NULL in gives NULL out. Nothing aborts or prints.
       Threads    One thread at a time in a context; any number of contexts side by side, nothing is shared. Inside, OpenMP
@@ -119,8 +120,18 @@ typedef GENREG_REAL genreg_real;
 #define GENREG__PASTE(a, b) GENREG__PASTE2(a, b)
 #define GENREG_REAL_IS_DOUBLE GENREG__PASTE(GENREG__IS_, GENREG_REAL)
 
+/* Names differ by precision where values cross, so that a float file and a double file fail to link instead of to run. */
 #if GENREG_REAL_IS_DOUBLE
-#define genreg_create genreg_create_double /* a float file and a double file then fail to link instead of to run */
+#define genreg_create genreg_create_double
+#define genreg_constant genreg_constant_double
+#define genreg_variable genreg_variable_double
+#define genreg_item genreg_item_double
+#define genreg_forward genreg_forward_double
+#define genreg_train genreg_train_double
+#define genreg_dataset_reals genreg_dataset_reals_double
+#define genreg_normal_fill genreg_normal_fill_double
+#define genreg_grad genreg_grad_double
+#define genreg_gradient_into genreg_gradient_into_double
 #endif
 
 /* ---------------------------------------------------------------------------------------------------- errors */
@@ -152,7 +163,7 @@ typedef struct genreg_ctx genreg_ctx;
 typedef enum genreg_isa { GENREG_ISA_AUTO, GENREG_ISA_PLAIN, GENREG_ISA_BASELINE, GENREG_ISA_AVX2, GENREG_ISA_AVX512 } genreg_isa;
 
 typedef struct genreg_options {
-    size_t memory;  /* bytes that the tape may take, default 1 GiB: larger problems run in chunks */
+    size_t memory;  /* bytes that the tape may take, default 1 GiB: larger problems run in chunks; a training batch must fit */
     int threads;    /* default 0: as many as OpenMP gives; always 1 without OpenMP */
     genreg_isa isa; /* default GENREG_ISA_AUTO */
 } genreg_options;
@@ -261,7 +272,7 @@ GENREG__API double genreg_item(const genreg_tensor *x);
 
 /* ---------------------------------------------------------------------------------------------------- operations
 
-   Each computes at once and returns a new tensor on the tape, recorded if an input is tracked; NULL after an error.
+   Each computes at once and returns a tensor on the tape, recorded if an input is tracked; NULL after an error.
    Each can be differentiated any number of times. */
 
 /* a op b, elementwise, with NumPy's broadcasting: shapes are aligned at the last axis and extents of 1 are repeated. */
@@ -549,7 +560,7 @@ typedef struct genreg_train_options {
     int nesterov;             /* SGD: theta -= lr (g + momentum v) */
     double weight_decay;      /* 0.  g += weight_decay theta, before anything else */
     double beta1, beta2, eps; /* Adam: 0.9, 0.999, 1e-8 (Kingma and Ba 2015) */
-    genreg_schedule schedule; /* COSINE: lr_min + (lr - lr_min) (1 + cos(pi t/T))/2;  STEP: lr gamma^floor(t/period) */
+    genreg_schedule schedule; /* default COSINE: lr_min + (lr - lr_min) (1 + cos(pi t/T))/2;  STEP: lr gamma^floor(t/period) */
     int schedule_by_step;     /* t counts steps; default 0: epochs. T is the whole run */
     double lr_min, gamma;     /* 0, 0.1 */
     int period;               /* 30 */
@@ -558,7 +569,7 @@ typedef struct genreg_train_options {
     int64_t steps;            /* 0; if not, train for this many steps whatever `epochs` says */
     uint64_t seed;            /* of order and dropout; not of the initialisation */
     int no_shuffle;           /* 0: a new order each epoch */
-    genreg_loss loss;
+    genreg_loss loss;         /* default GENREG_CROSS_ENTROPY */
     int (*on_epoch)(const genreg_progress *p, void *user); /* after each epoch; returns nonzero to stop */
     void *user;
 } genreg_train_options;
@@ -601,17 +612,18 @@ typedef struct genreg_objective {
     int whole;              /* 1: the loss of all samples is no mean over chunks (batch statistics) */
 } genreg_objective;
 
-/* A model's mean loss on a set, in evaluation mode; and in training mode, where batch norm uses the statistics of the whole set (which must
-   then fit the memory option at once) and running statistics stay as they are. */
-GENREG__API genreg_objective genreg_training_objective(genreg_model *m, const genreg_dataset *d, genreg_loss loss);
+/* A model's mean loss on a set, in evaluation mode; and in training mode, where batch norm uses the statistics of the whole set and dropout
+   the draws of seed 0, step 0: the set must then fit the memory option at once. Running statistics stay as they are. */
 GENREG__API genreg_objective genreg_model_objective(genreg_model *m, const genreg_dataset *d, genreg_loss loss);
+GENREG__API genreg_objective genreg_training_objective(genreg_model *m, const genreg_dataset *d, genreg_loss loss);
 
 /* Mean loss and, unless out is NULL, its gradient (theta->size values), in chunks that fit the memory option. NaN after an error. */
 GENREG__API double genreg_objective_gradient(const genreg_objective *f, genreg_real *out);
 
 /* The Hessian of an objective as a linear map. Open it, multiply, close it: where the gradient's tape fits the memory option it is
    computed once, at opening; else each product runs through the set in chunks. What is put on the tape while it is open must be
-   released before it is closed. NULL after an error. */
+   released before it is closed, and of several that are open the last one is closed first. theta must not change meanwhile.
+   NULL after an error. */
 typedef struct genreg_hessian genreg_hessian;
 GENREG__API genreg_hessian *genreg_hessian_open(const genreg_objective *f);
 GENREG__API void genreg_hessian_close(genreg_hessian *h);
@@ -633,7 +645,7 @@ GENREG__API int genreg_hessian_chunk(const genreg_hessian *h);
 typedef enum genreg_which { GENREG_LARGEST, GENREG_LARGEST_MAGNITUDE } genreg_which;
 
 typedef struct genreg_eigen_options {
-    int iterations;      /* at most this many products: 100 */
+    int iterations;      /* at most this many products in a run: 100 */
     double tol;          /* stop at |Hv - value v| <= tol |value|: 1e-3; 0 runs all iterations */
     uint64_t seed;       /* of the start vector */
     genreg_which which;  /* default LARGEST: if the eigenvalue of largest magnitude is negative, a second run on H - value I
@@ -1087,6 +1099,7 @@ static void *genreg__take(genreg_ctx *c, genreg__arena *arena, size_t n, size_t 
     }
     if (arena->current == arena->count) {
         size_t capacity = (size_t)1 << (20 + (arena->count < 6 ? arena->count : 6)); /* 1 MiB ... 64 MiB */
+        if (arena->count > 6 && capacity < c->limit / 32) capacity = c->limit / 32; /* so that the table of blocks never is the limit */
         if (capacity < bytes) capacity = bytes;
         p = arena->count < GENREG__BLOCKS ? (char *)GENREG_MALLOC(capacity + GENREG__ALIGN) : NULL;
         if (!p) {
@@ -1388,7 +1401,7 @@ static void genreg__philox(uint64_t seed, uint64_t stream, uint64_t block, uint6
     out[1] = (uint64_t)x3 << 32 | x2;
 }
 
-/* 53 bits, in the middle of their cell, so that neither 0 nor 1 comes out. */
+/* 52 bits, in the middle of their cell, so that neither 0 nor 1 comes out. */
 static double genreg__unit(uint64_t bits) { return ((double)(bits >> 12) + 0.5) * (1.0 / 4503599627370496.0); }
 
 GENREG__API double genreg_uniform(uint64_t seed, uint64_t stream, uint64_t index)
@@ -1448,7 +1461,7 @@ GENREG__API void genreg_permutation(int *out, int n, uint64_t seed, uint64_t str
     int i;
     for (i = 0; i < n; i++) {
         int j = (int)(genreg_uniform(seed, stream, (uint64_t)i) * (i + 1)); /* in 0 ... i */
-        out[i] = out[j];
+        if (j < i) out[i] = out[j];
         out[j] = i;
     }
 }
@@ -1474,10 +1487,8 @@ GENREG__API void genreg_permutation(int *out, int n, uint64_t seed, uint64_t str
 #define GENREG__X86 0
 #endif
 #if defined(__GNUC__)
-#define GENREG__MAYBE_UNUSED __attribute__((unused))
 #define GENREG__PREFETCH(p) __builtin_prefetch(p)
 #else
-#define GENREG__MAYBE_UNUSED
 #define GENREG__PREFETCH(p) ((void)0)
 #endif
 
@@ -3745,7 +3756,10 @@ GENREG__API genreg_place genreg_mark(genreg_ctx *c)
 GENREG__API void genreg_release(genreg_ctx *c, genreg_place p)
 {
     if (!c) return;
-    GENREG_ASSERT(p.nodes <= c->nodes);
+    if (p.nodes > c->nodes || p.bytes > c->tape_arena.bytes) {
+        genreg__fail(c, GENREG_ERROR_ARGUMENT, "release: this mark is gone, as an earlier one was released; release the later one first");
+        return;
+    }
     genreg__arena_release(&c->tape_arena, p);
     c->nodes = p.nodes;
 }
@@ -3781,6 +3795,10 @@ static ptrdiff_t genreg__shape_size(genreg_ctx *c, const char *name, int rank, c
     int i;
     if (rank < 0 || rank > GENREG_MAX_RANK) {
         genreg__fail(c, GENREG_ERROR_SHAPE, "%s: rank %d is not in 0 ... %d", name, rank, (int)GENREG_MAX_RANK);
+        return -1;
+    }
+    if (rank > 0 && !shape) {
+        genreg__fail(c, GENREG_ERROR_ARGUMENT, "%s: no shape", name);
         return -1;
     }
     for (i = 0; i < rank; i++) {
@@ -3941,6 +3959,10 @@ GENREG__API genreg_tensor *genreg_reshape(genreg_ctx *c, genreg_tensor *x, int r
     int full[GENREG_MAX_RANK], i, open = -1;
     ptrdiff_t size = 1;
     if (!genreg__ready(c, "reshape", x, x)) return NULL;
+    if (rank > 0 && !shape) {
+        genreg__fail(c, GENREG_ERROR_ARGUMENT, "reshape: no shape");
+        return NULL;
+    }
     for (i = 0; i < rank && rank <= GENREG_MAX_RANK; i++) {
         full[i] = shape[i];
         if (shape[i] == -1 && open < 0) open = i;
@@ -4791,6 +4813,10 @@ static genreg__index_attr *genreg__keep_index(genreg_ctx *c, const int *index, i
 static int genreg__index_fits(genreg_ctx *c, const char *name, const int *index, int n, int rows)
 {
     int i;
+    if (!index && n > 0) {
+        genreg__fail(c, GENREG_ERROR_ARGUMENT, "%s: there are none", name);
+        return 0;
+    }
     for (i = 0; i < n; i++)
         if (index[i] < 0 || index[i] >= rows) {
             genreg__fail(c, GENREG_ERROR_ARGUMENT, "%s: index[%d] = %d is not in 0 ... %d", name, i, index[i], rows - 1);
@@ -5082,7 +5108,13 @@ GENREG__API genreg_tensor *genreg_cross_entropy(genreg_ctx *c, genreg_tensor *lo
 
 GENREG__API genreg_tensor *genreg_mse(genreg_ctx *c, genreg_tensor *a, genreg_tensor *b)
 {
-    genreg_tensor *d = genreg_sub(c, a, b);
+    genreg_tensor *d;
+    if (!genreg__ready(c, "mse", a, b)) return NULL;
+    if (!genreg__same_shape(a, b)) {
+        genreg__fail(c, GENREG_ERROR_SHAPE, "mse: %t and %t differ", a, b);
+        return NULL;
+    }
+    d = genreg_sub(c, a, b);
     return d ? genreg_mean(c, genreg_mul(c, d, d), GENREG_ALL_AXES) : NULL;
 }
 
@@ -5737,15 +5769,24 @@ static void genreg__unmark(genreg_ctx *c, const genreg_tensor *y, genreg_tensor 
     }
 }
 
-static int genreg__can_sweep(genreg_ctx *c, const char *name, const genreg_tensor *y, const genreg_tensor *seed, genreg_tensor *const *xs, int n)
+/* Whether a tensor is where it says it is: not of another context, and, as far as can be told, not released. */
+static int genreg__on_tape(const genreg_ctx *c, const genreg_tensor *x) { return x->node < 0 || (x->node < c->nodes && c->tape[x->node] == x); }
+
+static int genreg__can_sweep(genreg_ctx *c, const char *name, const genreg_tensor *y, const genreg_tensor *seed, genreg_tensor *const *xs, int n, int has_room)
 {
     int i;
     if (!genreg__ready(c, name, y, y)) return 0;
+    if (n > 0 && (!xs || !has_room)) {
+        genreg__fail(c, GENREG_ERROR_ARGUMENT, "%s: no xs, or no room for their gradients", name);
+        return 0;
+    }
     if (!seed && y->size != 1) genreg__fail(c, GENREG_ERROR_SHAPE, "%s: without a seed y must be a scalar, and it is %t", name, y);
     else if (seed && !genreg__same_shape(seed, y)) genreg__fail(c, GENREG_ERROR_SHAPE, "%s: seed %t for y %t", name, seed, y);
     else if (!y->tracked) genreg__fail(c, GENREG_ERROR_ARGUMENT, "%s: y was computed from constants only; make its inputs with genreg_variable", name);
+    if (!genreg__on_tape(c, y)) genreg__fail(c, GENREG_ERROR_ARGUMENT, "%s: y is not on this context's tape; it was released, or is another context's", name);
     for (i = 0; i < n && genreg__ready(c, name, xs[i], xs[i]); i++)
-        if (!xs[i]->tracked) genreg__fail(c, GENREG_ERROR_ARGUMENT, "%s: x number %d, %t, is a constant; make it with genreg_variable", name, i, xs[i]);
+        if (!genreg__on_tape(c, xs[i])) genreg__fail(c, GENREG_ERROR_ARGUMENT, "%s: x number %d is not on this context's tape", name, i);
+        else if (!xs[i]->tracked) genreg__fail(c, GENREG_ERROR_ARGUMENT, "%s: x number %d, %t, is a constant; make it with genreg_variable", name, i, xs[i]);
     return c->status == GENREG_OK;
 }
 
@@ -5763,7 +5804,7 @@ GENREG__API int genreg_grad(genreg_ctx *c, genreg_tensor *y, genreg_tensor *seed
     ptrdiff_t at;
     int i;
     for (i = 0; grads && i < n; i++) grads[i] = NULL;
-    if (!genreg__can_sweep(c, "grad", y, seed, xs, n)) return 0;
+    if (!genreg__can_sweep(c, "grad", y, seed, xs, n, grads != NULL)) return 0;
     memset(&s, 0, sizeof s);
     s.c = c;
     s.give = genreg__give_recorded;
@@ -5792,7 +5833,7 @@ GENREG__API int genreg_gradient_into(genreg_ctx *c, genreg_tensor *y, genreg_ten
     genreg_place p, tape;
     ptrdiff_t at;
     int i, recording;
-    if (!genreg__can_sweep(c, "gradient_into", y, seed, xs, n)) return 0;
+    if (!genreg__can_sweep(c, "gradient_into", y, seed, xs, n, out != NULL)) return 0;
     memset(&s, 0, sizeof s);
     s.c = c;
     s.give = genreg__give_direct;
@@ -5844,6 +5885,7 @@ typedef struct genreg__layer genreg__layer;
 typedef struct genreg__layer_kind {
     const char *name; /* as checkpoints spell it */
     int takes_relu;   /* a ReLU behind it can be fused */
+    int keeps_order;  /* it has parameters, and its outputs stand in the order of its inputs */
     genreg_tensor *(*forward)(genreg_model *m, int layer, genreg_tensor *theta, genreg_tensor *x, const genreg_pass *pass, int fuse_relu);
 } genreg__layer_kind;
 
@@ -5928,7 +5970,7 @@ static void genreg__layer_done(genreg_model *m)
     l[1].in_rank = l->out_rank;
     memcpy(l[1].in_shape, l->out_shape, sizeof l->out_shape);
     if (l->in_rank == 3 && l->out_rank == 1 && l->out_shape[0] != l->in_shape[2]) memcpy(l[1].image, l->in_shape, sizeof l[1].image);
-    else if (l->first_parameter < 0) memcpy(l[1].image, l->image, sizeof l[1].image);
+    else if (l->first_parameter < 0 || l->kind->keeps_order) memcpy(l[1].image, l->image, sizeof l[1].image);
 }
 
 /* One more entry in a list of parameters or states. */
@@ -5993,7 +6035,7 @@ GENREG__API void genreg_model_scope(genreg_model *m, const char *scope)
 {
     const char *s;
     if (!m || genreg__halted(m->ctx)) return;
-    for (s = scope; *s; s++)
+    for (s = scope ? scope : (scope = ""); *s; s++)
         if (!strchr("abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789_-.", *s)) {
             genreg__fail(m->ctx, GENREG_ERROR_ARGUMENT, "model_scope: \"%s\" may have letters, digits, \"_\", \"-\" and \".\"", scope);
             return;
@@ -6023,7 +6065,7 @@ static genreg_tensor *genreg__linear_forward(genreg_model *m, int layer, genreg_
     if (!w || !b) return NULL;
     return genreg_affine(m->ctx, x, w, b, fuse_relu);
 }
-static const genreg__layer_kind genreg__linear_kind = { "linear", 1, genreg__linear_forward };
+static const genreg__layer_kind genreg__linear_kind = { "linear", 1, 0, genreg__linear_forward };
 
 GENREG__API void genreg_layer_linear(genreg_model *m, int out)
 {
@@ -6074,11 +6116,11 @@ static genreg_tensor *genreg__dropout_forward(genreg_model *m, int layer, genreg
     if (!pass || !pass->training) return x;
     return genreg_dropout(m->ctx, x, m->layers[layer].p, pass->seed, GENREG__STREAM(GENREG__DRAW_DROPOUT, (uint64_t)layer << 36 | (pass->step & 0xfffffffffu)));
 }
-static const genreg__layer_kind genreg__relu_kind = { "relu", 0, genreg__relu_forward };
-static const genreg__layer_kind genreg__tanh_kind = { "tanh", 0, genreg__tanh_forward };
-static const genreg__layer_kind genreg__sigmoid_kind = { "sigmoid", 0, genreg__sigmoid_forward };
-static const genreg__layer_kind genreg__flatten_kind = { "flatten", 0, genreg__flatten_forward };
-static const genreg__layer_kind genreg__dropout_kind = { "dropout", 0, genreg__dropout_forward };
+static const genreg__layer_kind genreg__relu_kind = { "relu", 0, 0, genreg__relu_forward };
+static const genreg__layer_kind genreg__tanh_kind = { "tanh", 0, 0, genreg__tanh_forward };
+static const genreg__layer_kind genreg__sigmoid_kind = { "sigmoid", 0, 0, genreg__sigmoid_forward };
+static const genreg__layer_kind genreg__flatten_kind = { "flatten", 0, 0, genreg__flatten_forward };
+static const genreg__layer_kind genreg__dropout_kind = { "dropout", 0, 0, genreg__dropout_forward };
 
 GENREG__API void genreg_layer_relu(genreg_model *m) { if (genreg__new_layer(m, &genreg__relu_kind)) genreg__layer_done(m); }
 GENREG__API void genreg_layer_tanh(genreg_model *m) { if (genreg__new_layer(m, &genreg__tanh_kind)) genreg__layer_done(m); }
@@ -6120,7 +6162,7 @@ static genreg_tensor *genreg__conv2d_forward(genreg_model *m, int layer, genreg_
     if (!w || !b) return NULL;
     return genreg_conv2d(m->ctx, x, w, b, l->stride, l->padding, fuse_relu);
 }
-static const genreg__layer_kind genreg__conv2d_kind = { "conv2d", 1, genreg__conv2d_forward };
+static const genreg__layer_kind genreg__conv2d_kind = { "conv2d", 1, 0, genreg__conv2d_forward };
 
 /* Whether a layer's input is an image; sets the error if not. */
 static int genreg__takes_image(genreg_model *m, const genreg__layer *l)
@@ -6189,7 +6231,7 @@ static genreg_tensor *genreg__batch_norm_forward(genreg_model *m, int layer, gen
     return genreg_scale_shift(c, x, genreg_mul(c, gamma, genreg_constant(c, 1, gamma->shape, inverse)),
                               genreg_sub(c, beta, genreg_mul(c, gamma, genreg_constant(c, 1, gamma->shape, statistics))), fuse_relu);
 }
-static const genreg__layer_kind genreg__batch_norm_kind = { "batch_norm", 1, genreg__batch_norm_forward };
+static const genreg__layer_kind genreg__batch_norm_kind = { "batch_norm", 1, 1, genreg__batch_norm_forward };
 
 GENREG__API void genreg_layer_batch_norm(genreg_model *m)
 {
@@ -6226,9 +6268,9 @@ static genreg_tensor *genreg__global_avg_pool_forward(genreg_model *m, int layer
     (void)layer; (void)theta; (void)pass; (void)fuse_relu;
     return genreg_global_avg_pool(m->ctx, x);
 }
-static const genreg__layer_kind genreg__max_pool_kind = { "max_pool", 0, genreg__max_pool_forward };
-static const genreg__layer_kind genreg__avg_pool_kind = { "avg_pool", 0, genreg__avg_pool_forward };
-static const genreg__layer_kind genreg__global_avg_pool_kind = { "global_avg_pool", 0, genreg__global_avg_pool_forward };
+static const genreg__layer_kind genreg__max_pool_kind = { "max_pool", 0, 0, genreg__max_pool_forward };
+static const genreg__layer_kind genreg__avg_pool_kind = { "avg_pool", 0, 0, genreg__avg_pool_forward };
+static const genreg__layer_kind genreg__global_avg_pool_kind = { "global_avg_pool", 0, 0, genreg__global_avg_pool_forward };
 
 static void genreg__pool_layer(genreg_model *m, const genreg__layer_kind *kind, int size)
 {
@@ -6297,20 +6339,22 @@ static void genreg__draw_parameter(genreg_model *m, int index)
         w[i] = deviation > 0 ? (genreg_real)deviation * w[i] : bound > 0 ? (genreg_real)(bound * (2 * genreg_uniform(m->seed, stream, (uint64_t)i) - 1)) : 0;
 }
 
-/* Gives theta its memory and each layer its factor; the values are not set. */
+/* Gives theta and state their memory and each layer its factor; the values are not set. Both or neither. */
 static int genreg__lay_out(genreg_model *m, genreg_scheme scheme, uint64_t seed)
 {
-    const genreg_parameter *last = &m->parameters[m->parameter_count - 1];
     int i;
     if (!m->theta) {
-        m->theta = genreg__kept_vector(m->ctx, last->offset + last->size);
-        if (!m->theta) return 0;
+        const genreg_parameter *last = &m->parameters[m->parameter_count - 1], *last_state = m->state_count ? &m->states[m->state_count - 1] : NULL;
+        genreg_tensor *theta = genreg__kept_vector(m->ctx, last->offset + last->size);
+        genreg_tensor *state = last_state ? genreg__kept_vector(m->ctx, last_state->offset + last_state->size) : NULL;
+        if (genreg__halted(m->ctx)) {
+            genreg__unkeep(theta);
+            genreg__unkeep(state);
+            return 0;
+        }
+        m->theta = theta;
+        m->state = state;
         m->theta->tracked = 1;
-    }
-    if (m->state_count && !m->state) {
-        last = &m->states[m->state_count - 1];
-        m->state = genreg__kept_vector(m->ctx, last->offset + last->size);
-        if (!m->state) return 0;
     }
     for (i = 0; i < m->parameter_count; i++) {
         int layer = m->parameters[i].layer, before_relu = layer + 1 < m->layer_count && m->layers[layer + 1].kind == &genreg__relu_kind;
@@ -6454,11 +6498,11 @@ static uint64_t genreg__fnv1a(uint64_t hash, const void *data, size_t bytes)
 }
 
 /* Integers enter the sum byte by byte from the low one, so that it is the same on every machine. */
-static uint64_t genreg__fnv1a_int(uint64_t hash, int value)
+static uint64_t genreg__fnv1a_int(uint64_t hash, uint32_t value)
 {
     unsigned char bytes[4];
     int i;
-    for (i = 0; i < 4; i++) bytes[i] = (unsigned char)((unsigned)value >> (8 * i) & 255u);
+    for (i = 0; i < 4; i++) bytes[i] = (unsigned char)(value >> (8 * i) & 255u);
     return genreg__fnv1a(hash, bytes, sizeof bytes);
 }
 
@@ -6466,15 +6510,16 @@ static int genreg__channels(const genreg_dataset *d) { return d->rank == 3 ? d->
 
 static uint64_t genreg__checksum(const genreg_dataset *d)
 {
-    uint64_t hash = genreg__fnv1a_int(genreg__fnv1a_int(d->content, d->n), d->pad);
+    uint64_t hash = genreg__fnv1a_int(genreg__fnv1a_int(genreg__fnv1a_int(d->content, (uint32_t)d->n), (uint32_t)d->pad), (uint32_t)d->classes);
     int i;
+    for (i = 0; i < d->rank; i++) hash = genreg__fnv1a_int(hash, (uint32_t)d->shape[i]);
     for (i = 0; d->bytes && i < genreg__channels(d); i++) {
-        hash = genreg__fnv1a_int(hash, (int)(genreg__to_bits32(d->mean[i]) & INT_MAX));
-        hash = genreg__fnv1a_int(hash, (int)(genreg__to_bits32(d->std[i]) & INT_MAX));
+        hash = genreg__fnv1a_int(hash, genreg__to_bits32(d->mean[i]));
+        hash = genreg__fnv1a_int(hash, genreg__to_bits32(d->std[i]));
     }
     for (i = 0; i < d->n; i++) {
-        hash = genreg__fnv1a_int(hash, d->rows ? d->rows[i] : i);
-        hash = genreg__fnv1a_int(hash, d->labels[i]);
+        hash = genreg__fnv1a_int(hash, (uint32_t)(d->rows ? d->rows[i] : i));
+        hash = genreg__fnv1a_int(hash, (uint32_t)d->labels[i]);
     }
     return hash;
 }
@@ -6604,8 +6649,12 @@ GENREG__API genreg_dataset genreg_sample(genreg_ctx *c, const genreg_dataset *d,
 
 GENREG__API void genreg_split(genreg_ctx *c, const genreg_dataset *d, double fraction, uint64_t seed, genreg_dataset *a, genreg_dataset *b)
 {
-    int *order, *chosen, n_a = 0, n_b = 0, class_, i;
+    int *order, *chosen, *quota, n_a = 0, n_b = 0, i;
     genreg_dataset whole; /* a or b may be d */
+    if (!a || !b) {
+        genreg__fail(c, GENREG_ERROR_ARGUMENT, "split: nowhere to put the parts");
+        return;
+    }
     memset(&whole, 0, sizeof whole);
     if (d) whole = *d;
     d = &whole;
@@ -6618,20 +6667,17 @@ GENREG__API void genreg_split(genreg_ctx *c, const genreg_dataset *d, double fra
     }
     order = genreg__order(c, d->n, 1, seed, GENREG__STREAM(GENREG__DRAW_SPLIT, 0));
     chosen = (int *)genreg__keep(c, (size_t)d->n, sizeof *chosen); /* a's from the front, b's from the back */
-    for (class_ = 0; order && chosen && class_ < d->classes; class_++) {
-        int count = 0, take;
-        for (i = 0; i < d->n; i++) count += d->labels[i] == class_;
-        take = (int)floor(fraction * count + 0.5);
-        for (i = 0; i < d->n; i++)
-            if (d->labels[order[i]] == class_) {
-                if (take-- > 0) chosen[n_a++] = order[i];
-                else chosen[d->n - ++n_b] = order[i];
-            }
-    }
+    quota = (int *)genreg__keep(c, (size_t)d->classes, sizeof *quota); /* what a class still owes to a */
+    for (i = 0; quota && i < d->n; i++) quota[d->labels[i]]++;
+    for (i = 0; quota && i < d->classes; i++) quota[i] = (int)floor(fraction * quota[i] + 0.5);
+    for (i = 0; order && chosen && quota && i < d->n; i++)
+        if (quota[d->labels[order[i]]]-- > 0) chosen[n_a++] = order[i];
+        else chosen[d->n - ++n_b] = order[i];
     if (order && chosen && n_a) *a = genreg__subset(c, d, chosen, n_a);
     if (order && chosen && n_b) *b = genreg__subset(c, d, chosen + n_a, n_b);
     genreg__unkeep(order);
     genreg__unkeep(chosen);
+    genreg__unkeep(quota);
 }
 
 GENREG__API genreg_dataset genreg_label_noise(genreg_ctx *c, const genreg_dataset *d, double p, uint64_t seed)
@@ -6661,6 +6707,7 @@ GENREG__API genreg_dataset genreg_label_noise(genreg_ctx *c, const genreg_datase
 GENREG__API genreg_dataset genreg_pad(genreg_ctx *c, const genreg_dataset *d, int pad)
 {
     genreg_dataset s;
+    ptrdiff_t features;
     int i;
     memset(&s, 0, sizeof s);
     if (!genreg__has_samples(c, "pad", d)) return s;
@@ -6671,7 +6718,13 @@ GENREG__API genreg_dataset genreg_pad(genreg_ctx *c, const genreg_dataset *d, in
     s = *d;
     s.pad += pad;
     for (i = 0; i < 2; i++) s.shape[i] += 2 * pad;
-    s.features = s.shape[0] * s.shape[1] * s.shape[2];
+    features = genreg__shape_size(c, "pad", s.rank, s.shape);
+    if (features < 0 || features > INT_MAX) {
+        genreg__fail(c, GENREG_ERROR_ARGUMENT, "pad: a sample would have more values than an int counts");
+        memset(&s, 0, sizeof s);
+        return s;
+    }
+    s.features = (int)features;
     s.checksum = genreg__checksum(&s);
     return s;
 }
@@ -6757,8 +6810,12 @@ static int genreg__count_correct(const genreg_tensor *outputs, const int *labels
 static genreg_tensor *genreg__loss_of(genreg_ctx *c, genreg_loss loss, genreg_tensor *outputs, const genreg_batch *b)
 {
     if (!outputs) return NULL;
+    if (outputs->rank != 2 || outputs->shape[0] != b->n) {
+        genreg__fail(c, GENREG_ERROR_SHAPE, "the model's outputs are %t and should be [n,classes]: end it with flatten and linear", outputs);
+        return NULL;
+    }
     if (loss == GENREG_CROSS_ENTROPY) return genreg_cross_entropy(c, outputs, b->labels);
-    if (loss == GENREG_MSE) return genreg_mse(c, outputs, genreg_one_hot(c, b->labels, b->n, outputs->rank == 2 ? outputs->shape[1] : b->classes));
+    if (loss == GENREG_MSE) return genreg_mse(c, outputs, genreg_one_hot(c, b->labels, b->n, outputs->shape[1]));
     genreg__fail(c, GENREG_ERROR_ARGUMENT, "no loss has the number %d", (int)loss);
     return NULL;
 }
@@ -6769,7 +6826,7 @@ static genreg_score genreg__evaluate(genreg_model *m, const genreg_real *theta, 
 {
     genreg_score s;
     genreg_ctx *c = m ? m->ctx : NULL;
-    int first, i, correct = 0, classes = 0, *seen = NULL;
+    int first, n, batch = GENREG__EVALUATION_BATCH, i, correct = 0, classes = 0, *seen = NULL;
     double total = 0;
     s.loss = s.accuracy = (double)NAN;
     s.samples = 0;
@@ -6779,11 +6836,15 @@ static genreg_score genreg__evaluate(genreg_model *m, const genreg_real *theta, 
         seen = (int *)genreg__keep(c, (size_t)classes, sizeof *seen);
         for (i = 0; seen && i < classes; i++) class_accuracy[i] = 0;
     }
-    for (first = 0; first < d->n; first += GENREG__EVALUATION_BATCH) {
+    for (first = 0; first < d->n && !genreg__halted(c); first += n) {
         genreg_place p = genreg_mark(c);
-        genreg_batch b = genreg_get_batch(c, d, NULL, first, GENREG__MIN(d->n - first, (int)GENREG__EVALUATION_BATCH));
-        genreg_tensor *at = theta ? genreg_constant(c, 1, m->theta->shape, (genreg_real *)(uintptr_t)theta) : NULL; /* only read */
-        genreg_tensor *y = genreg_forward(m, at, b.x, NULL), *l = genreg__loss_of(c, loss, y, &b);
+        genreg_batch b;
+        genreg_tensor *at, *y, *l;
+        n = GENREG__MIN(batch, d->n - first);
+        b = genreg_get_batch(c, d, NULL, first, n);
+        at = theta ? genreg_constant(c, 1, m->theta->shape, (genreg_real *)(uintptr_t)theta) : NULL; /* only read */
+        y = genreg_forward(m, at, b.x, NULL);
+        l = genreg__loss_of(c, loss, y, &b);
         if (l) {
             total += genreg_item(l) * b.n;
             correct += genreg__count_correct(y, b.labels);
@@ -6791,6 +6852,10 @@ static genreg_score genreg__evaluate(genreg_model *m, const genreg_real *theta, 
                 seen[b.labels[i]]++;
                 class_accuracy[b.labels[i]] += genreg__argmax(y->data + (ptrdiff_t)i * y->shape[1], y->shape[1]) == b.labels[i];
             }
+        } else if (c->status == GENREG_ERROR_LIMIT && batch > 1) { /* the memory option allows less at a time */
+            genreg_clear_error(c);
+            batch = (n + 1) / 2;
+            n = 0;
         }
         genreg_release(c, p);
     }
@@ -6848,7 +6913,7 @@ struct genreg_trainer {
     int correct, samples;        /* of the epoch in hand */
 };
 
-static int64_t genreg__steps_per_epoch(const genreg_trainer *t) { return (t->data.n + t->batch - 1) / t->batch; }
+static int64_t genreg__steps_per_epoch(const genreg_trainer *t) { return ((int64_t)t->data.n + t->batch - 1) / t->batch; }
 
 static int genreg__train_options_fit(genreg_ctx *c, const genreg_train_options *o)
 {
@@ -6864,6 +6929,7 @@ static int genreg__train_options_fit(genreg_ctx *c, const genreg_train_options *
     else if (!(o->beta1 >= 0 && o->beta1 < 1 && o->beta2 >= 0 && o->beta2 < 1 && o->eps > 0 && o->eps < 1e30)) what = "beta1 or beta2 is not in [0, 1), or eps is not positive";
     else if (o->schedule == GENREG_STEP && o->period < 1) what = "period is less than 1";
     else if (o->optimizer != GENREG_SGD && o->optimizer != GENREG_ADAM) what = "optimizer is unknown";
+    else if (o->loss != GENREG_CROSS_ENTROPY && o->loss != GENREG_MSE) what = "loss is unknown";
     else if (o->schedule != GENREG_CONSTANT && o->schedule != GENREG_STEP && o->schedule != GENREG_COSINE) what = "schedule is unknown";
     if (what) genreg__fail(c, GENREG_ERROR_ARGUMENT, "train: %s", what);
     return !what;
@@ -7048,8 +7114,10 @@ static void genreg__train_batch(genreg_trainer *t, int n)
     genreg_place p = genreg_mark(c);
     genreg_batch b = genreg_get_batch(c, &t->data, t->order + t->position, 0, n);
     genreg_pass pass;
-    genreg_tensor *y, *loss;
+    genreg_tensor *y, *loss, *state = t->m->state;
+    genreg_real *before = state && b.x ? (genreg_real *)genreg__take(c, &c->tape_arena, (size_t)state->size, sizeof *before) : NULL;
     double value;
+    if (before) memcpy(before, state->data, (size_t)state->size * sizeof *before);
     memset(&pass, 0, sizeof pass);
     pass.training = 1;
     pass.seed = t->o.seed;
@@ -7067,6 +7135,14 @@ static void genreg__train_batch(genreg_trainer *t, int n)
         t->samples += n;
         t->position += n;
         t->steps++;
+    } else if (before) memcpy(state->data, before, (size_t)state->size * sizeof *before); /* a step that failed leaves no trace */
+    if (t->steps == t->total_steps && !genreg__halted(c)) { /* no later loss would tell that the last step was too long */
+        ptrdiff_t i;
+        for (i = 0; i < t->m->theta->size; i++)
+            if (t->m->theta->data[i] - t->m->theta->data[i] != 0) {
+                genreg__fail(c, GENREG_ERROR_DIVERGED, "train: a parameter is no longer finite after epoch %d, step %z; try a smaller lr than %g", t->epoch, (ptrdiff_t)t->steps, t->o.lr);
+                break;
+            }
     }
     genreg_release(c, p);
 }
@@ -7136,15 +7212,21 @@ static genreg_tensor *genreg__mse_head(genreg_ctx *c, genreg_tensor *outputs, co
 static genreg_objective genreg__objective_of(genreg_model *m, const genreg_dataset *d, genreg_loss loss, int training)
 {
     genreg_objective f;
+    int i;
     memset(&f, 0, sizeof f);
     if (!genreg__model_ready(m, "model_objective") || !genreg__has_samples(m->ctx, "model_objective", d)) return f;
+    if (loss != GENREG_CROSS_ENTROPY && loss != GENREG_MSE) {
+        genreg__fail(m->ctx, GENREG_ERROR_ARGUMENT, "model_objective: no loss has the number %d", (int)loss);
+        return f;
+    }
     f.ctx = m->ctx;
     f.theta = m->theta;
     f.outputs = training ? genreg__model_training_outputs : genreg__model_outputs;
     f.loss = loss == GENREG_MSE ? genreg__mse_head : genreg__cross_entropy_head;
     f.user = m;
     f.data = d;
-    f.whole = training && m->state; /* batch statistics */
+    f.whole = training && m->state; /* batch statistics; dropout too draws by the place in the batch */
+    for (i = 0; training && i < m->layer_count; i++) f.whole |= m->layers[i].kind == &genreg__dropout_kind;
     return f;
 }
 
@@ -7329,7 +7411,7 @@ static int genreg__wants_chunks(const genreg_objective *f)
     if (f->ctx->status != GENREG_ERROR_LIMIT || genreg__objective_samples(f) == 1) return 0;
     genreg_clear_error(f->ctx);
     if (!f->whole) return 1;
-    genreg__fail(f->ctx, GENREG_ERROR_LIMIT, "%d samples do not fit on the tape at once, and in training mode batch statistics allow no chunks: raise "
+    genreg__fail(f->ctx, GENREG_ERROR_LIMIT, "%d samples do not fit on the tape at once, and in training mode batch norm and dropout allow no chunks: raise "
                  "genreg_options.memory or take fewer samples", genreg__objective_samples(f));
     return 0;
 }
@@ -7364,6 +7446,8 @@ struct genreg_hessian {
     genreg_tensor *masked;      /* restricted: room for v without the other coordinates */
     unsigned char *inside;      /* restricted: which coordinates belong */
     double *sums;               /* room for genreg__dot */
+    ptrdiff_t last;             /* kept: the last node on the tape, and what stands there: gone if the tape was released */
+    const genreg_tensor *witness;
     double value;
     int chunk;
 };
@@ -7377,6 +7461,8 @@ static int genreg__keep_prepared(genreg_hessian *h)
     if (h->kept) {
         h->value = h->prepared.loss;
         h->chunk = samples;
+        h->last = h->f.ctx->nodes - 1;
+        h->witness = h->last >= 0 ? h->f.ctx->tape[h->last] : NULL;
     } else genreg_release(h->f.ctx, h->place);
     genreg__unkeep(zero);
     return h->kept;
@@ -7468,6 +7554,10 @@ GENREG__API int genreg_hessian_product(genreg_hessian *h, const genreg_real *v, 
 {
     genreg_ctx *c = h ? h->f.ctx : NULL;
     if (genreg__halted(c)) return 0;
+    if (h->kept && (h->last >= c->nodes || (h->witness && c->tape[h->last] != h->witness))) {
+        genreg__fail(c, GENREG_ERROR_ARGUMENT, "hessian_product: the tape under this Hessian was released; close the one that was opened last first");
+        return 0;
+    }
     if (h->inside) {
         genreg__restrict(h, v, h->masked->data);
         v = h->masked->data;
@@ -7485,7 +7575,7 @@ GENREG__API int genreg_hessian_product(genreg_hessian *h, const genreg_real *v, 
     return !genreg__halted(c);
 }
 
-/* A unit vector to start from, within the restriction: normal, or +-1 (Rademacher) before scaling. */
+/* A random vector within the restriction: normal, or of signs (Rademacher). */
 static void genreg__probe(const genreg_hessian *h, genreg_real *v, uint64_t seed, uint64_t index, int signs)
 {
     ptrdiff_t n = h->f.theta->size, i;
@@ -7570,7 +7660,7 @@ GENREG__API genreg_eigen genreg_top_eigen(genreg_hessian *h, const genreg_eigen_
         r.iterations += used;
         used = r.iterations;
         if (genreg__halted(c) || o.which == GENREG_LARGEST_MAGNITUDE || !(r.value < 0)) break;
-        shift = r.value; /* on H - shift I every eigenvalue is positive and the order is the algebraic one */
+        shift = r.value; /* close to the smallest: on H - shift I the largest magnitude is the algebraically largest */
     }
     if (o.vector && v && !genreg__halted(c)) memcpy(o.vector, v->data, (size_t)v->size * sizeof *o.vector);
     genreg__unkeep(v);
@@ -7670,9 +7760,10 @@ GENREG__API int genreg_eigenpairs(genreg_hessian *h, int largest, int smallest, 
     genreg_ctx *c = h ? h->f.ctx : NULL;
     genreg__lanczos l;
     double *d = NULL, *e, *z = NULL;
-    int wanted = largest + smallest, i, k, finished = 0;
+    int wanted, i, k, finished = 0;
     if (genreg__halted(c) || !genreg__eigen_options_fit(c, &o)) return 0;
-    if (largest < 0 || smallest < 0 || wanted < 1 || !pairs) {
+    wanted = largest >= 0 && smallest >= 0 && smallest <= INT_MAX - largest ? largest + smallest : 0;
+    if (wanted < 1 || !pairs) {
         genreg__fail(c, GENREG_ERROR_ARGUMENT, "eigenpairs: %d largest and %d smallest; at least one, and room for them", largest, smallest);
         return 0;
     }
@@ -7902,7 +7993,22 @@ GENREG__API int genreg_perturb(genreg_model *m, const genreg_dataset *d, genreg_
 
 static void genreg__fail_file(genreg_ctx *c, const char *what, const char *path)
 {
-    genreg__fail(c, GENREG_ERROR_FILE, "%s %s: %s", what, path, strerror(errno));
+    const int code = errno; /* strerror depends on the locale and is not for several threads */
+    const char *why = code == ENOENT ? "there is no such file or folder" : code == EACCES ? "permission denied" : NULL;
+#ifdef EISDIR
+    if (code == EISDIR) why = "it is a folder";
+#endif
+#ifdef ENOTDIR
+    if (code == ENOTDIR) why = "a part of its path is no folder";
+#endif
+#ifdef ENOSPC
+    if (code == ENOSPC) why = "the disk is full";
+#endif
+#ifdef EROFS
+    if (code == EROFS) why = "the file system is read-only";
+#endif
+    if (why) genreg__fail(c, GENREG_ERROR_FILE, "%s %s: %s", what, path, why);
+    else genreg__fail(c, GENREG_ERROR_FILE, "%s %s: system error %d", what, path, code);
 }
 
 /* A file open for reading, and its size. */
@@ -8026,20 +8132,28 @@ static int genreg__load_pair(genreg_ctx *c, const char *folder, const char *part
     images = genreg__path(c, folder ? folder : ".", part, "-images-idx3-ubyte");
     labels = genreg__path(c, folder ? folder : ".", part, "-labels-idx1-ubyte");
     if (images && labels) *out = genreg_load_idx(c, images, labels, &mean, &std);
-    genreg__set_name(out->name, sizeof out->name, name);
+    if (out->n) genreg__set_name(out->name, sizeof out->name, name);
     genreg__unkeep(images);
     genreg__unkeep(labels);
     return out->n > 0;
 }
 
+/* So that a set that was not loaded is an empty one. */
+static int genreg__clear_sets(genreg_ctx *c, genreg_dataset *train, genreg_dataset *test)
+{
+    if (train) memset(train, 0, sizeof *train);
+    if (test) memset(test, 0, sizeof *test);
+    return !genreg__halted(c);
+}
+
 GENREG__API int genreg_load_mnist(genreg_ctx *c, const char *folder, genreg_dataset *train, genreg_dataset *test)
 {
-    return genreg__load_pair(c, folder, "train", "mnist", 0.1307f, 0.3081f, train) && genreg__load_pair(c, folder, "t10k", "mnist", 0.1307f, 0.3081f, test);
+    return genreg__clear_sets(c, train, test) && genreg__load_pair(c, folder, "train", "mnist", 0.1307f, 0.3081f, train) && genreg__load_pair(c, folder, "t10k", "mnist", 0.1307f, 0.3081f, test);
 }
 
 GENREG__API int genreg_load_fashion(genreg_ctx *c, const char *folder, genreg_dataset *train, genreg_dataset *test)
 {
-    return genreg__load_pair(c, folder, "train", "fashion", 0.2860f, 0.3530f, train) && genreg__load_pair(c, folder, "t10k", "fashion", 0.2860f, 0.3530f, test);
+    return genreg__clear_sets(c, train, test) && genreg__load_pair(c, folder, "train", "fashion", 0.2860f, 0.3530f, train) && genreg__load_pair(c, folder, "t10k", "fashion", 0.2860f, 0.3530f, test);
 }
 
 /* ---- CIFAR-10: records of a label and three planes of 32 x 32 ------------------------------------------------------- */
@@ -8086,8 +8200,10 @@ static int genreg__load_cifar(genreg_ctx *c, const char *folder, const char *con
         if (!done) break;
     }
     if (!genreg__halted(c)) *out = genreg_dataset_bytes(c, pixels, labels, count * GENREG__CIFAR_RECORDS, 3, shape, 10, mean, std);
-    genreg__set_name(out->name, sizeof out->name, "cifar10");
-    if (out->n) return 1;
+    if (out->n) {
+        genreg__set_name(out->name, sizeof out->name, "cifar10");
+        return 1;
+    }
     genreg__unkeep(pixels);
     genreg__unkeep(labels);
     return 0;
@@ -8096,7 +8212,7 @@ static int genreg__load_cifar(genreg_ctx *c, const char *folder, const char *con
 GENREG__API int genreg_load_cifar10(genreg_ctx *c, const char *folder, genreg_dataset *train, genreg_dataset *test)
 {
     static const char *const batches[] = { "data_batch_1", "data_batch_2", "data_batch_3", "data_batch_4", "data_batch_5" }, *const last[] = { "test_batch" };
-    return !genreg__halted(c) && genreg__load_cifar(c, folder, batches, 5, train) && genreg__load_cifar(c, folder, last, 1, test);
+    return genreg__clear_sets(c, train, test) && genreg__load_cifar(c, folder, batches, 5, train) && genreg__load_cifar(c, folder, last, 1, test);
 }
 
 /* ---- text that grows, for headers ------------------------------------------------------------------------------- */
@@ -8387,9 +8503,9 @@ static ptrdiff_t genreg__from_file_order(const genreg_model *m, const genreg_par
         in = p->shape[2];
         return (i % area * in + i / area % in) * p->shape[3] + i / area / in;
     }
-    if (p->rank != 2) return i;
+    if (p->rank != 2 && p->kind == GENREG_BIAS) return i;
     in = p->shape[0];
-    out = p->shape[1];
+    out = p->rank == 2 ? p->shape[1] : 1;
     row = i / in;
     column = i % in;
     if (image[2] > 1) {
@@ -8590,7 +8706,7 @@ static int genreg__stretches(genreg_model *m, genreg_trainer *t, genreg__stretch
         s[n].name = m->states[i].name;
         s[n].values = m->state ? m->state->data + m->states[i].offset : NULL;
         s[n].size = m->states[i].size;
-        s[n].p = NULL;
+        s[n].p = &m->states[i];
     }
     if (t) { s[n].name = "genreg.velocity"; s[n].values = t->velocity->data; s[n].size = t->velocity->size; s[n++].p = NULL; }
     if (t && t->square) { s[n].name = "genreg.square"; s[n].values = t->square->data; s[n].size = t->square->size; s[n++].p = NULL; }
@@ -8782,11 +8898,11 @@ static genreg_model *genreg__described_model(genreg__archive *a)
         && genreg__parse_numbers(a, "genreg.normalisation", &channels, 1, bits, &count)) {
         if (one != 1 || scheme >= GENREG_INIT_COUNT || channels > 4 || count != 2 * (int)channels || !m->parameter_count)
             genreg__bad_header(a, "its model, initialisation or normalisation is incomplete");
-        for (i = 0; i < m->parameter_count && !genreg__halted(a->c); i++) { /* before memory is taken for them */
+        for (i = 0; i < m->parameter_count + m->state_count && !genreg__halted(a->c); i++) { /* before memory is taken for them */
             genreg__stretch s;
             memset(&s, 0, sizeof s);
-            s.name = m->parameters[i].name;
-            s.p = &m->parameters[i];
+            s.p = i < m->parameter_count ? &m->parameters[i] : &m->states[i - m->parameter_count];
+            s.name = s.p->name;
             genreg__find_entry(a, &s);
         }
         if (!genreg__halted(a->c) && genreg__lay_out(m, (genreg_scheme)scheme, seed)) {

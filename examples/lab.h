@@ -293,6 +293,10 @@ LAB_FN void lab_curve(lab_plot *p, lab *l, const char *name, const double *x, co
 /* The same for n elements of a list, from the first one on, against x. */
 LAB_FN void lab_curve_of_list(lab_plot *p, lab *l, const char *name, const double *x, int n, int config, const char *figure, int first, double scale);
 
+/* A density from the first seed's two lists of places and weights, n elements each from the first one on: every weight becomes a bell of a
+   hundredth of the range of places. For a panel with LAB_LOG_Y. */
+LAB_FN void lab_density(lab_plot *p, lab *l, const char *name, int n, int config, const char *places, const char *weights, int first);
+
 /* Plain points joined by a line; low and high, the ends of the bars, may be NULL. LAB_DOTS: the points stay unjoined and faint and take the
    colour of the curve before them. LAB_SMOOTH: the line alone. */
 enum { LAB_JOINED, LAB_DOTS, LAB_SMOOTH };
@@ -2428,6 +2432,33 @@ LAB_FN void lab_curve_of_list(lab_plot *p, lab *l, const char *name, const doubl
     }
     lab_line(p, name, x, mean, mean + n, mean + 2 * n, n, LAB_JOINED);
     free(mean);
+}
+
+LAB_FN void lab_density(lab_plot *p, lab *l, const char *name, int n, int config, const char *places, const char *weights, int first)
+{
+    enum { POINTS = 300 };
+    double x[POINTS], y[POINTS], *at = (double *)lab__new((size_t)n * 2, sizeof *at), *weight = at + n, low = 0, high = 0, width;
+    int i, k;
+    for (k = 0; k < n; k++) {
+        char *place = lab__format("%s[%d]", places, first + k), *share = lab__format("%s[%d]", weights, first + k);
+        at[k] = lab_value(l, config, 0, place);
+        weight[k] = lab_value(l, config, 0, share);
+        if (at[k] < low) low = at[k];
+        if (at[k] > high) high = at[k];
+        free(place); free(share);
+    }
+    width = (high - low) / 100;
+    for (i = 0; i < POINTS; i++) {
+        x[i] = low - 4 * width + 108 * width * i / (POINTS - 1);
+        y[i] = 0;
+        for (k = 0; k < n; k++) {
+            double z = (x[i] - at[k]) / width;
+            if (lab__finite(z)) y[i] += weight[k] * exp(-z * z / 2) / (width * sqrt(2 * 3.14159265358979323846));
+        }
+        if (!(y[i] * width > 1e-7)) y[i] = (double)NAN; /* the far ends of bells would stretch the axis */
+    }
+    lab_line(p, name, x, y, NULL, NULL, POINTS, LAB_SMOOTH);
+    free(at);
 }
 
 LAB_FN void lab__escape(lab__buffer *b, const char *s)

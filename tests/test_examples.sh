@@ -40,7 +40,7 @@ count() { [ "$(wc -l <"$1")" -eq "$2" ]; }
 none_left() { [ -z "$(find "$1" -name '*.ckpt' -o -name '*.tmp' -o -name 'batch_size.*.json')" ]; }
 
 # ------------------------------------------------------------------------------------------------ they compile and run
-for name in quickstart batch_size; do
+for name in quickstart batch_size landscape; do
     ok "$name compiles" ${CC:-cc} -O2 -fopenmp "examples/$name.c" -o "$tmp/$name" -lm
 done
 [ -x "$tmp/batch_size" ] || { echo "$passed passed, $((failed + 1)) failed"; exit 1; }
@@ -107,6 +107,43 @@ ok "--save" exits 0 run --train 64 --epochs 1 --batches 64 --widths 8 --seeds 1 
 ok "writes a model" [ -s "$tmp/net.safetensors" ]
 ok "--save with several cells" exits 0 small --out "$tmp/q" --epochs 2 --save "$tmp/net.safetensors"
 ok "names them" [ -s "$tmp/net-w-8--batch-16-seed-2.safetensors" ]
+
+# ------------------------------------------------------------------------------------------------ convolutional nets
+ok "batch_size --model cnn" exits 0 run --model cnn --train 32 --epochs 1 --batches 16,32 --widths 1 --seeds 1 --optimizers all --out "$tmp/cnn"
+ok "one row a cell, Adam and full-batch descent too" count "$tmp/cnn/batch_size.jsonl" 4
+ok "which say so" [ "$(grep -c -E '"optimizer":"(adam|gd)"' "$tmp/cnn/batch_size.jsonl")" -eq 2 ]
+ok "full-batch descent takes 80 steps" grep -q '"optimizer":"gd".*"steps_done":80,' "$tmp/cnn/batch_size.jsonl"
+ok "and the paper's figures" shows '32.71'
+ok "Adam with an MLP is 2" exits 2 small --out "$tmp/bad" --optimizers all
+land() {
+    "$tmp/landscape" --dataset slice --train 32 --hessian-images 8 --products 10 --trace-products 6 --noise-images 16 --draws 1 --out "$tmp/land" "$@" \
+        >"$tmp/out" 2>"$tmp/err" </dev/null
+}
+two() { land --width 1 --epochs 1 --small-batch 8 --large-batch 32 --match-loss 9 --seeds 2 "$@"; }
+ok "landscape" exits 0 two --save "$tmp/land.safetensors"
+ok "one row a seed" count "$tmp/land/landscape.jsonl" 2
+for key in lambda residual top trace density noise_loss noise_accuracy filter_loss slice_loss match_lambda line_loss barrier; do
+    ok "rows have $key" [ "$(grep -c -E "\"$key\":(\[[-0-9]|[0-9])" "$tmp/land/landscape.jsonl")" -eq 2 ]
+done
+ok "seven sigmas for two models" [ "$(sed -n 's/.*"noise_loss":\[\([^]]*\)\].*/\1/p' "$tmp/land/landscape.jsonl" | head -n 1 | tr ',' '\n' | grep -c .)" -eq 14 ]
+ok "a plot of six panels" [ "$(grep -c '<clipPath' "$tmp/land/landscape.svg")" -eq 6 ]
+ok "a ratio with its interval" shows 'at the end: .*interval .* over 2 seeds'
+ok "one at matched loss too" shows 'at matched training loss: .*interval'
+cp "$tmp/land/landscape.svg" "$tmp/before.svg"
+ok "--report" exits 0 two --report
+ok "draws the same plot" cmp -s "$tmp/before.svg" "$tmp/land/landscape.svg"
+model=$(find "$tmp" -name 'land-*-seed-1-large.safetensors')
+ok "both models are saved" [ "$(find "$tmp" -name 'land-*.safetensors' | wc -l)" -eq 4 ]
+ok "--checkpoint measures one" exits 0 land --checkpoint "$model"
+ok "in a row of its own" count "$tmp/land/landscape.jsonl" 3
+ok "with one value a figure" grep -q '"model":.*"lambda":\[[^],]*\],' "$tmp/land/landscape.jsonl"
+ok "as it was measured after training" eval 'sed -n "s/.*\"seed\":1,.*\"lambda\":\[[^],]*,\([^],]*\)\].*/\1/p" "$tmp/land/landscape.jsonl" | head -n 1 >"$tmp/a"
+    sed -n "s/.*\"model\":.*\"lambda\":\[\([^],]*\)\].*/\1/p" "$tmp/land/landscape.jsonl" >"$tmp/b"; [ -s "$tmp/a" ] && cmp -s "$tmp/a" "$tmp/b"'
+ok "and a plot of five panels" [ "$(grep -c '<clipPath' "$tmp/land/landscape.svg")" -eq 5 ]
+ok "a missing model is 1" exits 1 land --checkpoint "$tmp/nothing"
+head -c 300 "$model" >"$tmp/cut.safetensors"
+ok "half a model is 1" exits 1 land --checkpoint "$tmp/cut.safetensors"
+ok "a model of other images is 1" exits 1 land --checkpoint "$tmp/net.safetensors"
 
 # ------------------------------------------------------------------------------------------------ kills
 ok "an unbroken run" exits 0 long --out "$tmp/u"

@@ -13,8 +13,7 @@ static int refuse_memory;
 #include "check.h"
 
 static const char *const isa_name[] = { "auto", "plain", "baseline", "avx2", "avx512" };
-static const int teams[] = { 1, 2, 8, 3 };
-enum { THREE = 3, ALL = 4, EDGE = 16 }; /* how many of the teams run; values around an output that must stay as they were */
+enum { EDGE = 16 }; /* values around an output that must stay as they were */
 static const double canary = 12345;
 
 /* Numbers for shapes and values, by a generator of our own so that the library's is not judge in its own case. */
@@ -28,12 +27,47 @@ static unsigned below(unsigned n)
 }
 static double uniform(void) { return (double)below(1u << 20) / (1 << 19) - 1; }
 
-static genreg__exec exec_of(int isa, int threads)
+/* All cases of an instruction set run with one thread, whose results are checked, then again with 2, 3 and 8, whose bits must be those of
+   the first run. A run keeps its number of threads, as changing it is slow. A case draws its numbers from its own place in the sequence. */
+static const int teams[] = { 1, 2, 3, 8 };
+static int team, threads; /* teams[team], 1 without OpenMP */
+static uint64_t hashes[60000];
+static int results;
+static unsigned long long resume;
+
+static void begin_case(int number)
+{
+    resume = state;
+    state = 88172645463325252ull + 2654435761ull * (unsigned)number;
+}
+static void end_case(void) { state = resume; }
+
+/* Whether a case need not run again: it is too small to be split, or one of a few like it. It has `n` results. */
+static int repeats(double multiplications, int n)
+{
+    static int number;
+    if (team == 0 || (multiplications > 50000 && ++number % 3 == 0)) return 0;
+    results += n;
+    return 1;
+}
+
+/* In the first run: 1. Later: whether the bits are those of the first run. */
+static int same_bits(const void *data, size_t bytes)
+{
+    const unsigned char *p = (const unsigned char *)data;
+    uint64_t hash = 14695981039346656037u;
+    for (; bytes; bytes--) hash = (hash ^ *p++) * 1099511628211u;
+    if (results >= (int)(sizeof hashes / sizeof *hashes)) return 0;
+    if (team == 0) hashes[results] = hash;
+    return hashes[results++] == hash;
+}
+
+static genreg__exec exec_of(int isa, int count)
 {
     genreg__exec e;
     memset(&e, 0, sizeof e);
     e.isa = isa;
-    e.threads = threads;
+    e.threads = count;
     return e;
 }
 
@@ -41,7 +75,7 @@ static genreg__exec exec_of(int isa, int threads)
 
 /* One product against a triple loop in long double, with each number of threads bit for bit, and nothing written outside C. */
 #define GEMM_CHECK(T, name, epsilon)                                                                                             \
-    static void check_##name(int isa, int m, int n, int k, int ta, int tb, int accumulate, int with_bias, int relu, int pad, int team) \
+    static void check_##name(int isa, int m, int n, int k, int ta, int tb, int accumulate, int with_bias, int relu, int pad)     \
     {                                                                                                                            \
         const int lda = (ta ? m : k) + (pad ? (int)below(5) : 0), ldb = (tb ? k : n) + (pad ? (int)below(5) : 0);                \
         const int ldc = n + (pad ? 1 + (int)below(5) : 0);                                                                       \
@@ -52,10 +86,11 @@ static genreg__exec exec_of(int isa, int threads)
         const size_t sb = nb && (tb ? k : n) ? nb - (size_t)(ldb - (tb ? k : n)) : 0;                                            \
         T *a = (T *)malloc((sa + 1) * sizeof(T)) + 1, *b = (T *)malloc((sb + 1) * sizeof(T)) + 1;                                \
         T *bias = (T *)malloc((size_t)(n + 1) * sizeof(T));                                                                      \
-        T *start = (T *)malloc(bytes), *c = (T *)malloc(bytes), *first = (T *)malloc(bytes);                                     \
-        int t, i, j, p, wrong = 0, outside = 0, other_bits = 0;                                                                  \
+        T *start = (T *)malloc(bytes), *first = (T *)malloc(bytes);                                                              \
+        int i, j, p, wrong = 0, outside = 0, other_bits;                                                                                    \
         size_t x;                                                                                                                \
         genreg__gemm_job job;                                                                                                    \
+        genreg__exec e = exec_of(isa, threads);                                                                                  \
         for (x = 0; x < sa; x++) a[x] = (T)uniform();                                                                            \
         for (x = 0; x < sb; x++) b[x] = (T)uniform();                                                                            \
         for (x = 0; x < (size_t)n; x++) bias[x] = (T)uniform();                                                                  \
@@ -66,23 +101,19 @@ static genreg__exec exec_of(int isa, int threads)
         job.m = m; job.n = n; job.k = k;                                                                                         \
         job.a = k ? a : NULL; job.lda = lda; job.ta = ta;                                                                        \
         job.b = k ? b : NULL; job.ldb = ldb; job.tb = tb;                                                                        \
-        job.c = c + EDGE / 2; job.ldc = ldc;                                                                                     \
+        job.c = first + EDGE / 2; job.ldc = ldc;                                                                                 \
         job.accumulate = accumulate;                                                                                             \
         job.bias = with_bias && !accumulate ? bias : NULL;                                                                       \
         job.relu = relu;                                                                                                         \
-        for (t = 0; t < team; t++) {                                                                                             \
-            genreg__exec e = exec_of(isa, teams[t]);                                                                             \
-            memcpy(c, start, bytes);                                                                                             \
-            wrong += !genreg__##name(&e, &job);                                                                                  \
-            GENREG_FREE(e.scratch_block);                                                                                        \
-            if (t == 0) memcpy(first, c, bytes);                                                                                 \
-            else other_bits += memcmp(first, c, bytes) != 0;                                                                     \
-        }                                                                                                                        \
+        memcpy(first, start, bytes);                                                                                             \
+        wrong += !genreg__##name(&e, &job);                                                                                      \
+        GENREG_FREE(e.scratch_block);                                                                                            \
+        other_bits = !same_bits(first, bytes);                                                                                   \
         for (x = 0; x < nc + EDGE; x++) {                                                                                        \
             const ptrdiff_t at = (ptrdiff_t)x - EDGE / 2;                                                                        \
             if (at < 0 || at >= (ptrdiff_t)nc || at % ldc >= n) outside += first[x] != (T)canary;                                \
         }                                                                                                                        \
-        for (i = 0; i < m; i++)                                                                                                  \
+        for (i = 0; team == 0 && i < m; i++) /* the rest is as right as the first run */                                         \
             for (j = 0; j < n; j++) {                                                                                            \
                 long double sum = accumulate ? (long double)start[EDGE / 2 + (size_t)(i * ldc + j)] : with_bias ? (long double)bias[j] : 0; \
                 long double size = fabsl(sum);                                                                                   \
@@ -95,9 +126,10 @@ static genreg__exec exec_of(int isa, int threads)
                 wrong += !(fabsl((long double)first[EDGE / 2 + (size_t)(i * ldc + j)] - sum) <= (epsilon) * (4 + sqrtl((long double)k)) * size); \
             }                                                                                                                    \
         CHECK(!wrong && !outside && !other_bits,                                                                                 \
-              #name " %s: %d values wrong, %d written outside, %d numbers of threads with other bits, for m %d n %d k %d ta %d tb %d accumulate %d bias %d relu %d pad %d", \
-              isa_name[isa], wrong, outside, other_bits, m, n, k, ta, tb, accumulate, with_bias, relu, pad);                     \
-        free(a - 1); free(b - 1); free(bias); free(start); free(c); free(first);                                                 \
+              #name " %s: %d values wrong, %d written outside%s, for m %d n %d k %d ta %d tb %d accumulate %d bias %d relu %d pad %d, %d threads", \
+              isa_name[isa], wrong, outside, other_bits ? ", other bits than with one thread" : "", m, n, k, ta, tb, accumulate, with_bias, relu, pad, threads);            \
+        free(a - 1); free(b - 1); free(bias); free(start); free(first);                                                          \
+        end_case();                                                                                                              \
     }
 GEMM_CHECK(float, gemm_f32, 6e-8L)
 GEMM_CHECK(double, gemm_f64, 1.2e-16L)
@@ -159,32 +191,45 @@ static void test_gemm(int isa)
 {
     static const int sizes[] = { 1, 2, 3, 5, 7, 8, 9, 15, 16, 17, 31, 32, 33, 48, 63, 64, 65, 100, 127, 300, 513 };
     const unsigned count = sizeof sizes / sizeof *sizes;
-    int i, m, n;
+    int i, m, n, k;
     for (i = 0; i < 140; i++) {
-        int k = sizes[below(count)];
-        const int which = (int)below(16);
+        int which;
+        begin_case(i);
+        which = (int)below(16);
         m = sizes[below(count)];
         n = sizes[below(count)];
+        k = sizes[below(count)];
         if ((double)m * n * k > 2e6 && below(4)) m = sizes[below(12)];
         if ((double)m * n * k > 2e6) k = sizes[below(12)];
         if (i % 40 == 7) k = 0;
         if (i % 50 == 9) k = 1200; /* several blocks of k */
         if (i % 50 == 9) m = sizes[below(12)];
-        check_gemm_f32(isa, m, n, k, i & 1, i >> 1 & 1, which & 1, which >> 1 & 1, which >> 2 & 1, which >> 3 & 1, i % 3 ? 1 : ALL);
-        check_gemm_f64(isa, m, n, k, i & 1, i >> 1 & 1, which & 1, which >> 1 & 1, which >> 2 & 1, which >> 3 & 1, i % 3 ? 1 : ALL);
+        if (!repeats((double)m * n * k, 1)) check_gemm_f32(isa, m, n, k, i & 1, i >> 1 & 1, which & 1, which >> 1 & 1, which >> 2 & 1, which >> 3 & 1);
+        end_case();
+        begin_case(i + 1000);
+        if (!repeats((double)m * n * k, 1)) check_gemm_f64(isa, m, n, k, i & 1, i >> 1 & 1, which & 1, which >> 1 & 1, which >> 2 & 1, which >> 3 & 1);
+        end_case();
     }
-    for (i = 0; i < 4; i++) /* every small size of a tile and its neighbours, with each transpose */
+    for (i = 0; i < 16; i++) { /* every combination once, on a size that is split over threads */
+        begin_case(i);
+        check_gemm_f32(isa, 70, 90, 40, i & 1, i >> 1 & 1, i >> 2 & 1, i >> 3 & 1, i & 1, 0);
+        check_gemm_f64(isa, 9, 130, 150, i & 1, i >> 1 & 1, i >> 2 & 1, i >> 3 & 1, i & 1, 1);
+        end_case();
+    }
+}
+
+/* What is never split over threads. */
+static void test_gemm_small(int isa)
+{
+    int i, m, n;
+    for (i = 0; i < 4; i++) /* every small size of a tile and its neighbours, with each transpose: nothing to split */
         for (m = 1; m <= 18; m += 2)
             for (n = 1; n <= 67; n += 1 + (int)below(9)) {
-                check_gemm_f32(isa, m, n, 19, i & 1, i >> 1, n & 1, 1, m & 1, 1, 1);
-                check_gemm_f64(isa, m, n, 19, i & 1, i >> 1, n & 1, 1, m & 1, 1, 1);
+                check_gemm_f32(isa, m, n, 19, i & 1, i >> 1, n & 1, 1, m & 1, 1);
+                check_gemm_f64(isa, m, n, 19, i & 1, i >> 1, n & 1, 1, m & 1, 1);
             }
-    for (i = 0; i < 16; i++) { /* every combination once on a size that is split over threads */
-        check_gemm_f32(isa, 70, 90, 40, i & 1, i >> 1 & 1, i >> 2 & 1, i >> 3 & 1, i & 1, 0, ALL);
-        check_gemm_f64(isa, 9, 130, 150, i & 1, i >> 1 & 1, i >> 2 & 1, i >> 3 & 1, i & 1, 1, ALL);
-    }
-    check_gemm_f32(isa, 0, 5, 3, 0, 0, 0, 0, 0, 0, 1);
-    check_gemm_f32(isa, 5, 0, 3, 0, 0, 0, 0, 0, 0, 1);
+    check_gemm_f32(isa, 0, 5, 3, 0, 0, 0, 0, 0, 0);
+    check_gemm_f32(isa, 5, 0, 3, 0, 0, 0, 0, 0, 0);
     check_gemm_nan(isa);
     check_segments(isa);
 }
@@ -225,18 +270,18 @@ static void cover_range(void *arg, ptrdiff_t first, ptrdiff_t last)
 static void test_ranges(void)
 {
     static unsigned char seen[2000];
-    int threads, n, step, i;
-    for (threads = 1; threads <= 9; threads++)
+    int count, n, step, i;
+    for (count = 1; count <= 9; count++)
         for (n = 0; n < 2000; n = n * 3 / 2 + 1)
             for (step = 1; step <= 64; step *= 4) {
-                genreg__exec e = exec_of(GENREG_ISA_PLAIN, threads);
+                genreg__exec e = exec_of(GENREG_ISA_PLAIN, count);
                 cover c;
                 int bad = 0;
                 memset(seen, 0, sizeof seen);
                 c.seen = seen; c.n = n; c.step = step; c.crooked = 0;
                 genreg__split_range(&e, n, step, n % 2, cover_range, &c);
                 for (i = 0; i < 2000; i++) bad += seen[i] != (i < n);
-                CHECK(!bad && !c.crooked, "%d threads, n %d, step %d: %d places not once%s", threads, n, step, bad, c.crooked ? ", crooked cuts" : "");
+                CHECK(!bad && !c.crooked, "%d threads, n %d, step %d: %d places not once%s", count, n, step, bad, c.crooked ? ", crooked cuts" : "");
             }
 }
 
@@ -304,62 +349,62 @@ static int matches(genreg_real got, genreg_real want, double tolerance)
     return tolerance > 0 && fabs((double)got - (double)want) <= tolerance * unit * fabs((double)want);
 }
 
-/* One loop at one size: values, canaries, and the same bits from every number of threads if it is large.
-   strides: bit 0 for a, bit 1 for b; alias 1: y is a, 2: y is b. Offsets move the arrays off the vectors' alignment. */
-static int check_loop(const loop_case *l, int isa, ptrdiff_t n, int strides, int alias, int offset, int team)
+/* One loop at one size: values and canaries. strides: bit 0 for a, bit 1 for b; alias 1: y is a, 2: y is b. Offsets move the arrays off the
+   vectors' alignment. Returns how many values are wrong. */
+static int check_loop(const loop_case *l, int isa, ptrdiff_t n, int strides, int alias, int offset)
 {
     const ptrdiff_t room = n + EDGE + 8;
     const genreg_real s = (genreg_real)0.75;
-    genreg_real *a = (genreg_real *)malloc(3 * (size_t)room * sizeof *a), *b = a + room, *y = b + room, *ya = a + offset % 4, *yb = b + offset / 4 % 4, *out;
-    genreg_real *first = (genreg_real *)malloc((size_t)room * sizeof *first), *whole;
+    genreg_real *a = (genreg_real *)malloc(4 * (size_t)room * sizeof *a), *b = a + room, *y = b + room, *want = y + room, *ya = a + offset % 4, *yb = b + offset / 4 % 4;
+    genreg_real *whole = alias == 1 ? a : alias == 2 ? b : y, *out = alias == 1 ? ya : alias == 2 ? yb : y + EDGE / 2 + offset % 3;
+    genreg__exec e = exec_of(isa, threads);
     genreg__map m;
     ptrdiff_t i, wrong = 0;
-    int t;
-    for (t = 0; t < team; t++) {
-        genreg__exec e = exec_of(isa, teams[t]);
-        state = 88172645463325252ull + (unsigned)n;
-        for (i = 0; i < 3 * room; i++) a[i] = (genreg_real)canary;
-        for (i = 0; i < n; i++) {
-            ya[i] = (genreg_real)(l->low + (l->high - l->low) * (uniform() + 1) / 2);
-            yb[i] = (genreg_real)(l->low + (l->high - l->low) * (uniform() + 1) / 2);
-            if (n > 20 && i % 19 == 3) ya[i] = i % 2 ? (genreg_real)NAN : i % 4 ? (genreg_real)0 : (genreg_real)HUGE_VAL;
-            if (n > 20 && i % 23 == 5) yb[i] = i % 2 ? (genreg_real)NAN : i % 4 ? (genreg_real)0 : -(genreg_real)HUGE_VAL;
-        }
-        whole = alias == 1 ? a : alias == 2 ? b : y;
-        out = alias == 1 ? ya : alias == 2 ? yb : y + EDGE / 2 + offset % 3;
-        for (i = 0; t == 0 && i < n; i++) first[i] = l->value(ya[strides & 1 ? i : 0], yb[strides & 2 ? i : 0], s);
-        m = genreg__map_of(n, ya, l->inputs == 2 ? yb : NULL, out, (double)s);
-        m.sa = strides & 1;
-        m.sb = strides >> 1;
-        genreg__run_map(&e, l->kernel, &m);
-        for (i = 0; i < n; i++) {
-            wrong += t == 0 ? !matches(out[i], first[i], l->tolerance) : memcmp(&out[i], &first[i], sizeof *out) != 0;
-            if (t == 0) first[i] = out[i]; /* from now on the bits count */
-        }
-        for (i = 0; i < room; i++) wrong += (whole + i < out || whole + i >= out + n) && whole[i] != (genreg_real)canary;
+    begin_case((int)n);
+    for (i = 0; i < 3 * room; i++) a[i] = (genreg_real)canary;
+    for (i = 0; i < n; i++) {
+        ya[i] = (genreg_real)(l->low + (l->high - l->low) * (uniform() + 1) / 2);
+        yb[i] = (genreg_real)(l->low + (l->high - l->low) * (uniform() + 1) / 2);
+        if (n > 20 && i % 19 == 3) ya[i] = i % 2 ? (genreg_real)NAN : i % 4 ? (genreg_real)0 : (genreg_real)HUGE_VAL;
+        if (n > 20 && i % 23 == 5) yb[i] = i % 2 ? (genreg_real)NAN : i % 4 ? (genreg_real)0 : -(genreg_real)HUGE_VAL;
     }
+    for (i = 0; team == 0 && i < n; i++) want[i] = l->value(ya[strides & 1 ? i : 0], yb[strides & 2 ? i : 0], s);
+    m = genreg__map_of(n, ya, l->inputs == 2 ? yb : NULL, out, (double)s);
+    m.sa = strides & 1;
+    m.sb = strides >> 1;
+    genreg__run_map(&e, l->kernel, &m);
+    for (i = 0; team == 0 && i < n; i++) wrong += !matches(out[i], want[i], l->tolerance);
+    for (i = 0; i < room; i++) wrong += (whole + i < out || whole + i >= out + n) && whole[i] != (genreg_real)canary;
+    wrong += !same_bits(out, (size_t)n * sizeof *out);
     free(a);
-    free(first);
+    end_case();
     return (int)wrong;
 }
 
 static void test_loops(int isa)
 {
-    int k, strides, alias;
+    int k, wrong;
+    for (k = 0; k < (int)(sizeof loops / sizeof *loops); k++) {
+        const loop_case *l = &loops[k];
+        wrong = check_loop(l, isa, 70000, 3, 0, 6);
+        if (l->inputs == 2) wrong += check_loop(l, isa, 40000, 1, 0, 0) + check_loop(l, isa, 40000, 2, 0, 0);
+        CHECK(!wrong, "%s, %s, %d threads: %d values", l->name, isa_name[isa], threads, wrong);
+    }
+}
+
+static void test_loops_small(int isa)
+{
+    int k, strides, alias, wrong;
     ptrdiff_t n;
     for (k = 0; k < (int)(sizeof loops / sizeof *loops); k++) {
         const loop_case *l = &loops[k];
-        int wrong = 0;
-        for (n = 0; n <= 100; n++) wrong += check_loop(l, isa, n, 3, 0, (int)n, 1);
+        for (n = 0, wrong = 0; n <= 100; n++) wrong += check_loop(l, isa, n, 3, 0, (int)n);
         for (n = 0; n <= 100; n += 33)
-            for (alias = 1; alias <= l->inputs; alias++) wrong += check_loop(l, isa, n, 3, alias, (int)n, 1);
+            for (alias = 1; alias <= l->inputs; alias++) wrong += check_loop(l, isa, n, 3, alias, (int)n);
         for (strides = 0; strides < 4 && l->inputs == 2; strides++)
-            for (n = 1; n <= 100; n += 9) wrong += check_loop(l, isa, n, strides, 0, (int)n, 1);
-        wrong += check_loop(l, isa, 1000, 3, 0, 5, 1);
+            for (n = 1; n <= 100; n += 9) wrong += check_loop(l, isa, n, strides, 0, (int)n);
+        wrong += check_loop(l, isa, 1000, 3, 0, 5);
         CHECK(!wrong, "%s, %s: %d values", l->name, isa_name[isa], wrong);
-        wrong = check_loop(l, isa, 70000, 3, 0, 6, THREE);
-        if (l->inputs == 2) wrong += check_loop(l, isa, 40000, 1, 0, 0, THREE) + check_loop(l, isa, 40000, 2, 0, 0, THREE);
-        CHECK(!wrong, "%s, %s, split over threads: %d values", l->name, isa_name[isa], wrong);
     }
 }
 
@@ -405,105 +450,107 @@ static void test_updates(int isa)
 /* ------------------------------------------------------------------------------------------------ sums */
 
 /* [outer, count, inner] summed to [outer, inner]: exactly, for whole numbers, so that no value can be left out or taken twice;
-   within the rounding of a blocked sum for others; the same bits for any number of threads, and close to plain. */
-static void check_sum(int isa, ptrdiff_t outer, ptrdiff_t count, ptrdiff_t inner, int team)
+   within the rounding of a blocked sum for others; and close to plain. */
+static void check_sum(int isa, ptrdiff_t outer, ptrdiff_t count, ptrdiff_t inner)
 {
     const ptrdiff_t size = outer * count * inner, kept = outer * inner, room = genreg__sum_room(outer, count, inner);
     const long double epsilon = sizeof(genreg_real) == 8 ? 1.2e-16L : 6e-8L;
-    genreg_real *x = (genreg_real *)malloc((size_t)(size + 1) * sizeof *x), *y = (genreg_real *)malloc((size_t)(kept + EDGE) * sizeof *y);
-    genreg_real *space = (genreg_real *)malloc((size_t)(room + EDGE) * sizeof *space), *first = (genreg_real *)malloc((size_t)(kept + 1) * sizeof *first);
+    genreg_real *x = (genreg_real *)malloc((size_t)(size + 1) * sizeof *x), *all = (genreg_real *)malloc((size_t)(kept + EDGE) * sizeof *all), *y = all + EDGE / 2;
+    genreg_real *space = (genreg_real *)malloc((size_t)(room + EDGE) * sizeof *space);
     ptrdiff_t i, r, o;
-    int whole, t, wrong = 0, outside = 0, other_bits = 0;
+    int whole, wrong = 0, outside = 0, other_bits = 0;
     double apart = 0;
+    begin_case((int)(outer + 3 * count + 7 * inner));
     for (whole = 0; whole < 2; whole++) {
+        genreg__exec e = exec_of(isa, threads);
         for (i = 0; i < size; i++) x[i] = whole ? (genreg_real)((int)below(17) - 8) : (genreg_real)uniform();
-        for (t = 0; t < team; t++) {
-            genreg__exec e = exec_of(isa, teams[t]);
-            for (i = 0; i < kept + EDGE; i++) y[i] = (genreg_real)canary;
-            for (i = 0; i < room + EDGE; i++) space[i] = (genreg_real)canary;
-            genreg__sum(&e, x, y + EDGE / 2, outer, count, inner, space + EDGE / 2);
-            for (i = 0; i < EDGE / 2; i++)
-                outside += (y[i] != (genreg_real)canary) + (y[kept + EDGE / 2 + i] != (genreg_real)canary) + (space[i] != (genreg_real)canary)
-                           + (space[room + EDGE / 2 + i] != (genreg_real)canary);
-            if (t == 0) memcpy(first, y + EDGE / 2, (size_t)kept * sizeof *y);
-            else other_bits += memcmp(first, y + EDGE / 2, (size_t)kept * sizeof *y) != 0;
-        }
-        for (o = 0; o < outer; o++)
+        for (i = 0; i < kept + EDGE; i++) all[i] = (genreg_real)canary;
+        for (i = 0; i < room + EDGE; i++) space[i] = (genreg_real)canary;
+        genreg__sum(&e, x, y, outer, count, inner, space + EDGE / 2);
+        for (i = 0; i < EDGE / 2; i++)
+            outside += (all[i] != (genreg_real)canary) + (y[kept + i] != (genreg_real)canary) + (space[i] != (genreg_real)canary) + (space[room + EDGE / 2 + i] != (genreg_real)canary);
+        other_bits += !same_bits(y, (size_t)kept * sizeof *y);
+        for (o = 0; team == 0 && o < outer; o++)
             for (i = 0; i < inner; i++) {
                 long double sum = 0, magnitude = 0;
                 for (r = 0; r < count; r++) {
                     sum += (long double)x[(o * count + r) * inner + i];
                     magnitude += fabsl((long double)x[(o * count + r) * inner + i]);
                 }
-                wrong += whole ? first[o * inner + i] != (genreg_real)sum
-                               : !(fabsl((long double)first[o * inner + i] - sum) <= epsilon * (8 + sqrtl((long double)(count < 600 ? count : 600))) * magnitude);
+                wrong += whole ? y[o * inner + i] != (genreg_real)sum
+                               : !(fabsl((long double)y[o * inner + i] - sum) <= epsilon * (8 + sqrtl((long double)(count < 600 ? count : 600))) * magnitude);
             }
-        if (isa != GENREG_ISA_PLAIN && !whole && kept) {
-            genreg__exec e = exec_of(GENREG_ISA_PLAIN, 1);
-            genreg__sum(&e, x, y, outer, count, inner, space);
-            for (i = 0; i < kept; i++) if (fabs((double)y[i]) < 1) { y[i] += 1; first[i] += 1; } /* sums near zero: the absolute difference */
-            apart = check_distance(first, y, kept);
+        if (team == 0 && isa != GENREG_ISA_PLAIN && !whole && kept) {
+            genreg_real *plain = (genreg_real *)malloc((size_t)kept * sizeof *plain);
+            e = exec_of(GENREG_ISA_PLAIN, 1);
+            genreg__sum(&e, x, plain, outer, count, inner, space);
+            for (i = 0; i < kept; i++)
+                if (fabs((double)y[i]) < 1) { y[i] += 1; plain[i] += 1; } /* sums near zero: the absolute difference */
+            apart = check_distance(y, plain, kept);
+            free(plain);
         }
     }
-    CHECK(!wrong && !outside && !other_bits && apart <= check_path_tolerance(),
-          "sum %s: %d values wrong, %d written outside, %d numbers of threads with other bits, %g from plain, for %d x %d x %d", isa_name[isa], wrong, outside, other_bits,
-          apart, (int)outer, (int)count, (int)inner);
+    CHECK(!wrong && !outside && !other_bits && apart <= check_path_tolerance(), "sum %s: %d values wrong, %d written outside%s, %g from plain, for %d x %d x %d, %d threads", isa_name[isa],
+          wrong, outside, other_bits ? ", other bits than with one thread" : "", apart, (int)outer, (int)count, (int)inner, threads);
     free(x);
-    free(y);
+    free(all);
     free(space);
-    free(first);
+    end_case();
 }
 
-static void check_dot(int isa, ptrdiff_t n, int team)
+static void check_dot(int isa, ptrdiff_t n)
 {
     genreg_real *a = (genreg_real *)malloc(2 * (size_t)(n + 1) * sizeof *a), *b = a + n;
-    double *room = (double *)malloc((size_t)(n / 4096 + 2) * sizeof *room), first = 0, value;
-    int whole, t, wrong = 0;
+    double *room = (double *)malloc((size_t)(n / 4096 + 2) * sizeof *room), value;
+    int whole, wrong = 0;
     ptrdiff_t i;
+    begin_case((int)n);
     for (whole = 0; whole < 2; whole++) {
+        genreg__exec e = exec_of(isa, threads);
         long double sum = 0, magnitude = 0;
         for (i = 0; i < 2 * n; i++) a[i] = whole ? (genreg_real)((int)below(17) - 8) : (genreg_real)uniform();
         for (i = 0; i < n; i++) {
             sum += (long double)a[i] * (long double)b[i];
             magnitude += fabsl((long double)a[i] * (long double)b[i]);
         }
-        for (t = 0; t < team; t++) {
-            genreg__exec e = exec_of(isa, teams[t]);
-            room[n / 4096 + 1] = canary;
-            value = genreg__dot(&e, n, a, b, room);
-            wrong += room[n / 4096 + 1] != canary;
-            if (t == 0) first = value;
-            wrong += memcmp(&first, &value, sizeof first) != 0;
-        }
-        wrong += !(fabsl((long double)first - sum) <= (whole ? 0 : 1.2e-16L * 600 * magnitude)); /* in double, whatever genreg_real is */
+        room[n / 4096 + 1] = canary;
+        value = genreg__dot(&e, n, a, b, room);
+        wrong += room[n / 4096 + 1] != canary;
+        wrong += !same_bits(&value, sizeof value);
+        wrong += !(fabsl((long double)value - sum) <= (whole ? 0 : 1.2e-16L * 600 * magnitude)); /* in double, whatever genreg_real is */
     }
-    CHECK(!wrong, "dot %s of %d values", isa_name[isa], (int)n);
+    CHECK(!wrong, "dot %s of %d values, %d threads", isa_name[isa], (int)n, threads);
     free(a);
     free(room);
+    end_case();
 }
 
 static void test_sums(int isa)
 {
+    check_sum(isa, 1, 70000, 1);
+    check_sum(isa, 3, 70000, 1);
+    check_sum(isa, 700, 100, 1);
+    check_sum(isa, 1, 700, 100);
+    check_sum(isa, 7, 100, 100);
+    check_sum(isa, 2, 9000, 5);
+    check_sum(isa, 1, 1, 70000);
+    check_dot(isa, 70000);
+}
+
+static void test_sums_small(int isa)
+{
     static const int counts[] = { 1, 2, 3, 31, 32, 33, 255, 256, 257, 1000, 4095, 4096, 4097, 9000 }, inners[] = { 2, 3, 7, 63, 64, 65, 128, 200 };
     int n, k;
     for (n = 0; n <= 100; n++) {
-        check_sum(isa, 1, n, 1, 1);
-        check_sum(isa, 1 + n % 3, 1 + n % 5, n, 1); /* n = 0: nothing to do */
-        check_dot(isa, n, 1);
+        check_sum(isa, 1, n, 1);
+        check_sum(isa, 1 + n % 3, 1 + n % 5, n); /* n = 0: nothing to do */
+        check_dot(isa, n);
     }
     for (n = 0; n < (int)(sizeof counts / sizeof *counts); n++) {
-        check_sum(isa, 1 + n % 3, counts[n], 1, 2);
-        check_dot(isa, counts[n], 1);
-        for (k = n % 2; k < (int)(sizeof inners / sizeof *inners); k += 2) check_sum(isa, 1 + k % 2, counts[n], inners[k], 1);
+        check_sum(isa, 1 + n % 3, counts[n], 1);
+        check_dot(isa, counts[n]);
+        for (k = n % 2; k < (int)(sizeof inners / sizeof *inners); k += 2) check_sum(isa, 1 + k % 2, counts[n], inners[k]);
     }
-    check_sum(isa, 1, 70000, 1, THREE);
-    check_sum(isa, 3, 70000, 1, THREE);
-    check_sum(isa, 700, 100, 1, THREE);
-    check_sum(isa, 1, 700, 100, THREE);
-    check_sum(isa, 7, 100, 100, THREE);
-    check_sum(isa, 2, 9000, 5, THREE);
-    check_sum(isa, 1, 1, 70000, THREE);
-    check_dot(isa, 70000, THREE);
 }
 
 /* Sums of sums: more than a segment of segments. */
@@ -549,14 +596,16 @@ static void conv_reference(const genreg__conv *g, int which, const genreg_real *
                     }
 }
 
-static void check_conv(int isa, int n, int h, int w, int c, int kh, int kw, int o, int stride, int padding, int team)
+static void check_conv(int isa, int n, int h, int w, int c, int kh, int kw, int o, int stride, int padding)
 {
     static const char *const names[] = { "y", "dx", "dw" };
     const long double epsilon = sizeof(genreg_real) == 8 ? 2.3e-16L : 1.2e-7L;
     genreg__conv g;
     genreg_real *in[3], *bias;
     ptrdiff_t sizes[3], i;
-    int which, accumulate, t, k;
+    int which, accumulate, k;
+    if (repeats((double)n * h * w * c * kh * kw * o, 8)) return;
+    begin_case(n + 5 * h + 11 * c + 13 * o);
     g.n = n; g.h = h; g.w = w; g.c = c; g.kh = kh; g.kw = kw; g.o = o; g.stride = stride; g.padding = padding;
     g.oh = (h + 2 * padding - kh) / stride + 1;
     g.ow = (w + 2 * padding - kw) / stride + 1;
@@ -573,60 +622,57 @@ static void check_conv(int isa, int n, int h, int w, int c, int kh, int kw, int 
         for (accumulate = 0; accumulate < 4; accumulate++) { /* for y, 2 and 3 are a bias without and with ReLU */
             const ptrdiff_t size = sizes[which];
             const int relu = accumulate == 3, with_bias = accumulate >= 2;
-            genreg_real *start = (genreg_real *)malloc(3 * (size_t)(size + EDGE) * sizeof *start), *out = start + size + EDGE, *first = out + size + EDGE;
+            genreg_real *first = (genreg_real *)malloc((size_t)(size + EDGE) * sizeof *first), *out = first + EDGE / 2;
             long double *want = (long double *)malloc(2 * (size_t)size * sizeof *want), *magnitude = want + size;
-            int wrong = 0, outside = 0, other_bits = 0;
-            if (which > 0 && accumulate > 1) { free(start); free(want); break; }
-            for (i = 0; i < size + EDGE; i++) start[i] = (genreg_real)canary;
+            int wrong = 0, outside = 0, other_bits;
+            genreg__exec e = exec_of(isa, threads); /* new scratch space each time: nothing may rely on an earlier call's */
+            if (which > 0 && accumulate > 1) { free(first); free(want); break; }
+            for (i = 0; i < size + EDGE; i++) first[i] = (genreg_real)canary;
             for (i = 0; i < size; i++) {
-                start[EDGE / 2 + i] = accumulate == 1 ? (genreg_real)uniform() : (genreg_real)NAN;
-                want[i] = accumulate == 1 ? (long double)start[EDGE / 2 + i] : with_bias ? (long double)bias[i % o] : 0;
+                out[i] = accumulate == 1 ? (genreg_real)uniform() : (genreg_real)NAN;
+                want[i] = accumulate == 1 ? (long double)out[i] : with_bias ? (long double)bias[i % o] : 0;
                 magnitude[i] = fabsl(want[i]) + 1e-30L;
             }
-            conv_reference(&g, which, in[1], in[2], in[0], want, magnitude);
-            for (t = 0; t < team; t++) {
-                genreg__exec e = exec_of(isa, teams[t]); /* new scratch space each time: nothing may rely on an earlier call's */
-                memcpy(out, start, (size_t)(size + EDGE) * sizeof *out);
-                if (which == 0) wrong += !genreg__conv_y(&e, &g, in[1], in[2], with_bias ? bias : NULL, relu, out + EDGE / 2, accumulate == 1);
-                else if (which == 1) wrong += !genreg__conv_dx(&e, &g, in[0], in[2], out + EDGE / 2, accumulate);
-                else wrong += !genreg__conv_dw(&e, &g, in[1], in[0], out + EDGE / 2, accumulate);
-                GENREG_FREE(e.scratch_block);
-                if (t == 0) memcpy(first, out, (size_t)(size + EDGE) * sizeof *out);
-                else other_bits += memcmp(first, out, (size_t)(size + EDGE) * sizeof *out) != 0;
-            }
+            if (team == 0) conv_reference(&g, which, in[1], in[2], in[0], want, magnitude);
+            if (which == 0) wrong += !genreg__conv_y(&e, &g, in[1], in[2], with_bias ? bias : NULL, relu, out, accumulate == 1);
+            else if (which == 1) wrong += !genreg__conv_dx(&e, &g, in[0], in[2], out, accumulate);
+            else wrong += !genreg__conv_dw(&e, &g, in[1], in[0], out, accumulate);
+            GENREG_FREE(e.scratch_block);
+            other_bits = !same_bits(out, (size_t)size * sizeof *out);
             for (i = 0; i < EDGE / 2; i++) outside += (first[i] != (genreg_real)canary) + (first[size + EDGE / 2 + i] != (genreg_real)canary);
-            for (i = 0; i < size; i++) {
+            for (i = 0; team == 0 && i < size; i++) {
                 if (relu && want[i] < 0) want[i] = 0;
-                wrong += !(fabsl((long double)first[EDGE / 2 + i] - want[i]) <= 16 * epsilon * magnitude[i]);
+                wrong += !(fabsl((long double)out[i] - want[i]) <= 16 * epsilon * magnitude[i]);
             }
-            CHECK(!wrong && !outside && !other_bits, "convolution's %s, %s, case %d: %d of %d values wrong, %d written outside, %d numbers of threads with other bits, for x %d %d %d %d, w %d %d %d %d, stride %d, padding %d",
-                  names[which], isa_name[isa], accumulate, wrong, (int)size, outside, other_bits, n, h, w, c, kh, kw, c, o, stride, padding);
-            free(start);
+            CHECK(!wrong && !outside && !other_bits, "convolution's %s, %s, case %d: %d of %d values wrong, %d written outside%s, for x %d %d %d %d, w %d %d %d %d, stride %d, padding %d, %d threads",
+                  names[which], isa_name[isa], accumulate, wrong, (int)size, outside, other_bits ? ", other bits than with one thread" : "", n, h, w, c, kh, kw, c, o, stride, padding, threads);
+            free(first);
             free(want);
         }
     for (k = 0; k < 3; k++) free(in[k]);
     free(bias);
+    end_case();
 }
 
 static void test_convolutions(int isa)
 {
     int i;
-    check_conv(isa, 2, 8, 8, 3, 3, 3, 8, 1, 1, ALL); /* a first layer */
-    check_conv(isa, 3, 12, 12, 16, 3, 3, 20, 1, 1, ALL);
-    check_conv(isa, 1, 4, 4, 64, 3, 3, 64, 1, 1, 1); /* more weights than image */
-    check_conv(isa, 2, 9, 9, 32, 3, 3, 33, 2, 1, ALL);
-    check_conv(isa, 1, 1, 1, 1, 1, 1, 1, 1, 0, 1);
-    check_conv(isa, 1, 1, 1, 2, 3, 3, 2, 1, 1, 1); /* nearly all border */
-    check_conv(isa, 1, 5, 7, 4, 1, 1, 5, 3, 0, 1); /* windows that leave pixels out */
-    check_conv(isa, 1, 7, 5, 4, 2, 2, 5, 3, 2, 1);
-    check_conv(isa, 2, 6, 6, 3, 5, 3, 4, 1, 4, 1); /* a border wider than the kernel needs */
-    check_conv(isa, 1, 40, 40, 5, 3, 3, 3, 1, 1, ALL);
-    check_conv(isa, 5, 6, 6, 7, 6, 6, 9, 1, 0, 1); /* one output an image */
-    check_conv(isa, 17, 10, 10, 8, 3, 3, 16, 1, 1, ALL);
+    check_conv(isa, 2, 8, 8, 3, 3, 3, 8, 1, 1); /* a first layer */
+    check_conv(isa, 3, 12, 12, 16, 3, 3, 20, 1, 1);
+    check_conv(isa, 1, 4, 4, 64, 3, 3, 64, 1, 1); /* more weights than image */
+    check_conv(isa, 2, 9, 9, 32, 3, 3, 33, 2, 1);
+    check_conv(isa, 1, 1, 1, 1, 1, 1, 1, 1, 0);
+    check_conv(isa, 1, 1, 1, 2, 3, 3, 2, 1, 1); /* nearly all border */
+    check_conv(isa, 1, 5, 7, 4, 1, 1, 5, 3, 0); /* windows that leave pixels out */
+    check_conv(isa, 1, 7, 5, 4, 2, 2, 5, 3, 2);
+    check_conv(isa, 2, 6, 6, 3, 5, 3, 4, 1, 4); /* a border wider than the kernel needs */
+    check_conv(isa, 1, 40, 40, 5, 3, 3, 3, 1, 1);
+    check_conv(isa, 5, 6, 6, 7, 6, 6, 9, 1, 0); /* one output an image */
+    check_conv(isa, 17, 10, 10, 8, 3, 3, 16, 1, 1);
     for (i = 0; i < 60; i++) {
-        const int kh = 1 + (int)below(4), kw = 1 + (int)below(4), padding = (int)below(4);
+        const int kh = 1 + (int)below(4), kw = 1 + (int)below(4), padding = (int)below(4); /* out of the sequence between cases */
         const int h = (int)below(10) + (kh > 2 * padding ? kh - 2 * padding : 1), w = (int)below(10) + (kw > 2 * padding ? kw - 2 * padding : 1);
-        check_conv(isa, 1 + (int)below(3), h, w, 1 + (int)below(9), kh, kw, 1 + (int)below(i % 4 ? 9 : 40), 1 + (int)below(4), padding, i % 5 ? 1 : ALL);
+        check_conv(isa, 1 + (int)below(3), h, w, 1 + (int)below(9), kh, kw, 1 + (int)below(i % 4 ? 9 : 40), 1 + (int)below(4), padding);
     }
 }
 
@@ -635,35 +681,35 @@ static void test_channels(int isa)
 {
     static const int sizes[][2] = { { 1, 1 }, { 2, 3 }, { 7, 16 }, { 33, 63 }, { 5, 64 }, { 3, 65 }, { 1023, 7 }, { 1024, 3 }, { 1025, 5 }, { 2100, 40 }, { 700, 100 } };
     const double unit = sizeof(genreg_real) == 8 ? 2.3e-16 : 1.2e-7;
-    int k, which, t;
+    int k, which;
     for (k = 0; k < (int)(sizeof sizes / sizeof *sizes); k++) {
         const ptrdiff_t rows = sizes[k][0], n = sizes[k][1], size = rows * n, room = genreg__moment_room(rows, n);
-        genreg_real *a = (genreg_real *)malloc((size_t)(4 * size + 4 * n + EDGE) * sizeof *a), *b = a + size, *y = b + size, *s = y + size + EDGE, *u = s + n, *v = u + n, *first = v + n;
-        genreg_real *sums = (genreg_real *)malloc((size_t)(2 * (n + EDGE) + room + EDGE) * sizeof *sums), *first_sums = sums + n + EDGE, *space = first_sums + n + EDGE;
+        genreg_real *a = (genreg_real *)malloc((size_t)(3 * size + 3 * n + EDGE) * sizeof *a), *b = a + size, *y = b + size, *s = y + size + EDGE, *u = s + n, *v = u + n;
+        genreg_real *sums = (genreg_real *)malloc((size_t)(n + 2 * EDGE + room) * sizeof *sums), *space = sums + n + EDGE;
         ptrdiff_t i;
         int wrong = 0;
+        begin_case(k);
         for (i = 0; i < size; i++) { a[i] = (genreg_real)uniform(); b[i] = (genreg_real)uniform(); }
         for (i = 0; i < n; i++) { s[i] = (genreg_real)uniform(); u[i] = (genreg_real)uniform(); v[i] = (genreg_real)uniform(); }
-        for (which = 0; which < 3; which++) /* s a + t, with ReLU, s a + u b + t */
-            for (t = 0; t < THREE; t++) {
-                genreg__exec e = exec_of(isa, teams[t]);
-                genreg__channel_job j;
-                memset(&j, 0, sizeof j);
-                for (i = 0; i < size + EDGE; i++) y[i] = (genreg_real)canary;
-                j.a = a; j.b = which == 2 ? b : NULL; j.s = s; j.u = u; j.t = v; j.y = y; j.rows = rows; j.channels = n; j.relu = which == 1;
-                genreg__run_channels(&e, &j);
-                for (i = 0; i < EDGE; i++) wrong += y[size + i] != (genreg_real)canary;
-                for (i = 0; i < size; i++) {
-                    double want = (double)s[i % n] * (double)a[i] + (which == 2 ? (double)u[i % n] * (double)b[i] : 0) + (double)v[i % n];
-                    if (which == 1 && want < 0) want = 0;
-                    wrong += !(fabs((double)y[i] - want) <= 6 * unit);
-                    if (t == 0) first[i] = y[i];
-                    wrong += memcmp(&first[i], &y[i], sizeof *y) != 0;
-                }
+        for (which = 0; which < 3; which++) { /* s a + t, with ReLU, s a + u b + t */
+            genreg__exec e = exec_of(isa, threads);
+            genreg__channel_job j;
+            memset(&j, 0, sizeof j);
+            for (i = 0; i < size + EDGE; i++) y[i] = (genreg_real)canary;
+            j.a = a; j.b = which == 2 ? b : NULL; j.s = s; j.u = u; j.t = v; j.y = y; j.rows = rows; j.channels = n; j.relu = which == 1;
+            genreg__run_channels(&e, &j);
+            for (i = 0; i < EDGE; i++) wrong += y[size + i] != (genreg_real)canary;
+            for (i = 0; i < size; i++) {
+                double want = (double)s[i % n] * (double)a[i] + (which == 2 ? (double)u[i % n] * (double)b[i] : 0) + (double)v[i % n];
+                if (which == 1 && want < 0) want = 0;
+                wrong += !(fabs((double)y[i] - want) <= 6 * unit);
             }
-        CHECK(!wrong, "channels, %s, %d x %d: %d values", isa_name[isa], (int)rows, (int)n, wrong);
-        for (t = 0, wrong = 0; t < THREE; t++) {
-            genreg__exec e = exec_of(isa, teams[t]);
+            wrong += !same_bits(y, (size_t)size * sizeof *y);
+        }
+        CHECK(!wrong, "channels, %s, %d x %d, %d threads: %d values", isa_name[isa], (int)rows, (int)n, threads, wrong);
+        {
+            genreg__exec e = exec_of(isa, threads);
+            wrong = 0;
             for (i = 0; i < n + EDGE; i++) sums[i] = (genreg_real)canary;
             for (i = 0; i < EDGE; i++) space[room + i] = (genreg_real)canary;
             genreg__moments(&e, a, u, b, v, rows, n, sums, space);
@@ -677,13 +723,13 @@ static void test_channels(int isa)
                     magnitude += fabsl(term);
                 }
                 wrong += !(fabsl((long double)sums[i] - want) <= (long double)unit * (4 + sqrtl((long double)rows)) * magnitude);
-                if (t == 0) first_sums[i] = sums[i];
-                wrong += memcmp(&first_sums[i], &sums[i], sizeof *sums) != 0;
             }
+            wrong += !same_bits(sums, (size_t)n * sizeof *sums);
         }
-        CHECK(!wrong, "moments, %s, %d x %d: %d values", isa_name[isa], (int)rows, (int)n, wrong);
+        CHECK(!wrong, "moments, %s, %d x %d, %d threads: %d values", isa_name[isa], (int)rows, (int)n, threads, wrong);
         free(a);
         free(sums);
+        end_case();
     }
 }
 
@@ -698,12 +744,25 @@ int main(void)
             printf("skipped: %s, which this build or machine has not\n", isa_name[isa]);
             continue;
         }
-        test_gemm(isa);
-        test_loops(isa);
+        for (team = 0; team < (int)(sizeof teams / sizeof *teams); team++) {
+            genreg_ctx *c = check_context((genreg_isa)isa, teams[team]);
+            threads = c->exec.threads;
+            genreg_destroy(c);
+            if (team && threads == 1) break; /* no OpenMP */
+            state = 88172645463325252ull;
+            results = 0;
+            test_gemm(isa);
+            test_convolutions(isa);
+            test_channels(isa);
+            test_sums(isa);
+            test_loops(isa);
+        }
+        team = results = 0;
+        threads = 1;
+        test_gemm_small(isa);
+        test_sums_small(isa);
+        test_loops_small(isa);
         test_updates(isa);
-        test_sums(isa);
-        test_channels(isa);
-        test_convolutions(isa);
         printf("%s: done\n", isa_name[isa]);
     }
     return check_done();
