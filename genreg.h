@@ -477,7 +477,7 @@ typedef struct genreg_model {
 
 /* An empty model for samples of the given shape ([features] or [height, width, channels]); add layers, then call genreg_init. */
 GENREG__API genreg_model *genreg_model_create(genreg_ctx *c, int rank, const int *shape);
-GENREG__API void genreg_model_free(genreg_model *m);
+GENREG__API void genreg_model_free(genreg_model *m); /* release the tape to before its tensors first */
 
 /* Layers, in order. linear takes flat input. dropout drops with probability p, in training only. conv2d has square kernels and a bias.
    batch_norm (after conv2d or linear) has eps 1e-5, momentum 0.1 and, as PyTorch's, an unbiased running variance; in training mode it uses
@@ -668,7 +668,7 @@ GENREG__API genreg_eigen genreg_top_eigen(genreg_hessian *h, const genreg_eigen_
 
 /* The `largest` largest eigenvalues downwards, then the `smallest` smallest upwards, by Lanczos with full re-orthogonalisation (at most
    o->iterations products, of which each keeps a vector; o->which and o->vector are not used). pairs has room for all, vectors for theta->size
-   values each, or is NULL. The residual is as in genreg_eigen, from the Lanczos recurrence. A multiple eigenvalue is found once.
+   values each, or is NULL. The residual is as in genreg_eigen, from the Lanczos recurrence. Of a multiple eigenvalue some copies may be missing.
    Returns 1, or 0 after an error; look at `converged`. */
 GENREG__API int genreg_eigenpairs(genreg_hessian *h, int largest, int smallest, const genreg_eigen_options *o, genreg_eigen *pairs, genreg_real *vectors);
 
@@ -7408,12 +7408,13 @@ static double genreg__over_chunks(const genreg_objective *f, int chunk, genreg__
 /* Whether the last attempt failed for want of tape only; then the error is forgotten and chunks can be tried. */
 static int genreg__wants_chunks(const genreg_objective *f)
 {
-    if (f->ctx->status != GENREG_ERROR_LIMIT || genreg__objective_samples(f) == 1) return 0;
-    genreg_clear_error(f->ctx);
-    if (!f->whole) return 1;
-    genreg__fail(f->ctx, GENREG_ERROR_LIMIT, "%d samples do not fit on the tape at once, and in training mode batch norm and dropout allow no chunks: raise "
-                 "genreg_options.memory or take fewer samples", genreg__objective_samples(f));
-    return 0;
+    genreg_ctx *c = f->ctx;
+    char needs[sizeof c->message];
+    if (c->status != GENREG_ERROR_LIMIT || genreg__objective_samples(f) == 1) return 0;
+    memcpy(needs, c->message, sizeof needs);
+    genreg_clear_error(c);
+    if (f->whole) genreg__fail(c, GENREG_ERROR_LIMIT, "%d samples at once, as batch norm and dropout allow no chunks in training mode: %s", genreg__objective_samples(f), needs);
+    return !f->whole;
 }
 
 GENREG__API double genreg_objective_gradient(const genreg_objective *f, genreg_real *out)
@@ -7677,6 +7678,8 @@ GENREG__API genreg_eigen genreg_hessian_top(genreg_model *m, const genreg_datase
     return r;
 }
 
+static const double genreg__real_eps = sizeof(genreg_real) == 8 ? DBL_EPSILON : (double)FLT_EPSILON;
+
 /* ---- Lanczos ---------------------------------------------------------------------------------------- */
 
 /* A Krylov basis and the tridiagonal matrix of H in it. Full re-orthogonalisation, twice: in float the basis would soon repeat
@@ -7733,7 +7736,7 @@ static int genreg__lanczos_step(genreg__lanczos *l)
         }
     l->beta[k] = genreg__normalise(h, l->basis[k + 1]->data);
     l->done++;
-    if (!(l->beta[k] > 4 * (sizeof(genreg_real) == 8 ? DBL_EPSILON : (double)FLT_EPSILON) * scale)) l->exhausted = 1;
+    if (!(l->beta[k] > 4 * genreg__real_eps * scale)) l->exhausted = 1;
     return 1;
 }
 
@@ -7790,7 +7793,8 @@ GENREG__API int genreg_eigenpairs(genreg_hessian *h, int largest, int smallest, 
             k = genreg__ritz_index(i, largest, l.done);
             r->value = d[k];
             /* |H y - value y| = beta |last component|: y is in the Krylov space, and only the new direction leaves it */
-            r->residual = fabs(l.beta[l.done - 1] * z[(ptrdiff_t)(l.done - 1) * l.done + k]) / fabs(d[k]);
+            r->residual = fabs(l.beta[l.done - 1] * z[(ptrdiff_t)(l.done - 1) * l.done + k]);
+            r->residual = GENREG__MAX(r->residual, genreg__real_eps * GENREG__MAX(fabs(d[0]), fabs(d[l.done - 1]))) / fabs(d[k]); /* and rounding does */
             if (d[k] == 0) r->residual = l.exhausted ? 0 : HUGE_VAL;
             r->converged = r->residual <= o.tol;
             enough &= r->converged;

@@ -271,6 +271,10 @@ LAB_FN void lab_entry(lab_table *t, const char *format, ...) LAB_PRINTF(2, 3);
 LAB_FN void lab_entry_stats(lab_table *t, lab_stats s, int decimals); /* mean ± sd [low, high] */
 LAB_FN void lab_table_print(lab_table *t);
 
+/* Entries of several figures at once, "lambda s2|trace e1|test_accuracy %2": a figure, then how it is shown. e, f and g: the mean, as
+   printf shows it with so many digits; s: mean ± sd [low, high]; %: the same times 100. Element -1 stands for plain figures. */
+LAB_FN void lab_entries(lab_table *t, lab *l, int config, int element, const char *figures);
+
 /* A line for a ratio or difference with its interval, and in words whether that lies above neutral or below. */
 LAB_FN void lab_verdict(const char *when, lab_stats s, const char *unit, double neutral, const char *above, const char *below);
 
@@ -2315,6 +2319,22 @@ LAB_FN void lab_table_print(lab_table *t)
     for (i = 0; i < t->count; i++) free(t->entries[i]);
     free(t->entries);
     memset(t, 0, sizeof *t);
+}
+
+LAB_FN void lab_entries(lab_table *t, lab *l, int config, int element, const char *figures)
+{
+    while (*figures) {
+        size_t n = strcspn(figures, "|"), k = strcspn(figures, " ");
+        char *name = element < 0 ? lab__format("%.*s", (int)k, figures) : lab__format("%.*s[%d]", (int)k, figures, element), how = figures[k + 1];
+        int digits = figures[k + 2] - '0';
+        lab_stats s = lab_over_seeds(l, config, name, how == '%' ? 100 : 1);
+        if (how == 'e') lab_entry(t, "%.*e", digits, s.mean);
+        else if (how == 'f') lab_entry(t, "%.*f", digits, s.mean);
+        else if (how == 'g') lab_entry(t, "%.*g", digits, s.mean);
+        else lab_entry_stats(t, s, digits);
+        free(name);
+        figures += n + (figures[n] == '|');
+    }
 }
 
 LAB_FN void lab_verdict(const char *when, lab_stats s, const char *unit, double neutral, const char *above, const char *below)

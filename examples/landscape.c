@@ -48,7 +48,7 @@ static void measure_curvature(lab_cell *cell, genreg_model *net, int side)
     genreg_estimate trace;
     ptrdiff_t n = net->theta->size, k;
     genreg_real *v = (genreg_real *)malloc(2 * (size_t)n * sizeof *v), *at = v + n;
-    double values[LINE], residuals[TOP], nodes[PROBES * STEPS], weights[PROBES * STEPS], norm2 = lab_weight_norm2(net);
+    double values[LINE], nodes[PROBES * STEPS], weights[PROBES * STEPS], norm2 = lab_weight_norm2(net);
     int i, steps = o.iterations < STEPS ? o.iterations : STEPS, found;
     if (!v) genreg_set_error(cell->ctx, GENREG_ERROR_MEMORY, "the system has no more memory");
     o.vector = v;
@@ -59,11 +59,9 @@ static void measure_curvature(lab_cell *cell, genreg_model *net, int side)
     put(cell, "lambda_norm2", side, top.value * norm2);
     if (lab_alive(cell) && genreg_eigenpairs(h, TOP, 0, &o, pairs, NULL)) {
         for (i = 0; i < TOP; i++) {
-            values[i] = pairs[i].value;
-            residuals[i] = pairs[i].residual;
+            put(cell, "top", side * TOP + i, pairs[i].value);
+            put(cell, "top_residual", side * TOP + i, pairs[i].residual);
         }
-        lab_figure_part(cell, "top", side, values, TOP);
-        lab_figure_part(cell, "top_residual", side, residuals, TOP);
     }
     if (lab_alive(cell)) {
         trace = genreg_hessian_trace(h, GENREG_HUTCHPP, lab_get_int(cell, "trace-products"), cell->seed);
@@ -112,7 +110,7 @@ static void measure(lab_cell *cell, genreg_model *net, int side)
     put(cell, "train_loss", side, genreg_evaluate(net, cell->train).loss);
     put(cell, "base_loss", side, genreg_evaluate(net, &few).loss);
     if (lab_alive(cell)) measure_curvature(cell, net, side);
-    for (i = 0; i < CURVE; i++) radius[i] = i / (CURVE - 1.0);
+    for (i = 0; i < CURVE; i++) radius[i] = i / (double)(CURVE - 1);
     measure_noise(cell, net, side, GENREG_NOISE_NORMAL, sigma, SIGMAS, "noise_loss", "noise_accuracy");
     measure_noise(cell, net, side, GENREG_NOISE_FILTER, radius, CURVE, "filter_loss", "filter_accuracy");
     measure_noise(cell, net, side, GENREG_NOISE_SAM, &sam_radius, 1, "sam_loss", "sam_accuracy");
@@ -120,9 +118,11 @@ static void measure(lab_cell *cell, genreg_model *net, int side)
 
 /* ------------------------------------------------------------------------------------------------ one cell: two trainings */
 
-/* The first epoch that leaves the training loss below the common level. The loss is taken anew, in evaluation mode. */
-static void watch(lab_cell *cell, genreg_model *net, const genreg_progress *p, int side)
+/* The first epoch that leaves the training loss below the common level. The loss is taken anew, in evaluation mode. The large batch
+   trains once the small one has its figures. */
+static void watch(lab_cell *cell, genreg_model *net, const genreg_progress *p)
 {
+    int side = lab_found(cell, "train_accuracy[0]") >= 0;
     genreg_dataset few = genreg_first(cell->ctx, cell->train, lab_get_int(cell, "noise-images"));
     double loss = lab_found(cell, side ? "match_epoch[1]" : "match_epoch[0]") > 0 ? (double)INFINITY : genreg_evaluate(net, &few).loss;
     if (loss <= lab_get(cell, "match-loss")) {
@@ -136,9 +136,6 @@ static void watch(lab_cell *cell, genreg_model *net, const genreg_progress *p, i
         put(cell, "match_lambda_norm2", side, top.value * lab_weight_norm2(net));
     }
 }
-
-static void watch_small(lab_cell *cell, genreg_model *net, const genreg_progress *p) { watch(cell, net, p, 0); }
-static void watch_large(lab_cell *cell, genreg_model *net, const genreg_progress *p) { watch(cell, net, p, 1); }
 
 static genreg_model *make_model(lab_cell *cell)
 {
@@ -156,7 +153,7 @@ static void walk(lab_cell *cell, genreg_model *const *net)
     ptrdiff_t k;
     int i;
     for (i = 0; i < LINE && lab_alive(cell); i++) {
-        genreg_real a = (genreg_real)(i / (LINE - 1.0));
+        genreg_real a = (genreg_real)(i / (double)(LINE - 1));
         genreg_score s;
         for (k = 0; k < between->theta->size; k++) between->theta->data[k] = (1 - a) * net[0]->theta->data[k] + a * net[1]->theta->data[k];
         for (k = 0; k < between->state->size; k++) between->state->data[k] = (1 - a) * net[0]->state->data[k] + a * net[1]->state->data[k];
@@ -194,7 +191,7 @@ static void run(lab_cell *cell)
         o.epochs = lab_get_int(cell, "epochs");
         o.schedule = GENREG_COSINE;
         o.seed = cell->seed;
-        if (!lab_train(cell, net[side], cell->train, &o, side ? watch_large : watch_small, &last)) return;
+        if (!lab_train(cell, net[side], cell->train, &o, watch, &last)) return;
         put(cell, "train_accuracy", side, last.accuracy);
         measure(cell, net[side], side);
         lab_save(cell, net[side], side ? "large" : "small");
@@ -206,33 +203,26 @@ static void run(lab_cell *cell)
 
 static void print_tables(lab *l, int sides, char (*name)[64])
 {
-    lab_table end = lab_table_new("at the end|train %|test %|paper|train loss|lambda|paper|residual|trace ± its error|‖w‖²|lambda ‖w‖²");
+    lab_table end = lab_table_new("at the end|train %|test %|paper|train loss|lambda|paper|residual|trace|± error|‖w‖²|lambda ‖w‖²");
     lab_table matched = lab_table_new("at matched loss|epoch|train loss|lambda|residual|lambda ‖w‖²");
-    lab_table top = lab_table_new("eigenvalue|first|residual|second|residual"), noise = lab_table_new("noise|model|loss|rise|accuracy %|paper's rise");
+    lab_table top = lab_table_new("eigenvalue|small batch|residual|large batch|residual"), noise = lab_table_new("noise|model|loss|rise|accuracy %|paper's rise");
+    static const char *const ratios[3][2] = { { "at the end: ", "lambda[1]|lambda[0]" },
+                                              { "times ‖w‖², at the end: ", "lambda_norm2[1]|lambda_norm2[0]" },
+                                              { "the control says, at matched training loss: ", "match_lambda[1]|match_lambda[0]" } };
     int side, i;
     for (side = 0; side < sides; side++) {
         lab_entry(&end, "%s", name[side]);
-        lab_entry_stats(&end, lab_element(l, 0, "train_accuracy", side, 100), 2);
-        lab_entry_stats(&end, lab_element(l, 0, "test_accuracy", side, 100), 2);
+        lab_entries(&end, l, 0, side, "train_accuracy %2|test_accuracy %2");
         lab_entry(&end, "%.2f", sides > 1 ? paper_test[side] : (double)NAN);
-        lab_entry(&end, "%.2e", lab_element(l, 0, "train_loss", side, 1).mean);
-        lab_entry_stats(&end, lab_element(l, 0, "lambda", side, 1), 2);
+        lab_entries(&end, l, 0, side, "train_loss e2|lambda s2");
         lab_entry(&end, "%.3f", sides > 1 ? paper_lambda[side] : (double)NAN);
-        lab_entry(&end, "%.0e", lab_element(l, 0, "residual", side, 1).mean);
-        lab_entry(&end, "%.1f ± %.1f", lab_element(l, 0, "trace", side, 1).mean, lab_element(l, 0, "trace_error", side, 1).mean);
-        lab_entry(&end, "%.0f", lab_element(l, 0, "weight_norm2", side, 1).mean);
-        lab_entry(&end, "%.0f", lab_element(l, 0, "lambda_norm2", side, 1).mean);
+        lab_entries(&end, l, 0, side, "residual e0|trace f1|trace_error f1|weight_norm2 f0|lambda_norm2 s0");
         lab_entry(&matched, "%s", name[side]);
-        lab_entry(&matched, "%.1f", lab_element(l, 0, "match_epoch", side, 1).mean);
-        lab_entry(&matched, "%.3f", lab_element(l, 0, "match_train_loss", side, 1).mean);
-        lab_entry_stats(&matched, lab_element(l, 0, "match_lambda", side, 1), 2);
-        lab_entry(&matched, "%.0e", lab_element(l, 0, "match_residual", side, 1).mean);
-        lab_entry(&matched, "%.0f", lab_element(l, 0, "match_lambda_norm2", side, 1).mean);
+        lab_entries(&matched, l, 0, side, "match_epoch f1|match_train_loss f3|match_lambda s2|match_residual e0|match_lambda_norm2 s0");
     }
     for (i = 0; i < 2 * TOP; i++) {
         if (i % 2 == 0) lab_entry(&top, "%d", i / 2 + 1);
-        lab_entry(&top, "%.3f", lab_element(l, 0, "top", i % 2 * TOP + i / 2, 1).mean);
-        lab_entry(&top, "%.0e", lab_element(l, 0, "top_residual", i % 2 * TOP + i / 2, 1).mean);
+        lab_entries(&top, l, 0, i % 2 * TOP + i / 2, "top f3|top_residual e0");
     }
     for (i = 0; i < (SIGMAS + 1) * sides; i++) {
         int row = i / sides, at = row < SIGMAS ? i % sides * SIGMAS + row : i % sides;
@@ -241,7 +231,7 @@ static void print_tables(lab *l, int sides, char (*name)[64])
         lab_entry(&noise, "%s", name[i % sides]);
         lab_entry(&noise, "%.3e", loss);
         lab_entry(&noise, "%+.1f %%", 100 * (loss / base - 1));
-        lab_entry(&noise, "%.2f", lab_element(l, 0, row < SIGMAS ? "noise_accuracy" : "sam_accuracy", at, 100).mean);
+        lab_entries(&noise, l, 0, at, row < SIGMAS ? "noise_accuracy %2" : "sam_accuracy %2");
         lab_entry(&noise, "%s", row < SIGMAS && sides > 1 ? paper_rise[i % sides][row] : "-");
     }
     lab_table_print(&end);
@@ -250,10 +240,7 @@ static void print_tables(lab *l, int sides, char (*name)[64])
     lab_table_print(&noise);
     if (sides == 1) return;
     printf("lambda of the large batch over lambda of the small one (the paper at the end: 11.6)\n");
-    lab_verdict("at the end: ", lab_ratio(l, 0, 0, "lambda[1]|lambda[0]"), "", 1, "the large batch is sharper", "the large batch is flatter");
-    lab_verdict("lambda ‖w‖² at the end: ", lab_ratio(l, 0, 0, "lambda_norm2[1]|lambda_norm2[0]"), "", 1, "the large batch is sharper", "the large batch is flatter");
-    lab_verdict("the control says, at matched training loss: ", lab_ratio(l, 0, 0, "match_lambda[1]|match_lambda[0]"), "", 1, "the large batch is sharper",
-                "the large batch is flatter");
+    for (i = 0; i < 3; i++) lab_verdict(ratios[i][0], lab_ratio(l, 0, 0, ratios[i][1]), "", 1, "the large batch is sharper", "the large batch is flatter");
     printf("test accuracy of the small batch less that of the large one (the paper: +1.61 points)\n");
     lab_verdict("", lab_difference(l, 0, 0, "test_accuracy[0]|test_accuracy[1]", 100), " points", 0, "the small batch is better", "the large batch is better");
     printf("training loss between the two solutions rises by %.3f above the straight line\n\n", lab_over_seeds(l, 0, "barrier", 1).mean);
@@ -300,7 +287,6 @@ int main(int argc, char **argv)
         { "checkpoint", LAB_TEXT, "", NULL, NULL, 0, 0, NULL, "measure this model (of --save) instead of training" },
         { "train", LAB_INT, "2000", "10000", "", 1, 1e9, NULL, "take the first N training images; unset: all" },
         { "epochs", LAB_INT, "15", "30", "80", 1, 1e6, NULL, "epochs of training" },
-        { "seeds", LAB_INT, "3", NULL, NULL, 1, 10000, NULL, "run with the seeds 1 to N" },
         { "seed", LAB_INTS, "", NULL, "42", 0, 9007199254740992.0, NULL, "run with these seeds instead" },
     };
     static const char *const figures[] = { "train_accuracy", "test_accuracy", "train_loss", "base_loss", "lambda", "residual", "weight_norm2", "lambda_norm2",

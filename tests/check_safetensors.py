@@ -78,20 +78,68 @@ def blocks(path):
     return found
 
 
+def convolve(x, dims, weight, bias, stride, padding):
+    (out, inputs, size, _), w, _ = weight
+    channels, height, width = dims
+    need(inputs == channels, "a convolution of %d channels for an image of %d" % (inputs, channels))
+    rows, columns = (height + 2 * padding - size) // stride + 1, (width + 2 * padding - size) // stride + 1
+    y = []
+    for o in range(out):
+        for r in range(rows):
+            for c in range(columns):
+                total = bias[o]
+                for i in range(channels):
+                    for a in range(size):
+                        for b in range(size):
+                            at, to = r * stride + a - padding, c * stride + b - padding
+                            if 0 <= at < height and 0 <= to < width:
+                                total += x[(i * height + at) * width + to] * w[((o * inputs + i) * size + a) * size + b]
+                y.append(total)
+    return y, (out, rows, columns)
+
+
+def pool(x, dims, size, function):
+    channels, height, width = dims
+    rows, columns = height // size, width // size
+    y = [function([x[(i * height + r * size + a) * width + c * size + b] for a in range(size) for b in range(size)])
+         for i in range(channels) for r in range(rows) for c in range(columns)]
+    return y, (channels, rows, columns)
+
+
+def mean(values):
+    return sum(values) / len(values)
+
+
 def run(metadata, tensors, sample):
-    """One sample, in PyTorch's order of values, through the layers that the metadata name."""
+    """One sample, in PyTorch's order of values, through the layers that the metadata name, in evaluation mode."""
     words = metadata["genreg.architecture"].split(" ")
+    shape = [int(n) for n in words[0].split("x")]
+    dims = (shape[2], shape[0], shape[1]) if len(shape) == 3 else None  # channels, height, width
     scope, number, x = "", 0, sample
     for word in words[1:]:
-        kind = word.split(":")[0]
+        kind, _, argument = word.partition(":")
         if word[0] == "@":
             scope, number = word[1:] + "." if len(word) > 1 else "", 0
             continue
+        name = "%s%d." % (scope, number)
         if kind == "linear":
-            (out, inputs), w, _ = tensors["%s%d.weight" % (scope, number)]
-            _, b, _ = tensors["%s%d.bias" % (scope, number)]
-            need(inputs == len(x) and out == int(word.split(":")[1]), "%s%d.weight is %d x %d for %d inputs" % (scope, number, out, inputs, len(x)))
+            (out, inputs), w, _ = tensors[name + "weight"]
+            _, b, _ = tensors[name + "bias"]
+            need(inputs == len(x) and out == int(argument), "%sweight is %d x %d for %d inputs" % (name, out, inputs, len(x)))
             x = [sum(w[o * inputs + i] * x[i] for i in range(inputs)) + b[o] for o in range(out)]
+        elif kind == "conv2d":
+            out, size, stride, padding = [int(n) for n in argument.split(",")]
+            need(tensors[name + "weight"][0][2:] == [size, size] and tensors[name + "weight"][0][0] == out, "%sweight is %s" % (name, tensors[name + "weight"][0]))
+            x, dims = convolve(x, dims, tensors[name + "weight"], tensors[name + "bias"][1], stride, padding)
+        elif kind == "batch_norm":
+            gamma, beta, average, variance = [tensors[name + t][1] for t in ("weight", "bias", "running_mean", "running_var")]
+            area = len(x) // len(gamma)
+            x = [gamma[i // area] * (v - average[i // area]) / math.sqrt(variance[i // area] + 1e-5) + beta[i // area] for i, v in enumerate(x)]
+        elif kind in ("max_pool", "avg_pool"):
+            x, dims = pool(x, dims, int(argument), max if kind == "max_pool" else mean)
+        elif kind == "global_avg_pool":
+            area = dims[1] * dims[2]
+            x = [mean(x[i * area:(i + 1) * area]) for i in range(dims[0])]
         elif kind == "relu":
             x = [max(v, 0.0) for v in x]
         elif kind == "tanh":

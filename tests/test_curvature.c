@@ -541,12 +541,13 @@ static genreg_model *wide_net(genreg_ctx *c)
     return m;
 }
 
-typedef struct results { genreg_real *gradient, *product; double loss, opened_loss, value, residual; int chunk, iterations; ptrdiff_t n; } results;
+typedef struct results { genreg_real *gradient, *product, *gauss_newton; double loss, opened_loss, value, residual; int chunk, iterations; ptrdiff_t n; } results;
 
 static void free_results(results *r)
 {
     free(r->gradient);
     free(r->product);
+    free(r->gauss_newton);
 }
 
 /* All that is computed of an objective; the context may get an error on the way. */
@@ -565,9 +566,13 @@ static results compute(genreg_ctx *c, int n, genreg_loss loss)
     r.n = m->theta->size;
     r.gradient = (genreg_real *)calloc((size_t)r.n, sizeof *r.gradient);
     r.product = (genreg_real *)calloc((size_t)r.n, sizeof *r.product);
+    r.gauss_newton = (genreg_real *)calloc((size_t)r.n, sizeof *r.gauss_newton);
     v = (genreg_real *)malloc((size_t)r.n * sizeof *v);
     for (i = 0; i < r.n; i++) v[i] = (genreg_real)wild((unsigned)i);
     r.loss = genreg_objective_gradient(&f, r.gradient);
+    h = genreg_gauss_newton_open(&f);
+    genreg_hessian_product(h, v, r.gauss_newton);
+    genreg_hessian_close(h);
     h = genreg_hessian_open(&f);
     memset(&d, 0xff, sizeof d); /* the set's struct may go while the Hessian is open */
     genreg_hessian_product(h, v, r.product);
@@ -589,6 +594,7 @@ static void compare(const results *a, const results *b, double tolerance, const 
 {
     CHECK(check_distance(a->gradient, b->gradient, a->n) <= tolerance, "%s %d: gradients differ by %g", what, of, check_distance(a->gradient, b->gradient, a->n));
     CHECK(check_distance(a->product, b->product, a->n) <= tolerance, "%s %d: products differ by %g", what, of, check_distance(a->product, b->product, a->n));
+    CHECK(check_distance(a->gauss_newton, b->gauss_newton, a->n) <= tolerance, "%s %d: Gauss-Newton products differ by %g", what, of, check_distance(a->gauss_newton, b->gauss_newton, a->n));
     CHECK(fabs(a->loss - b->loss) <= tolerance * fabs(b->loss) && fabs(a->opened_loss - b->loss) <= tolerance * fabs(b->loss), "%s %d: losses %.17g, %.17g of %.17g", what, of, a->loss, a->opened_loss, b->loss);
     CHECK(fabs(a->value - b->value) <= 10 * tolerance * fabs(b->value), "%s %d: eigenvalue %.17g of %.17g", what, of, a->value, b->value);
     CHECK(a->iterations == b->iterations && fabs(a->residual - b->residual) <= 100 * tolerance, "%s %d: residual %g of %g", what, of, a->residual, b->residual);
@@ -1010,6 +1016,545 @@ static void test_callbacks(void)
     genreg_destroy(c);
 }
 
+/* ------------------------------------------------------------------------------------------------ Gauss-Newton */
+
+/* J^T L'' J by the definition: J row by row, L'' by its formula. */
+static void gauss_newton_by_definition(genreg_model *m, const genreg_dataset *d, genreg_loss loss, double g[MOST][MOST])
+{
+    static double jacobian[SAMPLES * OUT][MOST], second[OUT][OUT];
+    genreg_ctx *c = m->ctx;
+    genreg_place place = genreg_mark(c);
+    genreg_batch b = genreg_get_batch(c, d, NULL, 0, d->n);
+    genreg_tensor *y = genreg_forward(m, m->theta, b.x, NULL), *row, *unit;
+    int n = (int)m->theta->size, i, k, r, o, q;
+    memset(g, 0, MOST * MOST * sizeof(double));
+    for (r = 0; y && r < d->n * OUT; r++) {
+        unit = genreg_constant(c, 2, y->shape, NULL);
+        unit->data[r] = 1;
+        if (!genreg_grad(c, y, unit, &m->theta, 1, &row)) break;
+        for (i = 0; i < n; i++) jacobian[r][i] = (double)row->data[i];
+    }
+    for (r = 0; y && r < d->n; r++) {
+        double p[OUT], z = 0;
+        for (o = 0; o < OUT; o++) z += p[o] = exp((double)y->data[r * OUT + o]);
+        for (o = 0; o < OUT; o++)
+            for (q = 0; q < OUT; q++)
+                second[o][q] = loss == GENREG_MSE ? (o == q ? 2.0 / (d->n * OUT) : 0) : ((o == q ? p[o] / z : 0) - p[o] * p[q] / (z * z)) / d->n;
+        for (o = 0; o < OUT; o++)
+            for (q = 0; q < OUT; q++)
+                for (i = 0; i < n; i++)
+                    for (k = 0; k < n; k++) g[i][k] += jacobian[r * OUT + o][i] * second[o][q] * jacobian[r * OUT + q][k];
+    }
+    CHECK(genreg_error(c) == GENREG_OK, "the definition: %s", genreg_error_message(c));
+    genreg_release(c, place);
+}
+
+static void test_gauss_newton(void)
+{
+    static double g[MOST][MOST], h[MOST][MOST], vectors[MOST][MOST];
+    int isa, relu, loss, i, k, trial;
+    for (isa = GENREG_ISA_PLAIN; isa <= GENREG_ISA_AVX512; isa++)
+        for (relu = 0; relu < 2; relu++)
+            for (loss = 0; loss < 2; loss++) {
+                genreg_ctx *c;
+                genreg_model *m;
+                genreg_dataset d;
+                genreg_objective f;
+                genreg_hessian *map;
+                genreg_real v[MOST], out[MOST];
+                genreg_eigen_options o = genreg_eigen_defaults();
+                genreg_eigen e;
+                double value[MOST];
+                int n;
+                if (!genreg_isa_available((genreg_isa)isa)) continue;
+                c = check_context((genreg_isa)isa, 1);
+                m = small_net(c, relu);
+                n = (int)m->theta->size;
+                d = small_set(c, SAMPLES);
+                f = genreg_model_objective(m, &d, (genreg_loss)loss);
+                gauss_newton_by_definition(m, &d, (genreg_loss)loss, g);
+                hessian_by_sweeps(&f, h);
+                CHECK(matrix_distance(n, g, h) > 1e-2, "it is not the Hessian: %g", matrix_distance(n, g, h));
+                map = genreg_gauss_newton_open(&f);
+                CHECK(map && fabs(genreg_hessian_loss(map) - genreg_objective_gradient(&f, NULL)) < check_path_tolerance(), "%s", genreg_error_message(c));
+                for (trial = 0; trial < 3; trial++) {
+                    double away = 0, size = 0;
+                    for (i = 0; i < n; i++) v[i] = (genreg_real)wild((unsigned)(70 * trial + i));
+                    CHECK(genreg_hessian_product(map, v, out), "%s", genreg_error_message(c));
+                    for (i = 0; i < n; i++) {
+                        double want = 0;
+                        for (k = 0; k < n; k++) want += g[i][k] * (double)v[k];
+                        away += (want - (double)out[i]) * (want - (double)out[i]);
+                        size += want * want;
+                    }
+                    CHECK(sqrt(away / size) < (DOUBLE ? 1e-12 : 1e-5), "%s: G v is off by %g", genreg_isa_name(c), sqrt(away / size));
+                }
+                jacobi(n, g, value, vectors);
+                CHECK(value[0] > -1e-6 * value[n - 1], "no negative eigenvalue: %g", value[0]);
+                o.iterations = 5000;
+                o.tol = DOUBLE ? 1e-8 : 1e-4;
+                e = genreg_top_eigen(map, &o);
+                CHECK(e.converged && fabs(e.value - value[n - 1]) < (DOUBLE ? 1e-10 : 1e-4) * value[n - 1], "top eigenvalue %.12g of %.12g", e.value, value[n - 1]);
+                genreg_hessian_close(map);
+                genreg_destroy(c);
+            }
+    { /* of a model that is linear in its parameters it is the Hessian */
+        genreg_ctx *c = check_context(GENREG_ISA_AUTO, 1);
+        const int sizes[] = { IN, OUT };
+        genreg_model *m = genreg_mlp(c, sizes, 2);
+        genreg_dataset d = small_set(c, SAMPLES);
+        genreg_objective f = genreg_model_objective(m, &d, GENREG_CROSS_ENTROPY);
+        gauss_newton_by_definition(m, &d, GENREG_CROSS_ENTROPY, g);
+        hessian_by_sweeps(&f, h);
+        CHECK(matrix_distance((int)m->theta->size, g, h) < (DOUBLE ? 1e-13 : 1e-5), "%g", matrix_distance((int)m->theta->size, g, h));
+        f.outputs = NULL;
+        f.loss = own_loss;
+        CHECK(!genreg_gauss_newton_open(&f), "a loss in one piece");
+        CHECK_ERROR(c, GENREG_ERROR_ARGUMENT, "gauss_newton_open");
+        CHECK(!genreg_gauss_newton_open(NULL), "NULL");
+        genreg_destroy(c);
+    }
+}
+
+/* ------------------------------------------------------------------------------------------------ restriction, several eigenvalues, density, trace */
+
+static void test_restriction(void)
+{
+    static double h[MOST][MOST], inner[MOST][MOST], vectors[MOST][MOST];
+    genreg_ctx *c = check_context(GENREG_ISA_AUTO, 1);
+    genreg_model *m = small_net(c, 0);
+    genreg_dataset d = small_set(c, SAMPLES);
+    genreg_objective f = genreg_model_objective(m, &d, GENREG_CROSS_ENTROPY);
+    genreg_hessian *map = genreg_hessian_open(&f);
+    genreg_parameter chosen[2], wrong;
+    genreg_real v[MOST], out[MOST], vector[MOST];
+    genreg_eigen_options o = genreg_eigen_defaults();
+    genreg_eigen e, pairs[3];
+    int n = (int)m->theta->size, i, k, inside[MOST] = { 0 }, place[MOST], count = 0;
+    double value[MOST], worst = 0, scale = 0;
+    hessian_by_sweeps(&f, h);
+    chosen[0] = m->parameters[1]; /* the first biases and the second weight: two ranges, not all */
+    chosen[1] = m->parameters[2];
+    CHECK(genreg_hessian_restrict(map, chosen, 2), "%s", genreg_error_message(c));
+    for (k = 0; k < 2; k++)
+        for (i = 0; i < chosen[k].size; i++) inside[chosen[k].offset + i] = 1;
+    for (i = 0; i < n; i++) {
+        v[i] = (genreg_real)wild((unsigned)i);
+        if (inside[i]) place[count++] = i;
+    }
+    genreg_hessian_product(map, v, out);
+    for (i = 0; i < n; i++) {
+        double want = 0;
+        for (k = 0; k < n; k++) want += inside[i] && inside[k] ? h[i][k] * (double)v[k] : 0;
+        worst = fabs(want - (double)out[i]) > worst ? fabs(want - (double)out[i]) : worst;
+        scale = fabs(want) > scale ? fabs(want) : scale;
+        CHECK(inside[i] || out[i] == 0, "coordinate %d is held fixed", i);
+    }
+    CHECK(worst < (DOUBLE ? 1e-13 : 1e-5) * scale, "off by %g", worst / scale);
+    CHECK(v[0] == (genreg_real)wild(0), "the vector is only read");
+    for (i = 0; i < count; i++)
+        for (k = 0; k < count; k++) inner[i][k] = (h[place[i]][place[k]] + h[place[k]][place[i]]) / 2;
+    jacobi(count, inner, value, vectors);
+    o.iterations = 5000;
+    o.tol = DOUBLE ? 1e-9 : 1e-4;
+    o.vector = vector;
+    e = genreg_top_eigen(map, &o);
+    CHECK(e.converged && fabs(e.value - value[count - 1]) < (DOUBLE ? 1e-10 : 1e-4) * value[count - 1], "top eigenvalue %.12g of %.12g", e.value, value[count - 1]);
+    for (i = 0; i < n; i++) CHECK(inside[i] || vector[i] == 0, "its vector has nothing outside");
+    CHECK(genreg_eigenpairs(map, 2, 1, &o, pairs, NULL) && fabs(pairs[1].value - value[count - 2]) < (DOUBLE ? 1e-10 : 1e-4) * value[count - 1]
+          && fabs(pairs[2].value - value[0]) < (DOUBLE ? 1e-10 : 1e-4) * value[count - 1], "%.12g of %.12g, %.12g of %.12g", pairs[1].value, value[count - 2], pairs[2].value, value[0]);
+    CHECK(genreg_hessian_restrict(map, m->parameters, m->parameter_count) && genreg_hessian_product(map, v, out), "to everything");
+    for (i = 0, worst = 0; i < n; i++) {
+        double want = 0;
+        for (k = 0; k < n; k++) want += h[i][k] * (double)v[k];
+        worst = fabs(want - (double)out[i]) > worst ? fabs(want - (double)out[i]) : worst;
+    }
+    CHECK(worst < (DOUBLE ? 1e-12 : 1e-5), "which is no restriction: off by %g", worst);
+    CHECK(!genreg_hessian_restrict(map, chosen, 0), "to nothing");
+    CHECK_ERROR(c, GENREG_ERROR_ARGUMENT, "hessian_restrict");
+    wrong = chosen[0];
+    wrong.offset = n - 1;
+    CHECK(!genreg_hessian_restrict(map, &wrong, 1), "beyond the end");
+    CHECK_ERROR(c, GENREG_ERROR_ARGUMENT, "hessian_restrict");
+    wrong.offset = -1;
+    CHECK(!genreg_hessian_restrict(map, &wrong, 1) && !genreg_hessian_restrict(NULL, chosen, 1), "before the start");
+    CHECK_ERROR(c, GENREG_ERROR_ARGUMENT, "hessian_restrict");
+    genreg_hessian_close(map);
+    genreg_destroy(c);
+}
+
+static void test_eigenpairs(void)
+{
+    static double h[MOST][MOST], work[MOST][MOST], vectors[MOST][MOST];
+    static genreg_real found[MOST * MOST];
+    int net;
+    for (net = 0; net < 2; net++) {
+        genreg_ctx *c = check_context(GENREG_ISA_AUTO, 1);
+        genreg_model *m = small_net(c, net);
+        genreg_dataset d = small_set(c, SAMPLES);
+        genreg_objective f = genreg_model_objective(m, &d, GENREG_CROSS_ENTROPY);
+        genreg_hessian *map = genreg_hessian_open(&f);
+        genreg_eigen_options o = genreg_eigen_defaults();
+        genreg_eigen pairs[MOST];
+        int n = (int)m->theta->size, i, k, l;
+        double value[MOST], tolerance = DOUBLE ? 1e-10 : 1e-4;
+        hessian_by_sweeps(&f, h);
+        for (i = 0; i < n; i++)
+            for (k = 0; k < n; k++) work[i][k] = (h[i][k] + h[k][i]) / 2;
+        jacobi(n, work, value, vectors);
+        o.tol = DOUBLE ? 1e-8 : 1e-3;
+        CHECK(genreg_eigenpairs(map, 4, 3, &o, pairs, found), "%s", genreg_error_message(c));
+        for (i = 0; i < 7; i++) {
+            double want = i < 4 ? value[n - 1 - i] : value[i - 4], dot;
+            const genreg_real *v = found + i * n;
+            CHECK(fabs(pairs[i].value - want) < tolerance * value[n - 1], "pair %d: %.12g of %.12g", i, pairs[i].value, want);
+            CHECK(pairs[i].converged == (pairs[i].residual <= o.tol) && pairs[i].iterations <= n, "pair %d: residual %g after %d products", i, pairs[i].residual, pairs[i].iterations);
+            CHECK(fabs(true_residual(n, h, v, pairs[i].value) - pairs[i].residual) * fabs(pairs[i].value) < (DOUBLE ? 1e-9 : 1e-4) * value[n - 1], "pair %d: residual %g, recomputed %g", i, pairs[i].residual,
+                  true_residual(n, h, v, pairs[i].value));
+            for (k = 0; k <= i; k++) {
+                for (l = 0, dot = 0; l < n; l++) dot += (double)v[l] * (double)found[k * n + l];
+                CHECK(fabs(dot - (i == k)) < (DOUBLE ? 1e-10 : 1e-4), "vectors %d and %d: %g", i, k, dot);
+            }
+        }
+        CHECK(pairs[0].converged, "the largest has converged");
+        CHECK(genreg_eigenpairs(map, 1, 0, &o, pairs, NULL) && fabs(pairs[0].value - value[n - 1]) < tolerance * value[n - 1], "one, without its vector");
+        CHECK(genreg_eigenpairs(map, 0, 1, &o, pairs, found) && fabs(pairs[0].value - value[0]) < tolerance * value[n - 1], "the smallest alone");
+        o.iterations = 6; /* cut off: honest about it */
+        o.tol = 1e-12;
+        CHECK(genreg_eigenpairs(map, 3, 0, &o, pairs, found), "%s", genreg_error_message(c));
+        for (i = 0; i < 3; i++) {
+            double nearest = HUGE_VAL;
+            for (k = 0; k < n; k++) nearest = fabs(value[k] - pairs[i].value) < nearest ? fabs(value[k] - pairs[i].value) : nearest;
+            CHECK(pairs[i].iterations == 6 && !pairs[i].converged && nearest <= pairs[i].residual * fabs(pairs[i].value) + (DOUBLE ? 1e-12 : 1e-5), "after 6 products: %g away, residual %g", nearest, pairs[i].residual);
+            CHECK(fabs(true_residual(n, h, found + i * n, pairs[i].value) / pairs[i].residual - 1) < (DOUBLE ? 1e-6 : 1e-2), "residual %g, recomputed %g", pairs[i].residual, true_residual(n, h, found + i * n, pairs[i].value));
+        }
+        CHECK(!genreg_eigenpairs(map, 7, 0, &o, pairs, NULL), "more pairs than products");
+        CHECK_ERROR(c, GENREG_ERROR_ARGUMENT, "eigenpairs");
+        o.iterations = 100;
+        CHECK(!genreg_eigenpairs(map, n, 1, &o, pairs, NULL), "more pairs than parameters");
+        CHECK_ERROR(c, GENREG_ERROR_ARGUMENT, "eigenpairs");
+        CHECK(!genreg_eigenpairs(map, 0, 0, &o, pairs, NULL), "none");
+        CHECK_ERROR(c, GENREG_ERROR_ARGUMENT, "eigenpairs");
+        CHECK(!genreg_eigenpairs(map, -1, 2, &o, pairs, NULL), "-1");
+        CHECK_ERROR(c, GENREG_ERROR_ARGUMENT, "eigenpairs");
+        CHECK(!genreg_eigenpairs(map, 1, 1, &o, NULL, NULL), "no room");
+        CHECK_ERROR(c, GENREG_ERROR_ARGUMENT, "room");
+        CHECK(!genreg_eigenpairs(NULL, 1, 1, &o, pairs, NULL), "NULL");
+        genreg_hessian_close(map);
+        genreg_destroy(c);
+    }
+}
+
+static genreg_objective quadratic_objective(genreg_ctx *c, const double *lambda, int diagonal, genreg_real *values, double a[ORDER][ORDER])
+{
+    double q[ORDER][ORDER];
+    const int flat[1] = { ORDER };
+    int i, k;
+    with_eigenvalues(lambda, a, q);
+    for (i = 0; i < ORDER; i++)
+        for (k = 0; k < ORDER; k++) {
+            if (diagonal) a[i][k] = i == k ? lambda[i] : 0;
+            values[i * ORDER + k] = (genreg_real)a[i][k];
+        }
+    for (i = 0; i < ORDER; i++) values[ORDER * ORDER + i] = 0;
+    return objective(c, genreg_variable(c, 1, flat, NULL), quadratic, values, NULL);
+}
+
+static void test_multiple_eigenvalue(void)
+{
+    static const double lambda[ORDER] = { -3, -3, 0, 0, 0, 0, 1, 1, 1, 5, 5, 7 };
+    genreg_ctx *c = check_context(GENREG_ISA_AUTO, 1);
+    genreg_real values[ORDER * ORDER + ORDER];
+    double a[ORDER][ORDER];
+    genreg_objective f = quadratic_objective(c, lambda, 0, values, a);
+    genreg_hessian *map = genreg_hessian_open(&f);
+    genreg_eigen_options o = genreg_eigen_defaults();
+    genreg_eigen pairs[8];
+    o.tol = DOUBLE ? 1e-9 : 1e-4;
+    CHECK(genreg_eigenpairs(map, 3, 1, &o, pairs, NULL), "%s", genreg_error_message(c));
+    CHECK(fabs(pairs[0].value - 7) < 1e-4 && fabs(pairs[1].value - 5) < 1e-4 && (fabs(pairs[2].value - 1) < 1e-4 || fabs(pairs[2].value - 5) < 1e-4) && fabs(pairs[3].value + 3) < 1e-4,
+          "7, 5, then 1 or the other 5, and -3: %g %g %g %g", pairs[0].value, pairs[1].value, pairs[2].value, pairs[3].value);
+    genreg_hessian_close(map);
+    genreg_destroy(c);
+}
+
+static void test_density(void)
+{
+    static double h[MOST][MOST], power[MOST][MOST], next[MOST][MOST], work[MOST][MOST], vectors[MOST][MOST];
+    enum { PROBES = 60 };
+    static double nodes[PROBES * MOST], weights[PROBES * MOST];
+    genreg_ctx *c = check_context(GENREG_ISA_AUTO, 1);
+    genreg_model *m = small_net(c, 0);
+    genreg_dataset d = small_set(c, SAMPLES);
+    genreg_objective f = genreg_model_objective(m, &d, GENREG_CROSS_ENTROPY);
+    genreg_hessian *map = genreg_hessian_open(&f);
+    int n = (int)m->theta->size, i, k, l, moment, count;
+    double value[MOST], sum = 0, low = 0, high = 0;
+    hessian_by_sweeps(&f, h);
+    memcpy(work, h, sizeof h);
+    jacobi(n, work, value, vectors);
+    count = genreg_hessian_density(map, PROBES, n, 3, nodes, weights);
+    CHECK(count > PROBES && count <= PROBES * n, "%d nodes: %s", count, genreg_error_message(c));
+    for (i = 0; i < count; i++) {
+        sum += weights[i];
+        low = nodes[i] < low ? nodes[i] : low;
+        high = nodes[i] > high ? nodes[i] : high;
+        CHECK(weights[i] >= 0, "weight %g", weights[i]);
+    }
+    CHECK(fabs(sum - 1) < (DOUBLE ? 1e-12 : 1e-5), "the weights add up to %.15g", sum);
+    CHECK(fabs(low - value[0]) < (DOUBLE ? 1e-9 : 1e-4) * value[n - 1] && fabs(high - value[n - 1]) < (DOUBLE ? 1e-9 : 1e-4) * value[n - 1], "from %g to %g, eigenvalues from %g to %g", low, high, value[0], value[n - 1]);
+    /* A probe of signs v gives v^T H^k v / n exactly; its mean over probes is trace(H^k)/n +- sqrt(2 (|H^k|^2 - sum of squared diagonal)/probes)/n. */
+    memcpy(power, h, sizeof h);
+    for (moment = 1; moment <= 3; moment++) {
+        double trace = 0, off = 0, have = 0;
+        for (i = 0; i < n; i++) {
+            trace += power[i][i] / n;
+            for (k = 0; k < n; k++) off += i == k ? 0 : power[i][k] * power[i][k];
+        }
+        for (i = 0; i < count; i++) have += weights[i] * (moment == 1 ? nodes[i] : moment == 2 ? nodes[i] * nodes[i] : nodes[i] * nodes[i] * nodes[i]);
+        CHECK(fabs(have - trace) < 5 * sqrt(2 * off / PROBES) / n, "moment %d is %g, trace/n %g +- %g", moment, have, trace, sqrt(2 * off / PROBES) / n);
+        for (i = 0; i < n; i++)
+            for (k = 0; k < n; k++)
+                for (l = 0, next[i][k] = 0; l < n; l++) next[i][k] += power[i][l] * h[l][k];
+        memcpy(power, next, sizeof power);
+    }
+    count = genreg_hessian_density(map, 2, 5, 3, nodes, weights);
+    for (i = 0, sum = 0; i < count; i++) sum += weights[i];
+    CHECK(count == 10 && fabs(sum - 1) < (DOUBLE ? 1e-12 : 1e-5), "%d nodes, weights add up to %g", count, sum);
+    CHECK(!genreg_hessian_density(map, 0, 5, 3, nodes, weights), "no probes");
+    CHECK_ERROR(c, GENREG_ERROR_ARGUMENT, "hessian_density");
+    CHECK(!genreg_hessian_density(map, 1, 0, 3, nodes, weights), "no steps");
+    CHECK_ERROR(c, GENREG_ERROR_ARGUMENT, "hessian_density");
+    CHECK(!genreg_hessian_density(map, 1, 1, 3, NULL, weights) && !genreg_hessian_density(NULL, 1, 1, 3, nodes, weights), "no room");
+    CHECK_ERROR(c, GENREG_ERROR_ARGUMENT, "hessian_density");
+    genreg_hessian_close(map);
+    genreg_destroy(c);
+}
+
+static void test_trace(void)
+{
+    static const double spread[ORDER] = { -4, -2, -1, 0, 0.5, 1, 1, 2, 3, 4, 5, 6 }, low_rank[ORDER] = { -2, 0, 0, 0, 0, 0, 0, 0, 0, 0, 3, 10 };
+    genreg_ctx *c = check_context(GENREG_ISA_AUTO, 1);
+    genreg_real values[ORDER * ORDER + ORDER];
+    double a[ORDER][ORDER], off = 0, mean = 0, square = 0;
+    genreg_objective f = quadratic_objective(c, spread, 1, values, a);
+    genreg_hessian *map = genreg_hessian_open(&f);
+    genreg_estimate e, same;
+    int i, k;
+    e = genreg_hessian_trace(map, GENREG_HUTCHINSON, 2, 1); /* signs squared are 1: a diagonal matrix has no error at all */
+    CHECK(fabs(e.value - 15.5) < (DOUBLE ? 1e-12 : 1e-4) && e.standard_error < (DOUBLE ? 1e-12 : 1e-4) && e.products == 2, "%.15g +- %g", e.value, e.standard_error);
+    genreg_hessian_close(map);
+
+    f = quadratic_objective(c, spread, 0, values, a);
+    map = genreg_hessian_open(&f);
+    for (i = 0; i < ORDER; i++)
+        for (k = 0; k < ORDER; k++) off += i == k ? 0 : a[i][k] * a[i][k];
+    e = genreg_hessian_trace(map, GENREG_HUTCHINSON, 900, 1);
+    CHECK(fabs(e.standard_error / sqrt(2 * off / 900) - 1) < 0.15, "standard error %g of %g", e.standard_error, sqrt(2 * off / 900));
+    CHECK(fabs(e.value - 15.5) < 5 * e.standard_error && e.products == 900, "%g +- %g", e.value, e.standard_error);
+    same = genreg_hessian_trace(map, GENREG_HUTCHINSON, 900, 1);
+    CHECK(same.value == e.value && same.standard_error == e.standard_error && genreg_hessian_trace(map, GENREG_HUTCHINSON, 900, 2).value != e.value, "the seed decides");
+    for (k = 0; k < 200; k++) { /* over many seeds: no bias, and the errors it says */
+        e = genreg_hessian_trace(map, GENREG_HUTCHPP, 12, 100 + (uint64_t)k);
+        mean += (e.value - 15.5) / 200;
+        square += (e.value - 15.5) * (e.value - 15.5) / 200;
+        CHECK(e.products <= 12, "%d products", e.products);
+    }
+    CHECK(fabs(mean) < 5 * sqrt(square / 200), "Hutch++ is off by %g +- %g on average", mean, sqrt(square / 200));
+    CHECK(square < 2 * off / 12, "and better than as many probes of Hutchinson's: %g, %g", sqrt(square), sqrt(2 * off / 12));
+    CHECK(fabs(genreg_hessian_trace(map, GENREG_HUTCHPP, 36, 1).value - 15.5) < (DOUBLE ? 1e-10 : 1e-3), "with as many directions as there are it is exact");
+    genreg_hessian_close(map);
+
+    f = quadratic_objective(c, low_rank, 0, values, a);
+    map = genreg_hessian_open(&f);
+    e = genreg_hessian_trace(map, GENREG_HUTCHPP, 12, 1); /* four directions for a rank of three */
+    CHECK(fabs(e.value - 11) < (DOUBLE ? 1e-10 : 1e-3) && e.standard_error < (DOUBLE ? 1e-10 : 1e-3), "rank 3: %.12g +- %g", e.value, e.standard_error);
+    CHECK(genreg_hessian_trace(map, GENREG_HUTCHINSON, 1, 1).products == 0, "one product has no standard error");
+    CHECK_ERROR(c, GENREG_ERROR_ARGUMENT, "hessian_trace");
+    genreg_hessian_trace(map, (genreg_trace_method)5, 10, 1);
+    CHECK_ERROR(c, GENREG_ERROR_ARGUMENT, "hessian_trace");
+    e = genreg_hessian_trace(NULL, GENREG_HUTCHINSON, 10, 1);
+    CHECK(e.value != e.value, "NULL");
+    genreg_hessian_close(map);
+    genreg_destroy(c);
+}
+
+/* ------------------------------------------------------------------------------------------------ perturbation, training mode */
+
+static void test_perturbation(void)
+{
+    enum { DRAWS = 4 };
+    genreg_ctx *c = check_context(GENREG_ISA_AUTO, 1);
+    const int shape[3] = { 6, 6, 2 };
+    static genreg_real x[SAMPLES * 72];
+    static int y[SAMPLES];
+    genreg_model *m = genreg_model_create(c, 3, shape);
+    genreg_dataset d;
+    genreg_objective f;
+    genreg_real *direction, *other, *gradient, *at, *before;
+    genreg_score scores[DRAWS], want;
+    ptrdiff_t n, i, k;
+    int p, draw;
+    double norm2 = 0, asam = 0, mean = 0, worst = 0;
+    for (i = 0; i < SAMPLES * 72; i++) x[i] = (genreg_real)wild((unsigned)i);
+    for (i = 0; i < SAMPLES; i++) y[i] = (int)(i * i % OUT);
+    d = genreg_dataset_reals(c, x, y, SAMPLES, 3, shape, OUT);
+    genreg_layer_conv2d(m, 5, 3, 1, 1);
+    genreg_layer_batch_norm(m);
+    genreg_layer_relu(m);
+    genreg_layer_flatten(m);
+    genreg_layer_linear(m, OUT);
+    genreg_init(m, GENREG_INIT_HE, 1);
+    n = m->theta->size;
+    direction = (genreg_real *)malloc((size_t)n * sizeof *direction);
+    other = (genreg_real *)malloc((size_t)n * sizeof *other);
+    gradient = (genreg_real *)malloc((size_t)n * sizeof *gradient);
+    at = (genreg_real *)malloc((size_t)n * sizeof *at);
+    before = (genreg_real *)malloc((size_t)n * sizeof *before);
+    memcpy(before, m->theta->data, (size_t)n * sizeof *before);
+
+    CHECK(genreg_perturbation(m, &d, GENREG_NOISE_NORMAL, 7, direction), "%s", genreg_error_message(c));
+    for (i = 0; i < n; i++) {
+        mean += (double)direction[i] / (double)n;
+        norm2 += (double)direction[i] * (double)direction[i] / (double)n;
+    }
+    CHECK(fabs(mean) < 5 / sqrt((double)n) && fabs(norm2 - 1) < 5 * sqrt(2 / (double)n), "normal: mean %g, variance %g", mean, norm2);
+    CHECK(genreg_perturbation(m, &d, GENREG_NOISE_NORMAL, 7, other) && !memcmp(direction, other, (size_t)n * sizeof *other), "the same seed");
+    CHECK(genreg_perturbation(m, &d, GENREG_NOISE_NORMAL, 8, other) && memcmp(direction, other, (size_t)n * sizeof *other), "another seed");
+
+    CHECK(genreg_perturbation(m, &d, GENREG_NOISE_FILTER, 7, other), "%s", genreg_error_message(c));
+    for (p = 0; p < m->parameter_count; p++) {
+        const genreg_parameter *q = &m->parameters[p];
+        ptrdiff_t units = q->shape[q->rank - 1];
+        for (k = 0; k < units; k++) { /* each output's weights: as long as theirs, in the direction of the plain draw */
+            double of_d = 0, of_w = 0, of_n = 0, dot = 0;
+            for (i = k; i < q->size; i += units) {
+                of_d += (double)other[q->offset + i] * (double)other[q->offset + i];
+                of_w += (double)before[q->offset + i] * (double)before[q->offset + i];
+                of_n += (double)direction[q->offset + i] * (double)direction[q->offset + i];
+                dot += (double)other[q->offset + i] * (double)direction[q->offset + i];
+            }
+            if (q->kind != GENREG_WEIGHT) CHECK(of_d == 0, "%s stays", q->name);
+            else CHECK(fabs(sqrt(of_d / of_w) - 1) < 1e-5 && fabs(dot / sqrt(of_d * of_n) - 1) < 1e-5, "%s, filter %ld: %g of %g", q->name, (long)k, sqrt(of_d), sqrt(of_w));
+        }
+    }
+
+    f = genreg_model_objective(m, &d, GENREG_CROSS_ENTROPY);
+    genreg_objective_gradient(&f, gradient);
+    for (i = 0, norm2 = 0; i < n; i++) {
+        norm2 += (double)gradient[i] * (double)gradient[i];
+        asam += (double)gradient[i] * (double)gradient[i] * (double)before[i] * (double)before[i];
+    }
+    CHECK(genreg_perturbation(m, &d, GENREG_NOISE_SAM, 7, direction), "%s", genreg_error_message(c));
+    for (i = 0; i < n; i++) worst = fabs((double)direction[i] - (double)gradient[i] / sqrt(norm2)) > worst ? fabs((double)direction[i] - (double)gradient[i] / sqrt(norm2)) : worst;
+    CHECK(worst < (DOUBLE ? 1e-13 : 1e-6), "SAM: g/|g|, off by %g", worst);
+    CHECK(genreg_perturbation(m, &d, GENREG_NOISE_ASAM, 7, direction), "%s", genreg_error_message(c));
+    for (i = 0, worst = 0; i < n; i++) {
+        double w = (double)before[i], away = fabs((double)direction[i] - w * w * (double)gradient[i] / sqrt(asam));
+        worst = away > worst ? away : worst;
+    }
+    CHECK(worst < (DOUBLE ? 1e-13 : 1e-6), "ASAM: T^2 g/|T g|, off by %g", worst);
+
+    for (p = GENREG_NOISE_NORMAL; p <= GENREG_NOISE_ASAM; p++) {
+        const double radius = 0.05;
+        CHECK(genreg_perturb(m, &d, (genreg_noise)p, radius, DRAWS, 9, scores), "%s", genreg_error_message(c));
+        genreg_perturbation(m, &d, (genreg_noise)p, 9, direction); /* the first of the draws */
+        for (i = 0; i < n; i++) at[i] = (genreg_real)((double)before[i] + radius * (double)direction[i]);
+        want = genreg_evaluate_at(m, at, &d);
+        CHECK(fabs(scores[0].loss - want.loss) < (DOUBLE ? 1e-13 : 1e-5) && scores[0].accuracy == want.accuracy && scores[0].samples == SAMPLES, "noise %d: loss %.12g of %.12g", p, scores[0].loss, want.loss);
+        for (draw = 1; draw < DRAWS; draw++) CHECK((scores[draw].loss == scores[0].loss) == (p >= GENREG_NOISE_SAM), "noise %d, draw %d: loss %g after %g", p, draw, scores[draw].loss, scores[0].loss);
+        CHECK(!memcmp(before, m->theta->data, (size_t)n * sizeof *before), "the model stays as it is");
+    }
+    want = genreg_evaluate(m, &d);
+    genreg_perturb(m, &d, GENREG_NOISE_NORMAL, 0, 2, 9, scores);
+    CHECK(scores[0].loss == want.loss && scores[1].loss == want.loss, "radius 0");
+    genreg_perturb(m, &d, GENREG_NOISE_SAM, 1e-3, 1, 9, scores); /* to first order the loss rises by radius |g| */
+    CHECK(!DOUBLE || fabs((scores[0].loss - want.loss) / (1e-3 * sqrt(norm2)) - 1) < 0.05, "SAM: the rise is %g of %g", scores[0].loss - want.loss, 1e-3 * sqrt(norm2));
+    CHECK(!genreg_perturb(m, &d, GENREG_NOISE_NORMAL, (double)NAN, 1, 9, scores), "a radius of NaN");
+    CHECK_ERROR(c, GENREG_ERROR_ARGUMENT, "perturb");
+    CHECK(!genreg_perturb(m, &d, GENREG_NOISE_NORMAL, 0.1, 0, 9, scores), "no draws");
+    CHECK_ERROR(c, GENREG_ERROR_ARGUMENT, "perturb");
+    CHECK(!genreg_perturb(m, &d, (genreg_noise)7, 0.1, 1, 9, scores), "no such noise");
+    CHECK_ERROR(c, GENREG_ERROR_ARGUMENT, "perturbation");
+    CHECK(!genreg_perturb(NULL, &d, GENREG_NOISE_NORMAL, 0.1, 1, 9, scores) && !genreg_perturbation(NULL, &d, GENREG_NOISE_NORMAL, 9, at), "NULL");
+    CHECK(genreg_tape_bytes(c) == 0, "nothing is left on the tape");
+    free(direction);
+    free(other);
+    free(gradient);
+    free(at);
+    free(before);
+    genreg_destroy(c);
+}
+
+/* Batch norm with the statistics of the whole set: another loss, whose Hessian sees the statistics move. */
+static void test_training_mode(void)
+{
+    static double h[MOST][MOST], sweeps[MOST][MOST], evaluation[MOST][MOST];
+    genreg_ctx *c = check_context(GENREG_ISA_AUTO, 1);
+    const int shape[1] = { IN };
+    genreg_model *m = genreg_model_create(c, 1, shape);
+    genreg_dataset d = small_set(c, SAMPLES);
+    genreg_objective f, g;
+    genreg_real state[6], v[MOST], out[MOST];
+    genreg_hessian *map;
+    int n, i, k;
+    double away = 0, size = 0;
+    genreg_layer_linear(m, 3);
+    genreg_layer_batch_norm(m);
+    genreg_layer_tanh(m);
+    genreg_layer_linear(m, OUT);
+    genreg_init(m, GENREG_INIT_XAVIER, 2);
+    n = (int)m->theta->size;
+    memcpy(state, m->state->data, sizeof state);
+    f = genreg_training_objective(m, &d, GENREG_CROSS_ENTROPY);
+    g = genreg_model_objective(m, &d, GENREG_CROSS_ENTROPY);
+    hessian_by_sweeps(&f, sweeps);
+    hessian_by_sweeps(&g, evaluation);
+    CHECK(matrix_distance(n, sweeps, evaluation) > 0.1, "the modes differ");
+    if (DOUBLE) {
+        hessian_by_differences(&f, h);
+        CHECK(matrix_distance(n, h, sweeps) < 1e-6, "quotients and sweeps differ by %g", matrix_distance(n, h, sweeps));
+    }
+    map = genreg_hessian_open(&f);
+    for (i = 0; i < n; i++) v[i] = (genreg_real)wild((unsigned)i);
+    CHECK(genreg_hessian_product(map, v, out), "%s", genreg_error_message(c));
+    for (i = 0; i < n; i++) {
+        double want = 0;
+        for (k = 0; k < n; k++) want += sweeps[i][k] * (double)v[k];
+        away += (want - (double)out[i]) * (want - (double)out[i]);
+        size += want * want;
+    }
+    CHECK(sqrt(away / size) < (DOUBLE ? 1e-12 : 1e-4), "H v is off by %g", sqrt(away / size));
+    genreg_hessian_close(map);
+    CHECK(!memcmp(state, m->state->data, sizeof state), "the running statistics stay");
+    genreg_destroy(c);
+
+    { /* it is no mean over chunks: what does not fit at once is an error and not another number */
+        genreg_options o = genreg_defaults();
+        int training;
+        o.memory = DOUBLE ? 60000 : 30000;
+        for (training = 0; training < 2; training++) {
+            c = genreg_create(&o);
+            m = genreg_model_create(c, 1, (const int[1]){ WIDE_IN });
+            d = wide_set(c, WIDE_N);
+            genreg_layer_linear(m, 6);
+            genreg_layer_batch_norm(m);
+            genreg_layer_linear(m, WIDE_OUT);
+            genreg_init(m, GENREG_INIT_HE, 1);
+            f = training ? genreg_training_objective(m, &d, GENREG_CROSS_ENTROPY) : genreg_model_objective(m, &d, GENREG_CROSS_ENTROPY);
+            map = genreg_hessian_open(&f);
+            CHECK((map != NULL) == !training, "in %s mode: %s", training ? "training" : "evaluation", genreg_error_message(c));
+            genreg_hessian_close(map);
+            if (training) {
+                CHECK_ERROR(c, GENREG_ERROR_LIMIT, "memory");
+                genreg_objective_gradient(&f, NULL);
+                CHECK_ERROR(c, GENREG_ERROR_LIMIT, "memory");
+            } else CHECK(genreg_objective_gradient(&f, NULL) > 0, "%s", genreg_error_message(c));
+            genreg_destroy(c);
+        }
+    }
+}
+
 int main(void)
 {
     test_small_nets();
@@ -1025,5 +1570,13 @@ int main(void)
     test_threads();
     test_instruction_sets();
     test_callbacks();
+    test_gauss_newton();
+    test_restriction();
+    test_eigenpairs();
+    test_multiple_eigenvalue();
+    test_density();
+    test_trace();
+    test_perturbation();
+    test_training_mode();
     return check_done();
 }

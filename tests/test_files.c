@@ -256,6 +256,7 @@ static void test_idx(void)
     refuse_idx(c, damaged, labels, damaged, "0 0 13 3", "a file of floats");
 
     { /* extents: none, beyond an int, and such that their product is the size of the data modulo 2^64 or 2^32 */
+        /* (the message must be about this file's extents or size, not about the other file) */
         static const unsigned extents[][3] = {
             { 0, ROWS, COLUMNS }, { IMAGES, 0, COLUMNS }, { IMAGES, ROWS, 0 }, { 0x80000000u, 1, 1 }, { 0xffffffffu, 0xffffffffu, 0xffffffffu }, { 1, 0xffffffffu, 1 },
             { 0x7fffffff, 0x7fffffff, 0x7fffffff }, { 398796, 217891, 1910610439 }, { 2, 2, 1073741839 }, { 65536, 65536, 65536 }, { IMAGES * ROWS * COLUMNS, 65536, 65536 },
@@ -263,7 +264,7 @@ static void test_idx(void)
         for (i = 0; i < (int)(sizeof extents / sizeof extents[0]); i++) {
             n = make_images(bad, extents[i][0], extents[i][1], extents[i][2]);
             put_file(damaged, bad, n);
-            refuse_idx(c, damaged, labels, damaged, "", "impossible extents");
+            refuse_idx(c, damaged, labels, damaged, i >= 8 && sizeof(size_t) > 4 ? "promises" : "extent", "impossible extents");
         }
         n = make_labels(bad, 0);
         put_file(damaged, bad, 8);
@@ -352,17 +353,104 @@ static void test_folders(void)
 #endif
 }
 
+/* CIFAR-10's batches: 10,000 records of a label, then 1,024 values of red, of green, of blue. */
+static void test_cifar(void)
+{
+#if HAVE_POSIX
+    enum { RECORD = 3073, RECORDS = 10000 };
+    static const char *const more[] = { "data_batch_1", "data_batch_2", "data_batch_3", "data_batch_4", "data_batch_5" };
+    genreg_ctx *c = check_context(GENREG_ISA_AUTO, 1);
+    unsigned char *file = (unsigned char *)malloc((size_t)RECORD * RECORDS);
+    char where[600], path[700], link[700];
+    genreg_dataset train, test;
+    genreg_batch b;
+    int i, k, ch, wrong = 0;
+    static const float mean[] = { 0.4914f, 0.4822f, 0.4465f }, std[] = { 0.2023f, 0.1994f, 0.2010f };
+    if (!file) return;
+    for (i = 0; i < RECORDS; i++) {
+        file[i * RECORD] = (unsigned char)(i * 7 % 10);
+        for (k = 1; k < RECORD; k++) file[i * RECORD + k] = (unsigned char)(k / 1024 * 90 + k % 83 + i % 77);
+    }
+    strcpy(where, scratch("cifar"));
+    mkdir(where, 0700);
+    sprintf(path, "%s/test_batch.bin", where);
+    put_file(path, file, (size_t)RECORD * RECORDS);
+    CHECK(genreg_load_cifar10(c, where, NULL, &test) && test.n == RECORDS && test.rank == 3 && test.shape[0] == 32 && test.shape[1] == 32 && test.shape[2] == 3 && test.classes == 10
+          && !strcmp(test.name, "cifar10"), "%s", genreg_error_message(c));
+    if (test.n) {
+        b = genreg_get_batch(c, &test, NULL, 9990, 10);
+        for (i = 0; i < 10 && b.x; i++) {
+            wrong += b.labels[i] != (9990 + i) * 7 % 10;
+            for (k = 0; k < 1024; k++)
+                for (ch = 0; ch < 3; ch++) {
+                    double want = (file[(9990 + i) * RECORD + 1 + ch * 1024 + k] / 255.0 - (double)mean[ch]) / (double)std[ch];
+                    wrong += !(fabs((double)b.x->data[(i * 1024 + k) * 3 + ch] - want) < 1e-5);
+                }
+        }
+        CHECK(b.x && wrong == 0, "%d values are wrong", wrong);
+    }
+    memset(&train, 0xff, sizeof train);
+    CHECK(!genreg_load_cifar10(c, where, &train, &test) && train.n == 0, "without the training batches");
+    CHECK_ERROR(c, GENREG_ERROR_FILE, "data_batch_1.bin");
+    for (i = 0; i < 5; i++) {
+        sprintf(link, "%s/%s.bin", where, more[i]);
+        if (symlink("test_batch.bin", link) != 0) break;
+    }
+    if (i == 5) {
+        long before = live;
+        CHECK(genreg_load_cifar10(c, where, &train, NULL) && train.n == 5 * RECORDS && train.labels[20003] == 3 * 7 % 10 && train.bytes[3072 * 20003 + 4] == file[3 * RECORD + 1 + 1024 + 1], "%s",
+              genreg_error_message(c));
+        sprintf(link, "%s/%s.bin", where, more[4]);
+        remove(link);
+        before = live;
+        CHECK(!genreg_load_cifar10(c, where, &train, NULL) && train.n == 0, "without the last batch");
+        CHECK(live == before, "%ld blocks are lost", live - before);
+        CHECK_ERROR(c, GENREG_ERROR_FILE, "data_batch_5.bin");
+    }
+    {
+        long before = live;
+        file[1234 * RECORD] = 10;
+        put_file(path, file, (size_t)RECORD * RECORDS);
+        CHECK(!genreg_load_cifar10(c, where, NULL, &test) && test.n == 0, "a label of 10");
+        CHECK_ERROR(c, GENREG_ERROR_FORMAT, "label 1234 is 10");
+        file[1234 * RECORD] = 0;
+        put_file(path, file, (size_t)RECORD * RECORDS - 1);
+        CHECK(!genreg_load_cifar10(c, where, NULL, &test), "cut short");
+        CHECK_ERROR(c, GENREG_ERROR_FORMAT, "30729999 bytes");
+        put_file(path, file, 0);
+        CHECK(!genreg_load_cifar10(c, where, NULL, &test), "empty");
+        CHECK_ERROR(c, GENREG_ERROR_FORMAT, "test_batch.bin");
+        CHECK(live == before, "%ld blocks are lost", live - before);
+    }
+    CHECK(!genreg_load_cifar10(NULL, where, &train, &test), "without a context");
+    for (i = 0; i < 5; i++) {
+        sprintf(link, "%s/%s.bin", where, more[i]);
+        remove(link);
+    }
+    remove(path);
+    rmdir(where);
+    free(file);
+    genreg_destroy(c);
+#else
+    printf("skipped: CIFAR-10 (no mkdir)\n");
+#endif
+}
+
 /* ------------------------------------------------------------------------------------------------ models */
 
-enum { H = 3, W = 2, C = 4, FLAT = H * W * C };
+enum { HEIGHT = 6, WIDTH = 5, CHANNELS = 3, PIXELS = HEIGHT * WIDTH * CHANNELS }; /* what goes in */
+enum { H = 3, W = 2, C = 4, FLAT = H * W * C };                                  /* what is flattened */
 
-/* Every kind of layer, three scopes, and a linear layer that stands behind the flattening one with something in between. */
+/* Most kinds of layers, three scopes, and a linear layer that stands behind the flattening one with something in between. */
 static genreg_model *every_kind(genreg_ctx *c, genreg_scheme scheme, uint64_t seed)
 {
-    const int shape[3] = { H, W, C };
+    const int shape[3] = { HEIGHT, WIDTH, CHANNELS };
     genreg_model *m = genreg_model_create(c, 3, shape);
     genreg_model_scope(m, "features");
+    genreg_layer_conv2d(m, C, 3, 1, 1);
+    genreg_layer_batch_norm(m);
     genreg_layer_tanh(m);
+    genreg_layer_avg_pool(m, 2);
     genreg_layer_flatten(m);
     genreg_layer_dropout(m, 0.3);
     genreg_layer_linear(m, 7);
@@ -380,17 +468,18 @@ static genreg_model *every_kind(genreg_ctx *c, genreg_scheme scheme, uint64_t se
 static genreg_real *filled(const genreg_model *m, genreg_real scale)
 {
     ptrdiff_t i;
+    for (i = 0; m->state && i < m->state->size; i++) m->state->data[i] = (genreg_real)(1.1 + wild((unsigned)(i + 5000))); /* variances are positive */
     for (i = 0; i < m->theta->size; i++) m->theta->data[i] = (genreg_real)((double)scale * wild((unsigned)i) / 3);
     return m->theta->data;
 }
 
 static genreg_tensor *images_for(genreg_ctx *c, int n)
 {
-    int shape[4] = { 0, H, W, C }, i;
+    int shape[4] = { 0, HEIGHT, WIDTH, CHANNELS }, i;
     genreg_tensor *x;
     shape[0] = n;
     x = genreg_constant(c, 4, shape, NULL);
-    for (i = 0; x && i < n * FLAT; i++) x->data[i] = (genreg_real)(2 * wild((unsigned)(i + 7000)));
+    for (i = 0; x && i < n * PIXELS; i++) x->data[i] = (genreg_real)(2 * wild((unsigned)(i + 7000)));
     return x;
 }
 
@@ -425,6 +514,7 @@ static void test_model_round_trip(void)
         if (n) {
             int equal = n->parameter_count == m->parameter_count;
             CHECK(n->layer_count == m->layer_count && n->theta->size == size && same_bytes(m->theta->data, n->theta->data, size), "every bit of every parameter");
+            CHECK(n->state && n->state->size == m->state->size && same_bytes(m->state->data, n->state->data, m->state->size), "and of the running statistics");
             CHECK(n->theta->tracked && n->scheme == m->scheme && n->seed == m->seed, "scheme %d, seed %lx", (int)n->scheme, (unsigned long)n->seed);
             CHECK(!strcmp(n->data_name, m->data_name) && n->channels == 4 && !memcmp(n->mean, m->mean, sizeof m->mean) && !memcmp(n->std, m->std, sizeof m->std), "the set's name and normalisation: %s", n->data_name);
             for (i = 0; equal && i < m->parameter_count; i++)
@@ -442,6 +532,9 @@ static void test_model_round_trip(void)
             CHECK(y && z && y->size == z->size && same_bytes(y->data, z->data, y->size), "the same function: %s", genreg_error_message(other));
             pass.training = 0;
             CHECK(y && !same_bytes(y->data, genreg_forward(m, NULL, x, &pass)->data, y->size), "in which dropout plays a part");
+            y = genreg_forward(m, NULL, x, NULL); /* the statistics have moved in both */
+            z = n ? genreg_forward(n, NULL, images_for(other, 9), NULL) : NULL;
+            CHECK(y && z && same_bytes(y->data, z->data, y->size), "the same function in evaluation: %s", genreg_error_message(other));
         }
         genreg_destroy(c);
         genreg_destroy(other);
@@ -449,7 +542,7 @@ static void test_model_round_trip(void)
     { /* smaller matters: one layer; the end of a scope; many layers; a model of plain features; a Hessian of a loaded model */
         genreg_ctx *c = check_context(GENREG_ISA_AUTO, 1);
         const int one = 1, three = 3;
-        genreg_model *m = genreg_model_create(c, 1, &one), *n;
+        genreg_model *m = genreg_model_create(c, 1, &one), *n = NULL;
         genreg_layer_linear(m, 1);
         genreg_init(m, GENREG_INIT_PYTORCH, 1);
         CHECK(genreg_save_model(m, path) && (n = genreg_load_model(c, path)) != NULL && same_bytes(m->theta->data, n->theta->data, 2), "one weight and one bias: %s", genreg_error_message(c));
@@ -464,6 +557,23 @@ static void test_model_round_trip(void)
               "the end of a scope: %s", genreg_error_message(c));
         genreg_clear_error(c);
         m = genreg_model_create(c, 1, &three);
+        {
+            const int tall[3] = { 16, 9, 2 };
+            genreg_model *cnn = genreg_cnn(c, tall, 3, 1, 4), *pooled = genreg_model_create(c, 3, tall);
+            genreg_layer_conv2d(pooled, 5, 5, 3, 2);
+            genreg_layer_global_avg_pool(pooled);
+            genreg_layer_linear(pooled, 2);
+            genreg_init(pooled, GENREG_INIT_NTK, 3);
+            filled(cnn, 1);
+            CHECK(genreg_save_model(cnn, path) && (n = genreg_load_model(c, path)) != NULL && n->layer_count == cnn->layer_count && same_bytes(cnn->theta->data, n->theta->data, cnn->theta->size)
+                  && same_bytes(cnn->state->data, n->state->data, cnn->state->size), "a CNN: %s", genreg_error_message(c));
+            CHECK(genreg_save_model(pooled, path) && (n = genreg_load_model(c, path)) != NULL && !n->state && same_bytes(pooled->theta->data, n->theta->data, pooled->theta->size), "pooled: %s",
+                  genreg_error_message(c));
+            if (n) {
+                genreg_tensor *x = genreg_full(c, 4, (const int[4]){ 1, 16, 9, 2 }, 0.3);
+                CHECK(same_bytes(genreg_forward(n, NULL, x, NULL)->data, genreg_forward(pooled, NULL, x, NULL)->data, 2), "strides, paddings and scales");
+            }
+        }
         for (i = 0; i < 300; i++) genreg_layer_linear(m, 3);
         genreg_init(m, GENREG_INIT_PYTORCH, 1);
         CHECK(genreg_save_model(m, path) && (n = genreg_load_model(c, path)) != NULL && same_bytes(m->theta->data, n->theta->data, 3600), "300 layers: %s", genreg_error_message(c));
@@ -524,26 +634,40 @@ static void test_order_of_elements(void)
     ptrdiff_t k;
     int o, h, w, ch, wrong = 0, between;
     for (k = 0; k < m->theta->size; k++) m->theta->data[k] = (genreg_real)k; /* a value says where it was */
+    for (k = 0; k < m->state->size; k++) m->state->data[k] = (genreg_real)(100 + k);
     CHECK(genreg_save_model(m, path), "%s", genreg_error_message(c));
     file = get_file(path, &bytes);
-    at = find_values(file, "features.3.weight", "[7,24]");
-    CHECK(at, "features.3.weight is [7,24]");
+    at = find_values(file, "features.6.weight", "[7,24]");
+    CHECK(at, "features.6.weight is [7,24]");
     for (o = 0; o < 7 && at; o++)
         for (ch = 0; ch < C; ch++)
             for (h = 0; h < H; h++)
                 for (w = 0; w < W; w++) {
-                    double want = (double)m->parameters[0].offset + ((h * W + w) * C + ch) * 7 + o;
+                    double want = (double)m->parameters[4].offset + ((h * W + w) * C + ch) * 7 + o;
                     wrong += value_at(file + at + REAL_BYTES * (size_t)(o * FLAT + (ch * H + h) * W + w), DOUBLE) != want;
                 }
     CHECK(wrong == 0, "%d of 168 weights behind the image are in the wrong place", wrong);
-    at = find_values(file, "features.3.bias", "[7]");
-    for (o = 0; o < 7 && at; o++) wrong += value_at(file + at + REAL_BYTES * (size_t)o, DOUBLE) != (double)m->parameters[1].offset + o;
+    at = find_values(file, "features.6.bias", "[7]");
+    for (o = 0; o < 7 && at; o++) wrong += value_at(file + at + REAL_BYTES * (size_t)o, DOUBLE) != (double)m->parameters[5].offset + o;
     CHECK(at && wrong == 0, "biases");
     at = find_values(file, "classifier.inner.0.weight", "[5,7]");
     for (o = 0; o < 5 && at; o++)
-        for (k = 0; k < 7; k++) wrong += value_at(file + at + REAL_BYTES * (size_t)(o * 7 + k), DOUBLE) != (double)(m->parameters[2].offset + k * 5 + o);
+        for (k = 0; k < 7; k++) wrong += value_at(file + at + REAL_BYTES * (size_t)(o * 7 + k), DOUBLE) != (double)(m->parameters[6].offset + k * 5 + o);
     CHECK(at && wrong == 0, "%d of 35 weights of the second layer are in the wrong place", wrong);
-    CHECK(find_values(file, "head-2_x.0.bias", "[3]") == bytes - 3 * REAL_BYTES, "the last tensor ends where the file ends");
+    at = find_values(file, "features.0.weight", "[4,3,3,3]"); /* [out, in, height, width] there, [height, width, in, out] here */
+    for (o = 0; o < C && at; o++)
+        for (ch = 0; ch < CHANNELS; ch++)
+            for (h = 0; h < 3; h++)
+                for (w = 0; w < 3; w++) wrong += value_at(file + at + REAL_BYTES * (size_t)(((o * CHANNELS + ch) * 3 + h) * 3 + w), DOUBLE) != ((h * 3 + w) * CHANNELS + ch) * C + o;
+    CHECK(at && wrong == 0, "%d of 108 weights of the convolution are in the wrong place", wrong);
+    for (o = 0; o < 4; o++) { /* batch norm: gamma, beta, running mean and variance, by PyTorch's names */
+        static const char *const name[] = { "features.1.weight", "features.1.bias", "features.1.running_mean", "features.1.running_var" };
+        at = find_values(file, name[o], "[4]");
+        for (k = 0; k < C && at; k++) wrong += value_at(file + at + REAL_BYTES * (size_t)k, DOUBLE) != (o < 2 ? (double)(m->parameters[2 + o].offset + k) : 100.0 + 4 * (o - 2) + (double)k);
+        CHECK(at && wrong == 0, "%s", name[o]);
+    }
+    CHECK(find_values(file, "head-2_x.0.bias", "[3]") + 3 * REAL_BYTES == find_values(file, "features.1.running_mean", "[4]")
+          && find_values(file, "features.1.running_var", "[4]") + 4 * REAL_BYTES == bytes, "the last tensor ends where the file ends");
     free(file);
 
     for (between = 0; between < 5; between++) { /* whatever stands between: nothing, relu, dropout, both; and a linear layer, which ends it */
@@ -619,12 +743,12 @@ enum { POINTS = 22, TOTAL = 9 }; /* three epochs of 8, 8, 6 */
 
 static genreg_dataset points(genreg_ctx *c)
 {
-    static genreg_real x[POINTS * FLAT];
+    static genreg_real x[POINTS * PIXELS];
     static int y[POINTS];
-    const int shape[3] = { H, W, C };
+    const int shape[3] = { HEIGHT, WIDTH, CHANNELS };
     genreg_dataset d;
     int i;
-    for (i = 0; i < POINTS * FLAT; i++) x[i] = (genreg_real)wild((unsigned)i);
+    for (i = 0; i < POINTS * PIXELS; i++) x[i] = (genreg_real)wild((unsigned)i);
     for (i = 0; i < POINTS; i++) y[i] = i * i % 3;
     d = genreg_dataset_reals(c, x, y, POINTS, 3, shape, 3);
     strcpy(d.name, "points");
@@ -693,7 +817,7 @@ static void test_resume(void)
             CHECK(reader && same_bytes(reader->theta->data, m->theta->data, n), "%s", genreg_error_message(fresh));
             while (genreg_trainer_step(r)) steps++;
             p = genreg_trainer_progress(r);
-            CHECK(same_bytes(unbroken->theta->data, m->theta->data, n), "variant %d resumed at step %d ends elsewhere", variant, k);
+            CHECK(same_bytes(unbroken->theta->data, m->theta->data, n) && same_bytes(unbroken->state->data, m->state->data, m->state->size), "variant %d resumed at step %d ends elsewhere", variant, k);
             CHECK(same_progress(&p, &end), "variant %d resumed at step %d: loss %.17g of %.17g, accuracy %g of %g, %d samples", variant, k, p.loss, end.loss, p.accuracy, end.accuracy, p.samples);
             CHECK(steps == (k < TOTAL ? TOTAL - k - 1 : 0), "%d steps from step %d", steps, k);
             genreg_destroy(fresh);
@@ -884,7 +1008,7 @@ static void test_bad_headers(void)
     };
     /* What replaces what; each makes the file one of another model, or no checkpoint at all. */
     static const struct { const char *from, *to; } both[] = {
-        { "\"features.3.weight\":{", "\"features.9.weight\":{" },
+        { "\"features.6.weight\":{", "\"features.9.weight\":{" },
         { "[7,24]", "[24,7]" },
         { "[7,24]", "[168]" },
         { "[7,24]", "[7,24,1]" },
@@ -927,13 +1051,13 @@ static void test_bad_headers(void)
         { "{\"__metadata__\":{", "{\"__metadata__\":{\"a," },
         { "{\"__metadata__\":{", "" },
         { "{\"__metadata__\":{", "{{{{{{{{{{{{{{{{" },
-        { "genreg.architecture\":\"3x2x4", "genreg.architecture\":\"2x3x4x1" },
-        { "genreg.architecture\":\"3x2x4", "genreg.architecture\":\"0x2x4" },
-        { "genreg.architecture\":\"3x2x4", "genreg.architecture\":\"3x2x" },
-        { "genreg.architecture\":\"3x2x4", "genreg.architecture\":\"" },
-        { "genreg.architecture\":\"3x2x4", "genreg.architecture\":\"99999999999x2x4" },
-        { "genreg.architecture\":\"3x2x4", "genreg.architecture\":\"2147483647x2147483647x2147483647" },
-        { "genreg.architecture\":\"3x2x4", "genreg.architecture\":\"3x2x4;" },
+        { "genreg.architecture\":\"6x5x3", "genreg.architecture\":\"6x5x3x1" },
+        { "genreg.architecture\":\"6x5x3", "genreg.architecture\":\"0x5x3" },
+        { "genreg.architecture\":\"6x5x3", "genreg.architecture\":\"6x5x" },
+        { "genreg.architecture\":\"6x5x3", "genreg.architecture\":\"" },
+        { "genreg.architecture\":\"6x5x3", "genreg.architecture\":\"99999999999x5x3" },
+        { "genreg.architecture\":\"6x5x3", "genreg.architecture\":\"2147483647x2147483647x2147483647" },
+        { "genreg.architecture\":\"6x5x3", "genreg.architecture\":\"6x5x3;" },
         { "\"genreg.architecture\"", "\"genreg.architectur\"" },
         { "linear:7", "linear:" },
         { "linear:7", "linear:0" },
@@ -946,7 +1070,24 @@ static void test_bad_headers(void)
         { "linear:7", "lineal:7" },
         { "linear:7", "conv_of_a_later_version_with_a_long_name_that_fits_nowhere:7" },
         { "relu", "gelu" },
-        { "@features tanh", "@features tanh tanh" },
+        { " tanh", " tanh tanh" },
+        { "conv2d:4,3,1,1", "conv2d:4,3,1" },
+        { "conv2d:4,3,1,1", "conv2d:" },
+        { "conv2d:4,3,1,1", "conv2d:4,3,0,1" },
+        { "conv2d:4,3,1,1", "conv2d:4,9,1,1" },
+        { "conv2d:4,3,1,1", "conv2d:5,3,1,1" },
+        { "conv2d:4,3,1,1", "conv2d:4,3,1,2" },
+        { "conv2d:4,3,1,1", "conv2d:2147483647,3,1,1" },
+        { "conv2d:4,3,1,1", "conv2d:4,2147483647,1,2147483647" },
+        { "avg_pool:2", "avg_pool:0" },
+        { "avg_pool:2", "avg_pool:7" },
+        { "avg_pool:2", "avg_pool:" },
+        { "avg_pool:2", "global_avg_pool" },
+        { " batch_norm", "" },
+        { " batch_norm", " batch_norm batch_norm" },
+        { "features.1.running_mean", "features.1.running_mode" },
+        { "[4,3,3,3]", "[3,3,3,4]" },
+        { "[4,3,3,3]", "[4,27]" },
         { "relu ", "relu  " },
         { " flatten", "" },
         { "dropout:3fd3333333333333", "dropout:" },
@@ -1107,7 +1248,7 @@ static void test_other_files(void)
     CHECK(!genreg_trainer_load(t, s.good), "of a set in another order");
     one_line_about(c, s.good, "another set");
     { /* the normalisation */
-        static unsigned char px[POINTS * FLAT];
+        static unsigned char px[POINTS * PIXELS];
         static const float mean[4] = { 0.5f, 0.5f, 0.5f, 0.5f };
         genreg_dataset plain = genreg_dataset_bytes(c, px, d.labels, POINTS, 3, d.shape, 3, NULL, NULL), centred = genreg_dataset_bytes(c, px, d.labels, POINTS, 3, d.shape, 3, mean, NULL);
         t = genreg_trainer_create(m, &plain, &o);
@@ -1297,15 +1438,26 @@ static void test_python(void)
     if (!exists(script)) strcpy(script, "tests/check_safetensors.py");
     strcpy(expected, scratch("python.txt"));
     c = check_context(GENREG_ISA_AUTO, 1);
-    for (variant = 0; variant < 3; variant++) { /* a model, a run with Adam, a model that came out of a file */
+    for (variant = 0; variant < 5; variant++) { /* a model, a run with Adam, a model that came out of a file, a CNN, one with other pooling */
         genreg_tensor *x, *y;
         FILE *f;
-        int i, ch, h, w;
-        m = every_kind(c, GENREG_INIT_HE, 1);
+        int i, ch, h, w, height = HEIGHT, width = WIDTH, channels = CHANNELS, shape[4];
+        if (variant < 3) m = every_kind(c, GENREG_INIT_HE, 1);
+        else {
+            shape[0] = height = 9; shape[1] = width = 8; shape[2] = channels = 2;
+            m = variant == 3 ? genreg_cnn(c, shape, 2, 1, 3) : genreg_model_create(c, 3, shape);
+            if (variant == 4) {
+                genreg_layer_max_pool(m, 3);
+                genreg_layer_conv2d(m, 4, 2, 2, 1);
+                genreg_layer_sigmoid(m);
+                genreg_layer_global_avg_pool(m);
+                genreg_layer_linear(m, 2);
+                genreg_init(m, GENREG_INIT_HE, 1);
+            }
+        }
         filled(m, 2);
-        m->channels = 0;
         d = points(c);
-        if (variant == 0) CHECK(genreg_save_model(m, path), "%s", genreg_error_message(c));
+        if (variant == 0 || variant > 2) CHECK(genreg_save_model(m, path), "%s", genreg_error_message(c));
         if (variant == 1) {
             t = genreg_trainer_create(m, &d, &o);
             genreg_trainer_step(t);
@@ -1314,23 +1466,19 @@ static void test_python(void)
         if (variant == 2) {
             m = genreg_load_model(c, path);
             CHECK(m && genreg_save_model(m, path), "%s", genreg_error_message(c));
-            if (!m) break;
         }
-        x = images_for(c, 6);
-        for (i = 0; i < x->size; i++) x->data[i] *= (genreg_real)0.5;
-        { /* the script has no tanh of images: what goes in there comes out here */
-            genreg_pass pass;
-            genreg_trace trace;
-            memset(&pass, 0, sizeof pass);
-            pass.trace = &trace;
-            y = genreg_forward(m, NULL, x, &pass);
-        }
+        shape[0] = 6; shape[1] = height; shape[2] = width; shape[3] = channels;
+        x = genreg_constant(c, 4, shape, NULL);
+        for (i = 0; x && i < x->size; i++) x->data[i] = (genreg_real)wild((unsigned)(i + 7000));
+        y = genreg_forward(m, NULL, x, NULL);
+        CHECK(y != NULL, "variant %d: %s", variant, genreg_error_message(c));
+        if (!y) break;
         f = fopen(expected, "w");
-        fprintf(f, "shape 4 6 %d %d %d x %d", C, H, W, 6 * FLAT);
+        fprintf(f, "shape 4 6 %d %d %d x %d", channels, height, width, 6 * height * width * channels);
         for (i = 0; i < 6; i++)
-            for (ch = 0; ch < C; ch++)
-                for (h = 0; h < H; h++)
-                    for (w = 0; w < W; w++) fprintf(f, " %.17g", (double)x->data[((i * H + h) * W + w) * C + ch]);
+            for (ch = 0; ch < channels; ch++)
+                for (h = 0; h < height; h++)
+                    for (w = 0; w < width; w++) fprintf(f, " %.17g", (double)x->data[((i * height + h) * width + w) * channels + ch]);
         fprintf(f, " outputs %d", (int)y->size);
         for (i = 0; i < y->size; i++) fprintf(f, " %.17g", (double)y->data[i]);
         fprintf(f, "\n");
@@ -1455,6 +1603,7 @@ int main(int argc, char **argv)
     find_folder();
     test_idx();
     test_folders();
+    test_cifar();
     test_model_round_trip();
     test_order_of_elements();
     test_foreign_file();

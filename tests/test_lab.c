@@ -268,6 +268,66 @@ static void test_flags(counts *t)
     lab_close(l);
 }
 
+static void test_presets(counts *t)
+{
+    static const lab_flag flags[] = { { "widths", LAB_INTS, "8,16", NULL, "32", 1, 100, NULL, "" }, { "seed", LAB_INTS, "", NULL, "42", 0, 100, NULL, "" } };
+    static const lab_experiment e = { "presets", "", "slice", flags, 2, NULL, 0, never };
+    char words[][16] = { "presets", "--preset", "paper", "--seeds", "2" };
+    char *argv[5];
+    int i, n;
+    for (i = 0; i < 5; i++) argv[i] = words[i];
+    for (i = 3; i <= 5; i += 2) {
+        lab *l = (lab *)lab__new(1, sizeof *l);
+        const double *list;
+        l->experiment = &e;
+        lab__command_line(l, i, argv);
+        check(t, i == 3 ? l->seed_count == 1 && l->seeds[0] > 41 : l->seed_count == 2 && l->seeds[1] < 3, "a preset's seeds, unless a number is given");
+        lab_preset(l, "widths", "1", "2,3", NULL);
+        list = lab_list(l, "widths", &n);
+        check(t, n == 2 && list[1] > 2, "values that depend on others; NULL is as before");
+        lab_preset(l, "seeds", "4", NULL, NULL);
+        check(t, lab_int(l, "seeds") == (i == 3 ? 4 : 2), "the command line goes first");
+        lab_close(l);
+    }
+}
+
+/* One finished cell of two seeds, by hand. */
+static void test_elements(counts *t)
+{
+    static const char *const names[] = { "pair", "one" };
+    static const lab_experiment e = { "elements", "", "slice", NULL, 0, names, 2, never };
+    const double list[] = { 1, 2, 3 };
+    lab *l = (lab *)lab__new(1, sizeof *l);
+    lab_stats s;
+    double seeds[] = { 1, 2 };
+    int i, k;
+    l->experiment = &e;
+    l->checksum = lab__copy("0");
+    l->seeds = (double *)memcpy(lab__new(2, sizeof *seeds), seeds, sizeof seeds);
+    l->seed_count = 2;
+    l->ctx = genreg_create(NULL);
+    k = lab_config(l);
+    for (i = 0; i < 2; i++) {
+        lab__cell *cell = lab__cell_at(l, k, i);
+        cell->view.own = cell;
+        lab_figure(&cell->view, "pair[1]", 10 * (i + 1));
+        check(t, !(lab_found(&cell->view, "pair[0]") >= 0) && lab_found(&cell->view, "pair[1]") > 9, "writing an element makes the list");
+        lab_figure(&cell->view, "pair[0]", 5);
+        check(t, !(lab_found(&cell->view, "pair[2]") >= 0) && !(lab_found(&cell->view, "pair[x]") >= 0), "beyond the end, and what is no number");
+        lab_figure_part(&cell->view, "one", 1, list, 3);
+        check(t, lab_found(&cell->view, "one[5]") > 2.5 && !(lab_found(&cell->view, "one[2]") >= 0), "a part of a list");
+        cell->state = LAB__DONE;
+    }
+    s = lab_over_seeds(l, k, "pair[1]", 1);
+    check(t, s.n == 2 && close_to(s.mean, 15, 1e-12), "an element over seeds");
+    check(t, close_to(lab_element(l, k, "pair", 1, 2).mean, 30, 1e-12), "by number, scaled");
+    s = lab_ratio(l, k, k, "pair[1]|pair[0]");
+    check(t, s.n == 2 && close_to(s.mean, sqrt(8.0), 1e-12), "a ratio of two figures of one configuration");
+    check(t, close_to(lab_difference(l, k, k, "pair[1]|pair[0]", 10).mean, 100, 1e-12), "and a difference");
+    check(t, close_to(lab_value(l, k, 1, "pair[1]"), 20, 1e-12) && !(lab_value(l, k, 2, "pair[1]") >= 0), "one seed's value");
+    lab_close(l);
+}
+
 /* ------------------------------------------------------------------------------------------------ files and locks */
 
 static int holds(const char *path, const char *expected)
@@ -456,6 +516,8 @@ int main(void)
     test_keys(&t);
     test_statistics(&t);
     test_flags(&t);
+    test_presets(&t);
+    test_elements(&t);
     test_append(&t);
     test_locks(&t);
     test_plots(&t);

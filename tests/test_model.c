@@ -96,15 +96,17 @@ static void test_subsets(void)
     }
     CHECK(t.n == 12 && good, "a sample of a sample holds its samples only");
 
-    /* Over many seeds each sample is drawn equally often, and stands first equally often: 300 draws of 20 of 60 give 100 +- 8.2,
-       and 5 +- 2.2; bounds are five deviations. */
-    for (k = 0; k < 300; k++) {
+    /* Over many seeds each sample is drawn equally often, and stands first equally often: 3,000 draws of 20 of 60 give 1,000 +- 26,
+       and 50 +- 7; bounds are five deviations. */
+    for (k = 0; k < 3000; k++) {
+        genreg_place p = genreg_mark(c);
         t = genreg_sample(c, &d, 20, 1000 + (uint64_t)k);
         identities(c, &t, id);
         first_place[id[0]]++;
         for (i = 0; i < 20; i++) hits[id[i]]++;
+        genreg_release(c, p);
     }
-    for (i = 0; i < N; i++) CHECK(abs(hits[i] - 100) <= 41 && first_place[i] <= 16, "sample %d was drawn %d times, %d times as the first", i, hits[i], first_place[i]);
+    for (i = 0; i < N; i++) CHECK(abs(hits[i] - 1000) <= 130 && abs(first_place[i] - 50) <= 35, "sample %d was drawn %d times, %d times as the first", i, hits[i], first_place[i]);
 
     genreg_first(c, &d, 0);
     CHECK_ERROR(c, GENREG_ERROR_ARGUMENT, "first");
@@ -254,6 +256,17 @@ static void test_checksums(void)
     u = genreg_sample(c, &d, N, 1); /* the same samples in another order are another set */
     CHECK(u.checksum != d.checksum, "order");
 
+    { /* the same pixels, normalised otherwise */
+        static const float means[] = { 0, 0.5f, -0.5f, 0.25f, 0.500001f }, stds[] = { 1, 1, 1, 1, 1, 0.5f, 2 };
+        uint64_t sums[7];
+        int k;
+        for (i = 0; i < 7; i++) {
+            sums[i] = genreg_dataset_bytes(c, pixels, labels, N, 1, shape, CLASSES, i < 5 ? &means[i] : NULL, &stds[i]).checksum;
+            for (k = 0; k < i; k++) CHECK(sums[k] != sums[i], "normalisations %d and %d have one sum", k, i);
+        }
+        CHECK(sums[0] == d.checksum, "no normalisation is mean 0 and deviation 1");
+    }
+
     /* The sum is of what the set holds, not of how it was made. */
     s = genreg_first(c, &d, 10);
     t = genreg_first(c, &s, 5);
@@ -345,6 +358,69 @@ static void test_batches(void)
         CHECK_ERROR(c, GENREG_ERROR_ARGUMENT, "empty");
         genreg_destroy(c);
     }
+}
+
+/* A border of zeros, after normalisation, around each image. */
+static void test_pad(void)
+{
+    enum { H = 3, W = 2, C = 2, IMAGES = 6 };
+    static unsigned char image[IMAGES * H * W * C];
+    static genreg_real reals[IMAGES * H * W * C];
+    static int label[IMAGES];
+    const float mean[2] = { 0.5f, 0.25f }, std[2] = { 2, 0.5f };
+    const int shape[3] = { H, W, C }, flat[1] = { H * W * C }, order[3] = { 5, 0, 2 }, long_shape[3] = { 1, 1, 100000 };
+    genreg_ctx *c = check_context(GENREG_ISA_AUTO, 1);
+    genreg_dataset d, p, twice;
+    int i, k, y, x, kind, bad;
+    for (i = 0; i < IMAGES * H * W * C; i++) {
+        image[i] = (unsigned char)(i * 3 + 1);
+        reals[i] = (genreg_real)wild((unsigned)i);
+    }
+    for (kind = 0; kind < 2; kind++) {
+        d = kind ? genreg_dataset_reals(c, reals, label, IMAGES, 3, shape, 1) : genreg_dataset_bytes(c, image, label, IMAGES, 3, shape, 1, mean, std);
+        p = genreg_pad(c, &d, 2);
+        CHECK(p.n == IMAGES && p.shape[0] == H + 4 && p.shape[1] == W + 4 && p.shape[2] == C && p.features == (H + 4) * (W + 4) * C && p.pad == 2 && d.pad == 0, "%s", genreg_error_message(c));
+        CHECK(p.checksum != d.checksum && p.checksum == genreg_pad(c, &d, 2).checksum && p.checksum != genreg_pad(c, &d, 1).checksum, "its checksum");
+        for (k = 0; k < 2; k++) { /* of the set, and of a subset of it; padding in two goes is the same */
+            genreg_dataset s = k ? genreg_sample(c, &p, 4, 1) : p;
+            const int places[3] = { 3, 0, 2 }, *rows = k ? s.rows : NULL;
+            genreg_batch b = genreg_get_batch(c, &s, k ? places : order, 0, 3);
+            for (i = 0, bad = 0; i < 3 && b.x; i++) {
+                int stored = k ? rows[places[i]] : order[i], ch;
+                for (y = 0; y < H + 4; y++)
+                    for (x = 0; x < W + 4; x++)
+                        for (ch = 0; ch < C; ch++) {
+                            int at = ((stored * H + y - 2) * W + x - 2) * C + ch, inside = y >= 2 && y < H + 2 && x >= 2 && x < W + 2;
+                            double want = !inside ? 0 : kind ? (double)reals[at] : (image[at] / 255.0 - (double)mean[ch]) / (double)std[ch];
+                            bad += !(fabs((double)b.x->data[((i * (H + 4) + y) * (W + 4) + x) * C + ch] - want) <= 1e-6 * fabs(want));
+                        }
+            }
+            CHECK(b.x && bad == 0, "%d padded values are wrong", bad);
+        }
+        twice = genreg_pad(c, &d, 1);
+        twice = genreg_pad(c, &twice, 1);
+        CHECK(twice.checksum == p.checksum && twice.features == p.features && twice.pad == 2, "1 and 1 is 2");
+        CHECK(genreg_pad(c, &d, 0).checksum == d.checksum, "no border changes nothing");
+    }
+    genreg_pad(c, &d, -1);
+    CHECK_ERROR(c, GENREG_ERROR_ARGUMENT, "pad");
+    genreg_pad(c, &d, 2147483647);
+    CHECK_ERROR(c, GENREG_ERROR_ARGUMENT, "pad");
+    d = genreg_dataset_reals(c, reals, label, IMAGES, 1, flat, 1);
+    genreg_pad(c, &d, 1);
+    CHECK_ERROR(c, GENREG_ERROR_ARGUMENT, "height");
+    {
+        genreg_real *wide = (genreg_real *)calloc(100000, sizeof *wide);
+        d = genreg_dataset_reals(c, wide, label, 1, 3, long_shape, 1);
+        p = genreg_pad(c, &d, 4096); /* more values in a sample than an int counts */
+        CHECK(p.n == 0, "%d features", p.features);
+        CHECK_ERROR(c, GENREG_ERROR_ARGUMENT, "pad");
+        free(wide);
+    }
+    memset(&d, 0, sizeof d);
+    genreg_pad(c, &d, 1);
+    CHECK_ERROR(c, GENREG_ERROR_ARGUMENT, "empty");
+    genreg_destroy(c);
 }
 
 static void test_one_hot(void)
@@ -465,6 +541,28 @@ static void test_counts(void)
         CHECK(m && m->theta->size == count[i] && m->theta->tracked && m->theta->rank == 1 && m->layer_count == 7 && !m->state, "genreg_mlp: %ld", m ? (long)m->theta->size : -1L);
         genreg_model_free(m);
     }
+    { /* the convolutional nets, and what batch norm adds */
+        static const int cnn_width[] = { 4, 8, 16, 32, 64, 96 };
+        static const long cnn_count[] = { 72990, 152082, 337050, 814122, 2196810, 4150890 };
+        const int colour[3] = { 32, 32, 3 };
+        genreg_model *m;
+        for (i = 0; i < 6; i++) {
+            m = genreg_cnn(c, colour, cnn_width[i], 0, 10);
+            CHECK(m && m->theta->size == cnn_count[i] && m->layer_count == 19 && !m->state, "CNN(%d) has %ld parameters: %s", cnn_width[i], m ? (long)m->theta->size : -1L, genreg_error_message(c));
+            genreg_model_free(m);
+        }
+        m = genreg_cnn(c, colour, 32, 1, 10);
+        CHECK(m && m->theta->size == 814122 + 896 && m->layer_count == 25 && m->state && m->state->size == 896 && m->state_count == 12 && m->scheme == GENREG_INIT_PYTORCH, "with batch norm: %s", genreg_error_message(c));
+        genreg_model_free(m);
+        CHECK(!genreg_cnn(c, colour, 0, 0, 10), "no width");
+        CHECK_ERROR(c, GENREG_ERROR_ARGUMENT, "cnn: width 0");
+        CHECK(!genreg_cnn(c, NULL, 4, 0, 10), "no shape");
+        CHECK_ERROR(c, GENREG_ERROR_ARGUMENT, "cnn");
+        CHECK(!genreg_cnn(c, sizes + 1, 4, 0, 0), "no classes");
+        CHECK(genreg_error(c) != GENREG_OK, "no classes");
+        genreg_clear_error(c);
+        CHECK(!genreg_cnn(NULL, colour, 4, 0, 10), "without a context");
+    }
     genreg_destroy(c);
 }
 
@@ -503,6 +601,38 @@ static void test_layout(void)
     }
     CHECK(m->theta && m->theta->size == at && m->theta->shape[0] == at, "the ranges fill theta");
     genreg_model_free(m);
+
+    { /* convolutions are [height, width, in, out] in memory; batch norm has parameters and states; all are named as torch.nn.Sequential would */
+        static const struct { const char *name; int kind, rank, shape[4], fan_in; } have[] = {
+            { "features.0.weight", GENREG_WEIGHT, 4, { 3, 3, 1, 2 }, 9 }, { "features.0.bias", GENREG_BIAS, 1, { 2, 0, 0, 0 }, 9 },
+            { "features.1.weight", GENREG_NORM_WEIGHT, 1, { 2, 0, 0, 0 }, 2 }, { "features.1.bias", GENREG_NORM_BIAS, 1, { 2, 0, 0, 0 }, 2 },
+            { "features.3.weight", GENREG_WEIGHT, 4, { 3, 3, 2, 2 }, 18 },
+        };
+        const int small[3] = { 16, 8, 1 };
+        genreg_model *n = genreg_cnn(c, small, 2, 1, 3);
+        int kinds = 0;
+        at = 0;
+        for (i = 0; n && i < 5; i++) {
+            const genreg_parameter *p = &n->parameters[i];
+            CHECK(!strcmp(p->name, have[i].name) && p->kind == have[i].kind && p->rank == have[i].rank && !memcmp(p->shape, have[i].shape, sizeof p->shape) && p->fan_in == have[i].fan_in, "%s", p->name);
+        }
+        for (i = 0; n && i < n->parameter_count; i++) {
+            CHECK(n->parameters[i].offset == at, "%s at %ld", n->parameters[i].name, (long)n->parameters[i].offset);
+            at += n->parameters[i].size;
+            kinds |= n->parameters[i].kind;
+        }
+        CHECK(n && at == n->theta->size && kinds == GENREG_ALL_KINDS, "all of theta, all kinds");
+        CHECK(n && !strcmp(n->parameters[n->parameter_count - 1].name, "classifier.3.bias") && n->parameters[n->parameter_count - 4].shape[0] == 8 * 2 * 1, "the classifier");
+        CHECK(n && !strcmp(n->states[0].name, "features.1.running_mean") && !strcmp(n->states[1].name, "features.1.running_var") && !strcmp(n->states[3].name, "features.4.running_var")
+              && n->states[1].offset == 2 && n->states[1].size == 2, "states");
+        for (i = 0; n && i < n->state->size; i++) CHECK((double)n->state->data[i] == (i / 2 % 2 && i < 8 ? 1 : i < 8 ? 0 : (double)n->state->data[i]), "running means start at 0, variances at 1");
+        for (i = 0; n && i < n->parameter_count; i++) {
+            const genreg_parameter *p = &n->parameters[i];
+            ptrdiff_t k;
+            if (p->kind == GENREG_NORM_WEIGHT || p->kind == GENREG_NORM_BIAS)
+                for (k = 0; k < p->size; k++) CHECK((double)n->theta->data[p->offset + k] == (p->kind == GENREG_NORM_WEIGHT), "gamma starts at 1, beta at 0: %s", p->name);
+        }
+    }
 
     i = 3;
     m = genreg_model_create(c, 1, &i); /* without a scope */
@@ -566,7 +696,6 @@ static void test_initialisation(void)
 
     /* A parameter's draws depend on the seed and its place in the list alone, and no two parameters share them. */
     genreg_init(m, GENREG_INIT_NTK, 5);
-    i = 200;
     {
         int longer[] = { 120, 90, 30, 30, 30 };
         double product = 0;
@@ -693,6 +822,250 @@ static void test_forward(void)
                 }
                 genreg_model_free(m);
             }
+        genreg_destroy(c);
+    }
+}
+
+/* ---- convolutions, pooling, batch norm: one sample after another, in double, by the definition */
+
+typedef struct image { int h, w, c; double v[2000]; } image;
+
+static void conv_by_hand(const image *x, const genreg_real *w, const genreg_real *b, int out, int kernel, int stride, int padding, double scale, image *y)
+{
+    int i, k, o, dy, dx, ch;
+    y->h = (x->h + 2 * padding - kernel) / stride + 1;
+    y->w = (x->w + 2 * padding - kernel) / stride + 1;
+    y->c = out;
+    for (i = 0; i < y->h; i++)
+        for (k = 0; k < y->w; k++)
+            for (o = 0; o < out; o++) {
+                double s = 0;
+                for (dy = 0; dy < kernel; dy++)
+                    for (dx = 0; dx < kernel; dx++)
+                        for (ch = 0; ch < x->c; ch++) {
+                            int row = i * stride + dy - padding, column = k * stride + dx - padding;
+                            if (row < 0 || column < 0 || row >= x->h || column >= x->w) continue;
+                            s += scale * x->v[(row * x->w + column) * x->c + ch] * (double)w[((dy * kernel + dx) * x->c + ch) * out + o];
+                        }
+                y->v[(i * y->w + k) * out + o] = s + (double)b[o];
+            }
+}
+
+static void pool_by_hand(const image *x, int size, int maximum, image *y)
+{
+    int i, k, ch, dy, dx;
+    y->h = x->h / size;
+    y->w = x->w / size;
+    y->c = x->c;
+    for (i = 0; i < y->h; i++)
+        for (k = 0; k < y->w; k++)
+            for (ch = 0; ch < x->c; ch++) {
+                double top = -HUGE_VAL, sum = 0;
+                for (dy = 0; dy < size; dy++)
+                    for (dx = 0; dx < size; dx++) {
+                        double v = x->v[((i * size + dy) * x->w + k * size + dx) * x->c + ch];
+                        top = v > top ? v : top;
+                        sum += v;
+                    }
+                y->v[(i * y->w + k) * x->c + ch] = maximum ? top : sum / (size * size);
+            }
+}
+
+/* [conv 3 pad 1 -> 5] [norm] [relu] [max-pool 2] [conv 2 stride 2 pad 1 -> 6] [tanh] [avg-pool 2] [conv 1 -> 4] [norm] [global average] [linear 3] on 11 x 13 x 2 images */
+static genreg_model *image_net(genreg_ctx *c, genreg_scheme scheme)
+{
+    const int shape[3] = { 11, 13, 2 };
+    genreg_model *m = genreg_model_create(c, 3, shape);
+    ptrdiff_t i;
+    genreg_layer_conv2d(m, 5, 3, 1, 1);
+    genreg_layer_batch_norm(m);
+    genreg_layer_relu(m);
+    genreg_layer_max_pool(m, 2);
+    genreg_layer_conv2d(m, 6, 2, 2, 1);
+    genreg_layer_tanh(m);
+    genreg_layer_avg_pool(m, 2);
+    genreg_layer_conv2d(m, 4, 1, 1, 0);
+    genreg_layer_batch_norm(m);
+    genreg_layer_global_avg_pool(m);
+    genreg_layer_linear(m, 3);
+    genreg_init(m, scheme, 8);
+    if (genreg_error(m->ctx)) return m;
+    for (i = 0; i < m->parameter_count; i++) { /* gammas, betas and biases that are not 0 or 1 */
+        ptrdiff_t k;
+        for (k = 0; m->parameters[i].kind != GENREG_WEIGHT && k < m->parameters[i].size; k++) m->theta->data[m->parameters[i].offset + k] += (genreg_real)(0.4 * wild((unsigned)(17 * i + k)));
+    }
+    for (i = 0; i < m->state->size; i++) m->state->data[i] += (genreg_real)(0.3 * wild((unsigned)(i + 900)));
+    return m;
+}
+
+/* All samples at once, as batch norm in training needs them. statistics: NULL in evaluation, else the biased mean and variance of both
+   norms are left there; y gets n x 3 values. */
+static void image_net_by_hand(const genreg_model *m, const genreg_real *x, int n, const double *scale, double statistics[2][2][8], double *y)
+{
+    static image a[8], b[8];
+    const genreg_parameter *p = m->parameters;
+    const genreg_real *t = m->theta->data;
+    int i, k, ch, norm, state = 0;
+    for (i = 0; i < n; i++) {
+        a[i].h = 11; a[i].w = 13; a[i].c = 2;
+        for (k = 0; k < 286; k++) a[i].v[k] = (double)x[286 * i + k];
+        conv_by_hand(&a[i], t + p[0].offset, t + p[1].offset, 5, 3, 1, 1, scale[0], &b[i]);
+    }
+    for (norm = 0; norm < 2; norm++) {
+        const genreg_real *gamma = t + p[norm ? 8 : 2].offset, *beta = t + p[norm ? 9 : 3].offset;
+        int channels = b[0].c, area = b[0].h * b[0].w;
+        for (ch = 0; ch < channels; ch++) {
+            double mean = 0, variance = 0;
+            if (statistics) {
+                for (i = 0; i < n; i++)
+                    for (k = 0; k < area; k++) mean += b[i].v[k * channels + ch] / (n * area);
+                for (i = 0; i < n; i++)
+                    for (k = 0; k < area; k++) variance += (b[i].v[k * channels + ch] - mean) * (b[i].v[k * channels + ch] - mean) / (n * area);
+                statistics[norm][0][ch] = mean;
+                statistics[norm][1][ch] = variance;
+            } else {
+                mean = (double)m->state->data[state + ch];
+                variance = (double)m->state->data[state + channels + ch];
+            }
+            for (i = 0; i < n; i++)
+                for (k = 0; k < area; k++) b[i].v[k * channels + ch] = (double)gamma[ch] * (b[i].v[k * channels + ch] - mean) / sqrt(variance + 1e-5) + (double)beta[ch];
+        }
+        state += 2 * channels;
+        for (i = 0; i < n && norm == 0; i++) {
+            for (k = 0; k < area * channels; k++) b[i].v[k] = b[i].v[k] > 0 ? b[i].v[k] : 0;
+            pool_by_hand(&b[i], 2, 1, &a[i]);
+            conv_by_hand(&a[i], t + p[4].offset, t + p[5].offset, 6, 2, 2, 1, scale[1], &b[i]);
+            for (k = 0; k < b[i].h * b[i].w * 6; k++) b[i].v[k] = tanh(b[i].v[k]);
+            pool_by_hand(&b[i], 2, 0, &a[i]);
+            conv_by_hand(&a[i], t + p[6].offset, t + p[7].offset, 4, 1, 1, 0, scale[2], &b[i]);
+        }
+    }
+    for (i = 0; i < n; i++)
+        for (k = 0; k < 3; k++) {
+            y[3 * i + k] = (double)t[p[11].offset + k];
+            for (ch = 0; ch < 4; ch++) {
+                double mean = 0;
+                int at, area = b[i].h * b[i].w;
+                for (at = 0; at < area; at++) mean += b[i].v[at * 4 + ch] / area;
+                y[3 * i + k] += scale[3] * mean * (double)t[p[10].offset + 3 * ch + k];
+            }
+        }
+}
+
+static void test_image_layers(void)
+{
+    const double tolerance = sizeof(genreg_real) == 8 ? 1e-12 : 1e-5;
+    static double y[24], statistics[2][2][8];
+    int isa, scheme, n, i, threads;
+    for (isa = GENREG_ISA_PLAIN; isa <= GENREG_ISA_AVX512; isa++)
+        for (scheme = 0; scheme < GENREG_INIT_COUNT; scheme += 3)
+            for (threads = 1; threads <= 2; threads++) {
+                genreg_ctx *c;
+                genreg_model *m;
+                double scale[4] = { 1, 1, 1, 1 }, worst;
+                if (!genreg_isa_available((genreg_isa)isa)) continue;
+                c = check_context((genreg_isa)isa, threads);
+                m = image_net(c, (genreg_scheme)scheme);
+                CHECK(genreg_error(c) == GENREG_OK && m->state && m->state->size == 18, "%s", genreg_error_message(c));
+                if (genreg_error(c)) { genreg_destroy(c); continue; }
+                if (scheme == GENREG_INIT_NTK) { /* none of them stands directly before a ReLU */
+                    scale[0] = sqrt(1.0 / 18); scale[1] = sqrt(1.0 / 20); scale[2] = sqrt(1.0 / 6); scale[3] = sqrt(1.0 / 4);
+                }
+                for (n = 1; n <= 7; n += 3) {
+                    const int shape[4] = { n, 11, 13, 2 };
+                    genreg_tensor *x = genreg_constant(c, 4, shape, NULL), *out;
+                    genreg_pass pass;
+                    genreg_real state[18];
+                    int norm;
+                    for (i = 0; i < x->size; i++) x->data[i] = (genreg_real)(1.5 * wild((unsigned)(i + 31 * n)));
+                    memcpy(state, m->state->data, sizeof state);
+                    out = genreg_forward(m, m->theta, x, NULL);
+                    image_net_by_hand(m, x->data, n, scale, NULL, y);
+                    for (i = 0, worst = 0; out && i < 3 * n; i++) worst = fabs((double)out->data[i] - y[i]) > worst ? fabs((double)out->data[i] - y[i]) : worst;
+                    CHECK(out && out->rank == 2 && out->shape[1] == 3 && worst < tolerance, "%s, evaluation, %d images: off by %g %s", genreg_isa_name(c), n, worst, genreg_error_message(c));
+                    CHECK(!memcmp(state, m->state->data, sizeof state), "evaluation leaves the running statistics alone");
+
+                    memset(&pass, 0, sizeof pass);
+                    pass.training = 1;
+                    pass.keep_state = 1;
+                    out = genreg_forward(m, m->theta, x, &pass);
+                    image_net_by_hand(m, x->data, n, scale, statistics, y);
+                    for (i = 0, worst = 0; out && i < 3 * n; i++) worst = fabs((double)out->data[i] - y[i]) > worst ? fabs((double)out->data[i] - y[i]) : worst;
+                    CHECK(out && worst < 3 * tolerance, "%s, training, %d images: off by %g %s", genreg_isa_name(c), n, worst, genreg_error_message(c));
+                    CHECK(!memcmp(state, m->state->data, sizeof state), "and so does training with keep_state");
+
+                    pass.keep_state = 0; /* running = 0.9 running + 0.1 batch, with the unbiased variance */
+                    genreg_forward(m, NULL, x, &pass);
+                    for (norm = 0, worst = 0; norm < 2; norm++) {
+                        int channels = norm ? 4 : 5, at = norm ? 10 : 0, rows = norm ? n * 2 : n * 143;
+                        for (i = 0; i < channels; i++) {
+                            double mean = 0.9 * (double)state[at + i] + 0.1 * statistics[norm][0][i];
+                            double variance = 0.9 * (double)state[at + channels + i] + 0.1 * statistics[norm][1][i] * rows / (rows - 1);
+                            worst += fabs((double)m->state->data[at + i] - mean) + fabs((double)m->state->data[at + channels + i] - variance);
+                        }
+                    }
+                    CHECK(worst < 20 * tolerance, "%s, %d images: running statistics are off by %g", genreg_isa_name(c), n, worst);
+                    memcpy(m->state->data, state, sizeof state);
+                }
+                genreg_destroy(c);
+            }
+    { /* misuse */
+        genreg_ctx *c = check_context(GENREG_ISA_AUTO, 1);
+        const int shape[3] = { 6, 5, 2 }, flat[1] = { 8 };
+        genreg_model *m = genreg_model_create(c, 1, flat);
+        genreg_layer_conv2d(m, 3, 3, 1, 1);
+        CHECK_ERROR(c, GENREG_ERROR_SHAPE, "layer conv2d: its input is not [height,width,channels]");
+        genreg_layer_max_pool(m, 2);
+        CHECK_ERROR(c, GENREG_ERROR_SHAPE, "layer max_pool");
+        genreg_layer_avg_pool(m, 2);
+        CHECK_ERROR(c, GENREG_ERROR_SHAPE, "layer avg_pool");
+        genreg_layer_global_avg_pool(m);
+        CHECK_ERROR(c, GENREG_ERROR_SHAPE, "layer global_avg_pool");
+        m = genreg_model_create(c, 3, shape);
+        genreg_layer_conv2d(m, 0, 3, 1, 1);
+        CHECK_ERROR(c, GENREG_ERROR_SHAPE, "layer conv2d: 0 outputs");
+        genreg_layer_conv2d(m, 3, 0, 1, 1);
+        CHECK_ERROR(c, GENREG_ERROR_SHAPE, "kernel of 0");
+        genreg_layer_conv2d(m, 3, 3, 0, 1);
+        CHECK_ERROR(c, GENREG_ERROR_SHAPE, "stride 0");
+        genreg_layer_conv2d(m, 3, 3, 1, -1);
+        CHECK_ERROR(c, GENREG_ERROR_SHAPE, "padding -1");
+        genreg_layer_conv2d(m, 3, 6, 1, 0); /* larger than the image */
+        CHECK_ERROR(c, GENREG_ERROR_SHAPE, "image of 6 x 5");
+        genreg_layer_conv2d(m, 3, 2147483647, 1, 2147483647);
+        CHECK_ERROR(c, GENREG_ERROR_SHAPE, "layer conv2d");
+        genreg_layer_conv2d(m, 2147483647, 3, 1, 1);
+        CHECK(genreg_error(c) == GENREG_ERROR_SHAPE || genreg_error(c) == GENREG_ERROR_ARGUMENT, "%s", genreg_error_message(c));
+        genreg_clear_error(c);
+        genreg_layer_max_pool(m, 6);
+        CHECK_ERROR(c, GENREG_ERROR_SHAPE, "windows of 6 on an image of 6 x 5");
+        genreg_layer_max_pool(m, 0);
+        CHECK_ERROR(c, GENREG_ERROR_SHAPE, "windows of 0");
+        CHECK(m->layer_count == 0 && m->parameter_count == 0 && m->state_count == 0, "failed layers leave nothing");
+        genreg_layer_flatten(m); /* what follows has PyTorch's order of values in files, which batch norm here would not */
+        genreg_layer_batch_norm(m);
+        CHECK(genreg_error(c) != GENREG_OK && m->state_count == 0 && m->parameter_count == 0, "batch norm is for convolutions and linear layers");
+        genreg_clear_error(c);
+        genreg_layer_conv2d(NULL, 3, 3, 1, 1);
+        genreg_layer_batch_norm(NULL);
+        genreg_layer_max_pool(NULL, 2);
+        genreg_layer_avg_pool(NULL, 2);
+        genreg_layer_global_avg_pool(NULL);
+        { /* one value a channel has no variance */
+            const int one[2] = { 1, 8 };
+            genreg_pass pass;
+            genreg_real before[6];
+            memset(&pass, 0, sizeof pass);
+            pass.training = 1;
+            m = genreg_model_create(c, 1, flat);
+            genreg_layer_linear(m, 3);
+            genreg_layer_batch_norm(m);
+            genreg_init(m, GENREG_INIT_HE, 1);
+            memcpy(before, m->state->data, sizeof before);
+            CHECK(!genreg_forward(m, m->theta, genreg_constant(c, 2, one, NULL), &pass), "a batch of one in training");
+            CHECK_ERROR(c, GENREG_ERROR_ARGUMENT, "batch_norm");
+            CHECK(!memcmp(before, m->state->data, sizeof before), "and the running statistics stay");
+        }
         genreg_destroy(c);
     }
 }
@@ -914,6 +1287,17 @@ static void test_evaluate(void)
         for (i = 0; i < OUT; i++) CHECK(fabs(by_class[i] - (double)right[i] / seen[i]) < 1e-12, "class %d: %g of %d/%d", i, by_class[i], right[i], seen[i]);
         CHECK(by_class[OUT] != by_class[OUT], "a class without samples has no accuracy: %g", by_class[OUT]);
         CHECK(genreg_tape_bytes(c) == bytes && m->theta->data[5] == before && genreg_error(c) == GENREG_OK, "nothing is left on the tape");
+        { /* at other parameters, the model staying as it is */
+            genreg_model *n = genreg_mlp(c, sizes, 3);
+            genreg_score at, there;
+            genreg_init(n, GENREG_INIT_XAVIER, 4);
+            there = genreg_evaluate(n, &d);
+            at = genreg_evaluate_at(m, n->theta->data, &d);
+            CHECK(at.loss == there.loss && at.accuracy == there.accuracy && at.samples == MANY && at.loss != s.loss && m->theta->data[5] == before, "%g and %g", at.loss, there.loss);
+            at = genreg_evaluate_at(m, m->theta->data, &d);
+            there = genreg_evaluate(m, &d);
+            CHECK(at.loss == there.loss && at.accuracy == there.accuracy, "at its own parameters");
+        }
         memset(m->theta->data, 0, (size_t)m->theta->size * sizeof(genreg_real)); /* all outputs equal: the first counts */
         s = genreg_evaluate(m, &d);
         CHECK(fabs(s.accuracy - (double)seen[0] / MANY) < 1e-12 && fabs(s.loss - log((double)OUT)) < 1e-6, "ties go to the first class: %g", s.accuracy);
@@ -1085,12 +1469,14 @@ int main(void)
     test_label_noise();
     test_checksums();
     test_batches();
+    test_pad();
     test_one_hot();
     test_bad_datasets();
     test_counts();
     test_layout();
     test_initialisation();
     test_forward();
+    test_image_layers();
     test_trace();
     test_other_theta();
     test_dropout();

@@ -476,7 +476,7 @@ static double check_order(genreg_ctx *c, const char *name, const problem *p, int
     return worst;
 }
 
-static double tolerance_of(int order) { return WIDE ? (order < 3 ? 1e-8 : 1e-7) : (order < 3 ? 3e-3 : 1e-2); }
+static double tolerance_of(int order) { return WIDE ? (order < 3 ? 1e-8 : 1e-7) : (order < 3 ? 1e-2 : 3e-2); }
 
 static void test_derivatives(void)
 {
@@ -617,8 +617,7 @@ static void test_broadcasting(void)
         { "2,3,1,2", "1,3,2", "2,3,3,2" }, { "2,1,3,1,2", "3,1,2,1", "2,3,3,2,2" }, { "2,1,2,1,2,1", "1,3,1,2,1,2", "2,3,2,2,2,2" }, { "1,2,1,3,1,2", "2", "1,2,1,3,1,2" },
         { "2,1,1,3", "2,2,1", "2,2,2,3" }, { "7,1", "1,9", "7,9" }, { "1,1,33", "5,1,1", "5,1,33" } };
     static const struct { const char *name; op_fn op; int from[3]; } ops[] = {
-        { "add", op_add, { ANY, ANY } }, { "sub", op_sub, { ANY, ANY } }, { "mul", op_mul, { ANY, ANY } }, { "div", op_div, { ANY, APART } },
-        { "mse", op_mse, { ANY, ANY } } };
+        { "add", op_add, { ANY, ANY } }, { "sub", op_sub, { ANY, ANY } }, { "mul", op_mul, { ANY, ANY } }, { "div", op_div, { ANY, APART } } };
     int s, o, swap, isa, done = 0;
     double worst[2] = { 0, 0 };
     for (isa = GENREG_ISA_PLAIN; isa <= GENREG_ISA_AVX512; isa++) {
@@ -630,10 +629,9 @@ static void test_broadcasting(void)
                 for (swap = 0; swap < 2; swap++) {
                     const char *pair[3];
                     genreg_place place = genreg_mark(c);
-                    genreg_tensor *x[3] = { NULL, NULL, NULL }, *y, *pure;
+                    genreg_tensor *x[3] = { NULL, NULL, NULL }, *y;
                     int shape[GENREG_MAX_RANK], rank = parse_shape(shapes[s][2], shape), wrong = 0, order, k;
                     ptrdiff_t i;
-                    double total = 0;
                     problem p;
                     char name[100];
                     pair[0] = shapes[s][swap]; pair[1] = shapes[s][1 - swap]; pair[2] = NULL;
@@ -641,15 +639,12 @@ static void test_broadcasting(void)
                     pose(&p, c, ops[o].op, pair, ops[o].from, NULL);
                     inputs_of(c, &p, 1, x);
                     y = p.op(c, x);
-                    pure = o == 4 ? genreg_sub(c, x[0], x[1]) : y;
-                    CHECK(y && pure && pure->rank == rank && memcmp(pure->shape, shape, (size_t)rank * sizeof *shape) == 0, "%s: another shape, %s", name, genreg_error_message(c));
-                    for (i = 0; pure && i < pure->size; i++) {
+                    CHECK(y && y->rank == rank && memcmp(y->shape, shape, (size_t)rank * sizeof *shape) == 0, "%s: another shape, %s", name, genreg_error_message(c));
+                    for (i = 0; y && i < y->size; i++) {
                         double a = (double)x[0]->data[broadcast_index(i, rank, shape, x[0])], b = (double)x[1]->data[broadcast_index(i, rank, shape, x[1])];
-                        double want = o == 0 ? a + b : o == 1 || o == 4 ? a - b : o == 2 ? a * b : a / b;
-                        wrong += !(fabs((double)pure->data[i] - want) <= (WIDE ? 1e-15 : 1e-6) * (1 + fabs(want)));
-                        total += want * want;
+                        double want = o == 0 ? a + b : o == 1 ? a - b : o == 2 ? a * b : a / b;
+                        wrong += !(fabs((double)y->data[i] - want) <= (WIDE ? 1e-15 : 1e-6) * (1 + fabs(want)));
                     }
-                    if (o == 4 && y && !(fabs(genreg_item(y) - total / (double)pure->size) < 1e-5 * total)) wrong++;
                     CHECK(!wrong, "%s, %s: %d values wrong", name, genreg_isa_name(c), wrong);
                     if (isa == GENREG_ISA_PLAIN)
                         for (order = 1; order <= 2; order++) {
@@ -662,11 +657,11 @@ static void test_broadcasting(void)
                         double *want[2];
                         for (k = 0; k < 2; k++) { g[k] = reals(p.size[k]); want[k] = (double *)room_for(p.size[k], sizeof(double)); }
                         genreg_gradient_into(c, scalar, NULL, x, 2, g);
-                        for (i = 0; i < pure->size; i++) {
+                        for (i = 0; i < y->size; i++) {
                             ptrdiff_t ia = broadcast_index(i, rank, shape, x[0]), ib = broadcast_index(i, rank, shape, x[1]);
-                            double a = (double)x[0]->data[ia], b = (double)x[1]->data[ib], w = (double)weight_table[o == 4 ? 0 : i];
-                            double da = o == 0 || o == 1 ? 1 : o == 2 ? b : o == 3 ? 1 / b : 2 * (a - b) / (double)pure->size;
-                            double db = o == 0 ? 1 : o == 1 ? -1 : o == 2 ? a : o == 3 ? -a / (b * b) : -da;
+                            double a = (double)x[0]->data[ia], b = (double)x[1]->data[ib], w = (double)weight_table[i];
+                            double da = o == 0 || o == 1 ? 1 : o == 2 ? b : 1 / b;
+                            double db = o == 0 ? 1 : o == 1 ? -1 : o == 2 ? a : -a / (b * b);
                             want[0][ia] += w * da;
                             want[1][ib] += w * db;
                         }
@@ -1642,7 +1637,8 @@ static void test_messages(void)
     expect(c, genreg_sub(c, b, t), shape, "sub: [4] and [3] do not broadcast");
     expect(c, genreg_mul(c, d, a), shape, "mul: [4,5] and [2,3] do not broadcast");
     expect(c, genreg_div(c, a, b), shape, "div: [2,3] and [4] do not broadcast");
-    expect(c, genreg_mse(c, a, b), shape, "sub: [2,3] and [4] do not broadcast");
+    expect(c, genreg_mse(c, a, b), shape, "mse: [2,3] and [4] differ");
+    expect(c, genreg_mse(c, a, t), shape, "mse: [2,3] and [3] differ");
     expect(c, genreg_add(c, a, NULL), argument, "add: an input is NULL");
     expect(c, genreg_add(c, NULL, a), argument, "add: an input is NULL");
     expect(c, genreg_exp(c, NULL), argument, "exp: an input is NULL");
@@ -1704,6 +1700,9 @@ static void test_messages(void)
     expect(c, genreg_cross_entropy(c, a, NULL), shape, "cross_entropy: logits [2,3] are not [n,classes], or there are no labels");
     expect(c, genreg_cross_entropy(c, a, negative), argument, "cross_entropy: labels: index[0] = -1 is not in 0 ... 2");
     expect(c, genreg_cross_entropy(c, l, four), argument, "cross_entropy: labels: index[0] = 4 is not in 0 ... 2");
+    expect(c, genreg_gather(c, a, NULL, 1), argument, "gather: there are none");
+    expect(c, genreg_reshape(c, a, 1, NULL), argument, "reshape: no shape");
+    expect(c, genreg_constant(c, 1, NULL, NULL), argument, "constant: no shape");
     expect(c, genreg_one_hot(c, four, 1, 3), argument, "one_hot: index[0] = 4 is not in 0 ... 2");
     expect(c, genreg_dropout(c, a, 1, 1, 1), argument, "dropout: p = 1 is not in [0, 1)");
     expect(c, genreg_dropout(c, a, -0.5, 1, 1), argument, "dropout: p = -0.5 is not in [0, 1)");
@@ -1733,9 +1732,31 @@ static void test_messages(void)
     EXPECT_SWEEP(genreg_grad(c, s, NULL, xs, 1, g), argument, "grad: y was computed from constants only; make its inputs with genreg_variable");
     EXPECT_SWEEP(genreg_gradient_into(c, genreg_sum(c, genreg_sign(c, a), GENREG_ALL_AXES), NULL, xs, 1, out), argument, "gradient_into: y was computed from constants only; make its inputs with genreg_variable");
     EXPECT_SWEEP(genreg_grad(c, NULL, NULL, xs, 1, g), argument, "grad: an input is NULL");
+    EXPECT_SWEEP(genreg_grad(c, genreg_sum(c, a, GENREG_ALL_AXES), NULL, NULL, 1, g), argument, "grad: no xs, or no room for their gradients");
+    EXPECT_SWEEP(genreg_grad(c, genreg_sum(c, a, GENREG_ALL_AXES), NULL, xs, 1, NULL), argument, "grad: no xs, or no room for their gradients");
+    EXPECT_SWEEP(genreg_gradient_into(c, genreg_sum(c, a, GENREG_ALL_AXES), NULL, xs, 1, NULL), argument, "gradient_into: no xs, or no room for their gradients");
     xs[1] = t;
     EXPECT_SWEEP(genreg_grad(c, genreg_sum(c, a, GENREG_ALL_AXES), NULL, xs, 2, g), argument, "grad: x number 1, [3], is a constant; make it with genreg_variable");
     CHECK(!g[0] && !g[1], "gradients after an error");
+    { /* what stands on another tape, or stood on this one */
+        genreg_ctx *other = check_context(GENREG_ISA_AUTO, 1);
+        genreg_place p = genreg_mark(c);
+        genreg_tensor *foreign = genreg_neg(other, genreg_variable(other, 0, NULL, NULL)), *gone = genreg_sum(c, a, GENREG_ALL_AXES);
+        EXPECT_SWEEP(genreg_grad(c, foreign, NULL, xs, 1, g), argument, "grad: y is not on this context's tape; it was released, or is another context's");
+        xs[1] = foreign;
+        EXPECT_SWEEP(genreg_grad(c, gone, NULL, xs, 2, g), argument, "grad: x number 1 is not on this context's tape");
+        genreg_release(c, p);
+        EXPECT_SWEEP(genreg_gradient_into(c, gone, NULL, xs, 1, out), argument, "gradient_into: y is not on this context's tape; it was released, or is another context's");
+        p = genreg_mark(c);
+        genreg_neg(c, a);
+        {
+            genreg_place later = genreg_mark(c);
+            genreg_release(c, p);
+            genreg_release(c, later);
+            expect(c, NULL, argument, "release: this mark is gone, as an earlier one was released; release the later one first");
+        }
+        genreg_destroy(other);
+    }
     xs[1] = NULL;
     EXPECT_SWEEP(genreg_gradient_into(c, genreg_sum(c, a, GENREG_ALL_AXES), NULL, xs, 2, out), argument, "gradient_into: an input is NULL");
     xs[1] = a;
