@@ -287,6 +287,7 @@ int main(int argc, char **argv)
         { "checkpoint", LAB_TEXT, "", NULL, NULL, 0, 0, NULL, "measure this model (of --save) instead of training" },
         { "train", LAB_INT, "2000", "10000", "", 1, 1e9, NULL, "take the first N training images; unset: all" },
         { "epochs", LAB_INT, "15", "30", "80", 1, 1e6, NULL, "epochs of training" },
+        { "seeds", LAB_INT, "2", "3", NULL, 1, 10000, NULL, "run with the seeds 1 to N" },
         { "seed", LAB_INTS, "", NULL, "42", 0, 9007199254740992.0, NULL, "run with these seeds instead" },
     };
     static const char *const figures[] = { "train_accuracy", "test_accuracy", "train_loss", "base_loss", "lambda", "residual", "weight_norm2", "lambda_norm2",

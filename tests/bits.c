@@ -69,7 +69,7 @@ static void elementwise(genreg_ctx *c)
     add_all(c, genreg_mean(c, m, GENREG_ALL_AXES), xs, 1);
     add_all(c, genreg_max(c, m, GENREG_AXIS(1)), xs, 1);
     add_all(c, genreg_transpose(c, m), xs, 1);
-    add_all(c, genreg_mse(c, m, genreg_detach(c, r)), xs, 1);
+    add_all(c, genreg_mse(c, m, genreg_detach(c, genreg_tanh(c, m))), xs, 1);
 }
 
 static void products(genreg_ctx *c)
