@@ -2686,7 +2686,7 @@ static void genreg__moments(const genreg__exec *e, const genreg_real *a, const g
 // Windows of 3 x 3 with enough channels take Winograd's way, further down.
 //
 // An output has one thread. A weight gradient is summed in chunks of the batch that depend on the shape alone, and these are
-// added up in order.
+// added up in order. The bits do not depend on the length of vectors either, only on whether multiply-adds are fused.
 
 // Images x [n,h,w,c], weights [kh,kw,c,o], outputs y [n,oh,ow,o] with oh = (h + 2 padding - kh) / stride + 1.
 typedef struct genreg__conv {
@@ -2701,16 +2701,17 @@ enum {
     GENREG__CONV_GROUP_BYTES = 384 * 1024,          // and the panels of weights that pass over it in L2
     GENREG__CONV_PIXELS = 128,                      // outputs that a weight gradient takes at a time
     GENREG__CONV_CHUNKS = 16,                       // most sums that make up a weight gradient,
-    GENREG__CONV_CHUNK_BYTES = 32 * 1024 * 1024,    // and most memory for them, if there are several
+    GENREG__CONV_CHUNK_PIXELS = 2048,               // fewest outputs for each, if there are several,
+    GENREG__CONV_CHUNK_BYTES = 32 * 1024 * 1024,    // and most memory for them
     GENREG__CONV_THREAD_WORK = 131072,              // multiply-adds that are worth one more thread
     GENREG__WINOGRAD_TILES = 48,                    // tiles that are transformed before they are multiplied,
-    GENREG__WINOGRAD_BYTES = 640 * 1024,            // and the memory for them, which should stay in L2
+    GENREG__WINOGRAD_BYTES = 1024 * 1024,           // and the memory for them, which should stay in L2
     GENREG__WINOGRAD_DW_TILES = 96,                 // for weight gradients, where they are k: better long than near
     GENREG__WINOGRAD_DW_BYTES = 4 * 1024 * 1024
 };
 
-// One step of a transform, for n contiguous elements i and `count` tiles: y[tile * y_step + line * y_line + i] is a
-// combination of the x[..][tile * x_step + i] with the coefficients of one row of a matrix, for each of its rows (`lines`).
+// A matrix times vectors of elements, for `count` tiles: line k of tile t, at y + t * y_step + k * y_line, is the sum over j of
+// the matrix's element (k,j) times x[j] + t * x_step; each is n contiguous elements.
 typedef struct genreg__lines {
     ptrdiff_t n;
     int count;
@@ -2718,24 +2719,22 @@ typedef struct genreg__lines {
     ptrdiff_t x_step;
     genreg_real *y;
     ptrdiff_t y_line, y_step;
-    // Where the matrix has a last step: how many of its lines are wanted, and what happens to them on their way.
+    // Only for results: the first `lines` are stored, added to what is there if accumulate, or with a bias [n] and relu.
     int lines, accumulate, relu;
     const genreg_real *bias;
 } genreg__lines;
+typedef void (*genreg__lines_fn)(const genreg__lines *lines);
 
+// The kernels of one instruction set.
 typedef struct genreg__conv_kernels {
     const genreg__gemm_kernels *gemm;
     void (*stack[2][2])(const genreg__tile *tile, int tiles);   // [rows: 4, the largest][columns: 1 or 2 vectors]
-    void (*input)(const genreg__lines *), (*gradient)(const genreg__lines *), (*weights)(const genreg__lines *);
-    void (*output_rows)(const genreg__lines *), (*output)(const genreg__lines *), (*turned_weights)(const genreg__lines *);
-    void (*sum)(const genreg__lines *);
+    genreg__lines_fn input, output_gradient, weights, output_rows, output, weight_gradient, sum;
 } genreg__conv_kernels;
 
-// The matrices of F(4 x 4, 3 x 3) for the points 0, +-a, +-b and infinity, a = sqrt(1/2), b = sqrt(2). The usual points 0, +-1,
-// +-2 lose four times as many digits. LD(t, j) declares xj; ST(t, k, v) stores line k.
+// The matrices of Winograd's F(4 x 4, 3 x 3), further down, for the points 0, a, -a, 2a, -2a and infinity, a = sqrt(1/2). With
+// the usual points 0, 1, -1, 2, -2 results err five times as much. LD(t, j) loads xj, ST(t, k, v) stores line k.
 #define GENREG__ROOT(T) ((T)0.70710678118654752440)
-#define GENREG__PAIR(t, T, e, o, s, p, q) /* p, q = e + s o, e - s o */ \
-    const genreg__v_##t p = GENREG__MADD_##t(e, o, s), q = GENREG__MADD_##t(e, o, -(s));
 // B^T: rows are the coefficients of m(z) / (z - point), m(z) = z^5 - 5/2 z^3 + z.
 #define GENREG__LINES_input(t, T, LD, ST) { \
         LD(t, 0) LD(t, 1) LD(t, 2) LD(t, 3) LD(t, 4) LD(t, 5) \
@@ -2749,7 +2748,7 @@ typedef struct genreg__conv_kernels {
         ST(t, 5, GENREG__MADD_##t(x1 + x5, x3, (T)-2.5)) \
     }
 // A: rows are the powers 1, p, p^2, p^3 of the points.
-#define GENREG__LINES_gradient(t, T, LD, ST) { \
+#define GENREG__LINES_output_gradient(t, T, LD, ST) { \
         LD(t, 0) LD(t, 1) LD(t, 2) LD(t, 3) \
         const genreg__v_##t e1 = GENREG__MADD_##t(x0, x2, (T)0.5), o1 = GENREG__MADD_##t(x1, x3, (T)0.5); \
         const genreg__v_##t e2 = GENREG__MADD_##t(x0, x2, (T)2), o2 = GENREG__MADD_##t(x1, x3, (T)2); \
@@ -2772,7 +2771,8 @@ typedef struct genreg__conv_kernels {
         ST(t, 4, GENREG__MADD_##t(e2, x1, -GENREG__ROOT(T) / 3)) \
         ST(t, 5, x2) \
     }
-// A^T.
+// A^T: the same as columns. Twice: once on rows in scratch space, once on results.
+#define GENREG__LINES_output_rows GENREG__LINES_output
 #define GENREG__LINES_output(t, T, LD, ST) { \
         LD(t, 0) LD(t, 1) LD(t, 2) LD(t, 3) LD(t, 4) LD(t, 5) \
         const genreg__v_##t s1 = x1 + x2, d1 = x1 - x2, s2 = x3 + x4, d2 = x3 - x4; \
@@ -2781,9 +2781,8 @@ typedef struct genreg__conv_kernels {
         ST(t, 2, GENREG__MADD_##t(zero, GENREG__MADD_##t(s1, s2, (T)4), (T)0.5)) \
         ST(t, 3, GENREG__MADD_##t(x5, GENREG__MADD_##t(d1, d2, (T)8), GENREG__ROOT(T) / 2)) \
     }
-#define GENREG__LINES_output_rows GENREG__LINES_output
-// G^T.
-#define GENREG__LINES_turned_weights(t, T, LD, ST) { \
+// G^T: the same as columns.
+#define GENREG__LINES_weight_gradient(t, T, LD, ST) { \
         LD(t, 0) LD(t, 1) LD(t, 2) LD(t, 3) LD(t, 4) LD(t, 5) \
         const genreg__v_##t s1 = x1 + x2, d1 = x1 - x2, s2 = x3 + x4, d2 = x3 - x4; \
         ST(t, 0, GENREG__MADD_##t(GENREG__MADD_##t(x0, s1, (T)-2 / 3), s2, (T)1 / 6)) \
@@ -2828,7 +2827,7 @@ typedef struct genreg__conv_kernels {
         } \
         (void)p3; (void)p4; (void)p5; (void)zero; \
     }
-// y = the sum of `count` arrays from x[0] on, x_step from each other; added to y if accumulate.
+// y = the sum of `count` arrays of n from x[0] on, x_step from each other, or y += it.
 #define GENREG__SUM_KERNEL(target, t, T) \
     static target void genreg__lines_sum_##t(const genreg__lines *l) \
     { \
@@ -2849,8 +2848,8 @@ typedef struct genreg__conv_kernels {
             y[i] = l->accumulate ? y[i] + v : v; \
         } \
     }
-// Tiles of rows one below the other, by one panel: what genreg__tile says, again and again. Windows are short sums, for which
-// a call for each tile would cost a third.
+// Tiles one below the other: what genreg__tile says for one panel, again and again. Windows make short sums, of which a call
+// for each tile would cost a third.
 #define GENREG__STACK_KERNEL(target, t, T, name, rows, width) \
     static target void genreg__##name##_##t(const genreg__tile *tile, int tiles) \
     { \
@@ -2864,6 +2863,7 @@ typedef struct genreg__conv_kernels {
         ptrdiff_t s, p; \
         for (; tiles > 0; tiles--) { \
             const T *a = first, *b = (const T *)tile->b; \
+            GENREG__ROWS_##rows(GENREG__FETCH##width, t) \
             GENREG__ROWS_##rows(GENREG__ZERO##width, t) \
             for (s = 0; s < tile->segments; s++) { \
                 for (p = tile->k; p > 0; p--) { \
@@ -2888,16 +2888,16 @@ typedef struct genreg__conv_kernels {
     GENREG__STACK_KERNEL(target, t, genreg_real, stackmx1, rows, 1) \
     GENREG__STACK_KERNEL(target, t, genreg_real, stackmx2, rows, 2) \
     GENREG__LINES_KERNEL(target, t, genreg_real, input, GENREG__LINE_STORE, GENREG__LINE_STOREN) \
-    GENREG__LINES_KERNEL(target, t, genreg_real, gradient, GENREG__LINE_STORE, GENREG__LINE_STOREN) \
+    GENREG__LINES_KERNEL(target, t, genreg_real, output_gradient, GENREG__LINE_STORE, GENREG__LINE_STOREN) \
     GENREG__LINES_KERNEL(target, t, genreg_real, weights, GENREG__LINE_STORE, GENREG__LINE_STOREN) \
     GENREG__LINES_KERNEL(target, t, genreg_real, output_rows, GENREG__LINE_STORE, GENREG__LINE_STOREN) \
     GENREG__LINES_KERNEL(target, t, genreg_real, output, GENREG__LINE_LAST, GENREG__LINE_LASTN) \
-    GENREG__LINES_KERNEL(target, t, genreg_real, turned_weights, GENREG__LINE_LAST, GENREG__LINE_LASTN) \
+    GENREG__LINES_KERNEL(target, t, genreg_real, weight_gradient, GENREG__LINE_LAST, GENREG__LINE_LASTN) \
     GENREG__SUM_KERNEL(target, t, genreg_real) \
     static const genreg__conv_kernels genreg__conv_##t = { \
         &genreg__gemm_##t, { { genreg__stack4x1_##t, genreg__stack4x2_##t }, { genreg__stackmx1_##t, genreg__stackmx2_##t } }, \
-        genreg__lines_input_##t, genreg__lines_gradient_##t, genreg__lines_weights_##t, \
-        genreg__lines_output_rows_##t, genreg__lines_output_##t, genreg__lines_turned_weights_##t, genreg__lines_sum_##t \
+        genreg__lines_input_##t, genreg__lines_output_gradient_##t, genreg__lines_weights_##t, \
+        genreg__lines_output_rows_##t, genreg__lines_output_##t, genreg__lines_weight_gradient_##t, genreg__lines_sum_##t \
     };
 
 #if GENREG_REAL_IS_DOUBLE
@@ -2957,9 +2957,10 @@ typedef struct genreg__conv_job {
     int winograd, tiles_y, tiles_x, unit_tiles, block_units;
     ptrdiff_t v_tile, v_position;       // transformed inputs [36][tiles][c]
     ptrdiff_t z_tile, z_position;       // transformed outputs, or transformed gradients of outputs [36][tiles][o]
-    ptrdiff_t strip;                    // elements of a strip
+    ptrdiff_t strip;                    // elements of a strip of six rows; a row of zeros follows it
 } genreg__conv_job;
 
+// How many threads so much work is worth.
 static int genreg__conv_threads(const genreg__exec *e, double multiplications)
 {
     const double most = 1 + multiplications / (double)GENREG__CONV_THREAD_WORK;
@@ -2974,23 +2975,41 @@ static ptrdiff_t genreg__conv_room(double *used, double count)
     return begin < most ? (ptrdiff_t)begin : 0;
 }
 
+// The scratch space, or NULL when memory is out.
 static genreg_real *genreg__conv_scratch(genreg__exec *e, double used)
 {
     if (used >= (double)(PTRDIFF_MAX / 64) || !genreg__scratch(e, (size_t)used * sizeof(genreg_real))) return NULL;
     return (genreg_real *)(void *)e->scratch;
 }
 
-// Computes `count` rows: the tile is the first ones. `columns` is the width of a panel, one or two vectors, or less.
+// Computes `count` rows, of which the tile is the first ones, by one panel. Has it fewer columns than its width, one or two
+// vectors, whole rows are computed aside.
 static void genreg__conv_product(const genreg__conv_kernels *kernels, genreg__tile t, int count, int columns, int width)
 {
+    enum { aside = 48 * 2 * 64 / (int)sizeof(genreg_real) };
     const genreg__gemm_kernels *gemm = kernels->gemm;
+    const int most = gemm->rows;
+    genreg_real sums[aside];
     while (count > 0) {
         // Six rows and two would keep too few accumulators busy: four and four do better.
-        const int most = gemm->rows, large = count / most - (most == 6 && count % 6 == 2);
-        const int rows = large > 0 ? most : count >= 4 ? 4 : count >= 2 ? 2 : 1;
-        const int tiles = rows < 4 || columns < width ? 1 : large > 0 ? large : count / 4, done = tiles * rows;
-        if (rows < 4 || columns < width) genreg__gemm_tiles(gemm, &t, rows, columns, width);
-        else kernels->stack[rows > 4][width > gemm->lanes](&t, tiles);
+        const int large = count / most - (most == 6 && count % 6 == 2), rows = large > 0 ? most : 4;
+        genreg__tile whole = t;
+        int tiles = large > 0 ? large : count / 4, done;
+        if (columns < width) {
+            tiles = genreg__min_int(tiles, aside / width / rows);
+            whole.c = sums;
+            whole.c_row = width;
+            whole.add = NULL;
+            whole.relu = 0;
+        }
+        if (count < 4) {
+            done = count >= 2 ? 2 : 1;
+            genreg__gemm_tiles(gemm, &t, done, columns, width);
+        } else {
+            done = tiles * rows;
+            kernels->stack[rows > 4][width > gemm->lanes](&whole, tiles);
+            if (columns < width) gemm->finish(done, columns, sums, width, t.c, t.c_row, t.add, t.add_row, t.relu);
+        }
         count -= done;
         t.a = (const genreg_real *)t.a + done * t.a_row;
         t.c = (genreg_real *)t.c + done * t.c_row;
@@ -3045,17 +3064,17 @@ static ptrdiff_t genreg__conv_plan_strips(genreg__conv_job *job, ptrdiff_t bytes
 // products of the elements: 36 for each pair of channels instead of 144. For many tiles and channels they are 36 matrix
 // products. A transform goes over rows first: all columns and channels of a strip of rows, contiguous. Then over columns.
 
-// 1 if it should pay, in multiply-adds: those of the transforms are slower than those of products.
+// 1 if it should pay, in multiply-adds: those of the transforms are slower than those of products. Measured factors.
 static int genreg__winograd_pays(const genreg__exec *e, const genreg__conv_job *job)
 {
-    const double c = job->c, o = genreg__up_to(job->o, job->kernels->gemm->lanes), images = job->n;
+    const double c = job->c, o = genreg__up_to(job->o, 8), images = job->n;
     const double tiles = images * ((job->oh + 3) / 4) * ((job->ow + 3) / 4);
     if (!e->winograd || job->kh != 3 || job->kw != 3 || job->stride != 1) return 0;
     return tiles * (36 * c * o + 350 * (c + o)) + 200 * c * o < 9 * images * job->oh * job->ow * c * o;
 }
 
-// Cuts the batch into units, for each of so many pieces of it into even blocks of as many units as make at most `tiles` tiles
-// and fit into `bytes` with `channels` elements for each position of a tile.
+// Cuts the batch into units, and each of so many pieces of it into even blocks of units: at most `tiles` tiles, and what fits
+// into `bytes` with so many channels.
 static void genreg__winograd_plan(genreg__conv_job *job, int tiles, int bytes, int channels, int pieces)
 {
     const int fit = bytes / (36 * (int)sizeof(genreg_real)) / channels / 8 * 8;
@@ -3077,7 +3096,7 @@ static void genreg__winograd_plan(genreg__conv_job *job, int tiles, int bytes, i
     job->strip = 6 * ((4 * job->unit_tiles + 2) * (ptrdiff_t)(job->c > job->o ? job->c : job->o) + 16);
 }
 
-// Where a unit is.
+// Unit number `unit`: its image, its first output and its tiles.
 typedef struct genreg__winograd_unit { ptrdiff_t image; int y, x, tiles; } genreg__winograd_unit;
 static genreg__winograd_unit genreg__winograd_unit_at(const genreg__conv_job *job, ptrdiff_t unit)
 {
@@ -3090,14 +3109,16 @@ static genreg__winograd_unit genreg__winograd_unit_at(const genreg__conv_job *jo
     return u;
 }
 
-// Transforms the tiles of a unit, `reach` x `reach` pixels every four, from pixel (y,x) of an image on, which may lie outside.
-// Of the c channels those from c0 to c1-1 count. zeros: a row of them.
-static void genreg__winograd_transform(void (*transform)(const genreg__lines *), int reach, const genreg_real *image, int h,
-                                       int w, int c, int y, int x, int tiles, int c0, int c1, genreg_real *strip,
-                                       const genreg_real *zeros, genreg_real *to, ptrdiff_t to_tile, ptrdiff_t to_position)
+// Transforms the tiles of a unit, channels c0 ... c1-1: inputs of 6 x 6 every four pixels, to [36][tiles][c], or the 4 x 4 of dy.
+static void genreg__winograd_transform(const genreg__conv_job *job, genreg__winograd_unit u, int of_dy, int c0, int c1,
+                                       genreg_real *strip, genreg_real *to)
 {
-    const int columns = 4 * tiles + reach - 4;
-    const ptrdiff_t line = (ptrdiff_t)columns * c + 16;
+    const genreg__lines_fn transform = of_dy ? job->kernels->output_gradient : job->kernels->input;
+    const int h = of_dy ? job->oh : job->h, w = of_dy ? job->ow : job->w, c = of_dy ? job->o : job->c;
+    const int reach = of_dy ? 4 : 6, y = of_dy ? u.y : u.y - job->top, x = of_dy ? u.x : u.x - job->left;
+    const int columns = 4 * u.tiles + reach - 4;
+    const ptrdiff_t line = (ptrdiff_t)columns * c + 16, position = of_dy ? job->z_position : job->v_position;
+    const genreg_real *image = (of_dy ? job->dy : job->x) + u.image * h * w * c, *zeros = strip + job->strip;
     genreg__lines l;
     int a, b, i, j;
     memset(&l, 0, sizeof l);
@@ -3110,15 +3131,15 @@ static void genreg__winograd_transform(void (*transform)(const genreg__lines *),
     l.y_line = line;
     transform(&l);
     l.n = c1 - c0;
-    l.count = tiles;
+    l.count = u.tiles;
     l.x_step = 4 * (ptrdiff_t)c;
-    l.y_line = to_position;
-    l.y_step = to_tile;
+    l.y_line = position;
+    l.y_step = of_dy ? job->z_tile : job->v_tile;
     for (i = 0; i < 6; i++, strip += line) {
         memset(strip, 0, (size_t)(a * (ptrdiff_t)c) * sizeof *strip);
         memset(strip + (ptrdiff_t)b * c, 0, (size_t)((columns - b) * (ptrdiff_t)c) * sizeof *strip);
         for (j = 0; j < reach; j++) l.x[j] = strip + (ptrdiff_t)j * c + c0;
-        l.y = to + 6 * i * to_position;
+        l.y = to + 6 * i * position + c0;
         transform(&l);
     }
 }
@@ -3192,13 +3213,13 @@ static void genreg__winograd_outputs(const genreg__conv_job *job, ptrdiff_t firs
     }
 }
 
+// Transforms the tiles of a block, then for each panel computes 36 products and transforms them back.
 static void genreg__winograd_part(void *arg, int thread, int threads)
 {
     const genreg__conv_job *job = (const genreg__conv_job *)arg;
     const genreg__gemm_kernels *gemm = job->kernels->gemm;
     const ptrdiff_t units = (ptrdiff_t)job->n * job->image_units, end = units * (thread + 1) / threads;
-    genreg_real *strip = job->spaces + thread * job->space, *zeros = strip + job->strip, *v = zeros + job->strip / 6;
-    genreg_real *z = v + 36 * job->v_position;
+    genreg_real *strip = job->spaces + thread * job->space, *v = strip + job->strip / 6 * 7, *z = v + 36 * job->v_position;
     ptrdiff_t first = units * thread / threads, last, unit;
     genreg__tile t;
     memset(&t, 0, sizeof t);
@@ -3206,15 +3227,13 @@ static void genreg__winograd_part(void *arg, int thread, int threads)
     t.segments = 1;
     t.a_row = job->v_tile;
     t.a_k = 1;
-    memset(zeros, 0, (size_t)(job->strip / 6) * sizeof *zeros);
+    memset(strip + job->strip, 0, (size_t)(job->strip / 6) * sizeof *strip);
     for (; first < end; first = last) {
         int tiles = 0, j, p, width;
         last = first + job->block_units < end ? first + job->block_units : end;
         for (unit = first; unit < last; unit++) {
             const genreg__winograd_unit u = genreg__winograd_unit_at(job, unit);
-            genreg__winograd_transform(job->kernels->input, 6, job->x + u.image * job->h * job->w * job->c, job->h, job->w,
-                                       job->c, u.y - job->top, u.x - job->left, u.tiles, 0, job->c, strip, zeros,
-                                       v + tiles * job->v_tile, job->v_tile, job->v_position);
+            genreg__winograd_transform(job, u, 0, 0, job->c, strip, v + tiles * job->v_tile);
             tiles += u.tiles;
         }
         for (j = 0; j < job->o; j += width) {
@@ -3233,6 +3252,7 @@ static void genreg__winograd_part(void *arg, int thread, int threads)
 
 // ---- conv: outputs and data gradients ----
 
+// Packed weights: panels of columns, each [kh*kw*c][width].
 static void genreg__conv_pack_part(void *arg, int thread, int threads)
 {
     const genreg__conv_job *job = (const genreg__conv_job *)arg;
@@ -3306,6 +3326,7 @@ static void genreg__conv_part(void *arg, int thread, int threads)
     }
 }
 
+// Computes outputs or a data gradient.
 static int genreg__conv_run(genreg__exec *e, const genreg__conv_job *given)
 {
     genreg__conv_job copy = *given, *const job = &copy;
@@ -3319,7 +3340,7 @@ static int genreg__conv_run(genreg__exec *e, const genreg__conv_job *given)
     if (winograd) {
         genreg__winograd_plan(job, GENREG__WINOGRAD_TILES, GENREG__WINOGRAD_BYTES, job->c, threads);
         job->z_position = job->block_units * job->unit_tiles * 2 * lanes + 16;
-        job->space = job->strip + job->strip / 6 + 36 * (job->v_position + job->z_position);
+        job->space = job->strip / 6 * 7 + 36 * (job->v_position + job->z_position);
     } else {
         job->space = genreg__conv_plan_strips(job, GENREG__CONV_STRIP_BYTES, job->oh);
     }
@@ -3438,7 +3459,8 @@ static void genreg__conv_dw_unit(const genreg__conv_job *job, ptrdiff_t image, i
     for (j = j0; j < j1; j += width) {
         const int left = j1 - j;
         width = left > gemm->lanes ? 2 * gemm->lanes : gemm->lanes;
-        gemm->widen((y1 - y0) * job->ow, genreg__min_int(left, width), dy + j, job->o, panel, width);
+        if (job->o == width) t.b = dy;      // a panel as it is
+        else gemm->widen((y1 - y0) * job->ow, genreg__min_int(left, width), dy + j, job->o, panel, width);
         t.b_k = width;
         for (i = 0; i < job->kh; i++) {
             t.a = strip + i * job->strip_line;
@@ -3454,18 +3476,14 @@ static void genreg__winograd_dw_block(const genreg__conv_job *job, ptrdiff_t uni
                                       genreg_real *space, genreg_real *sum, int begin)
 {
     const genreg__gemm_kernels *gemm = job->kernels->gemm;
-    genreg_real *strip = space, *zeros = strip + job->strip, *v = zeros + job->strip / 6, *z = v + 36 * job->v_position;
+    genreg_real *strip = space, *v = strip + job->strip / 6 * 7, *z = v + 36 * job->v_position;
     int p, j, width;
     genreg__tile t;
     memset(&t, 0, sizeof t);
     for (; unit < end; unit++) {
         const genreg__winograd_unit u = genreg__winograd_unit_at(job, unit);
-        genreg__winograd_transform(job->kernels->input, 6, job->x + u.image * job->h * job->w * job->c, job->h, job->w, job->c,
-                                   u.y - job->top, u.x - job->left, u.tiles, 0, job->c, strip, zeros,
-                                   v + t.k * job->v_tile, job->v_tile, job->v_position);
-        genreg__winograd_transform(job->kernels->gradient, 4, job->dy + u.image * job->oh * job->ow * job->o, job->oh, job->ow,
-                                   job->o, u.y, u.x, u.tiles, j0, j1, strip, zeros,
-                                   z + t.k * job->z_tile + j0, job->z_tile, job->z_position);
+        genreg__winograd_transform(job, u, 0, 0, job->c, strip, v + t.k * job->v_tile);
+        genreg__winograd_transform(job, u, 1, j0, j1, strip, z + t.k * job->z_tile);
         t.k += u.tiles;
     }
     t.segments = 1;
@@ -3511,55 +3529,60 @@ static void genreg__conv_dw_part(void *arg, int thread, int threads)
     }
 }
 
-// Adds up the sums, and transforms them back: dg = G^T sum G.
+// Adds up the sums.
 static void genreg__conv_dw_end_part(void *arg, int thread, int threads)
 {
     const genreg__conv_job *job = (const genreg__conv_job *)arg;
+    const ptrdiff_t begin = job->sum * thread / threads;
     genreg__lines l;
     memset(&l, 0, sizeof l);
+    l.n = job->sum * (thread + 1) / threads - begin;
     l.count = job->chunks;
+    l.x[0] = job->sums + begin;
     l.x_step = job->sum;
+    l.y = job->y + begin;
     l.accumulate = job->accumulate;
-    if (!job->winograd) {
-        const ptrdiff_t begin = job->sum * thread / threads;
-        l.n = job->sum * (thread + 1) / threads - begin;
-        l.x[0] = job->sums + begin;
-        l.y = job->y + begin;
-        job->kernels->sum(&l);
-    } else {
-        const ptrdiff_t o = job->z_tile;
-        genreg_real *sum = job->spaces + thread * job->space, *rows = sum + 36 * o;
-        genreg__lines row, last;
-        int c, i;
-        l.n = job->o;
-        l.accumulate = 0;
-        row = l;
-        row.count = 6;
-        row.x_step = o;
-        row.y = rows;
-        row.y_line = 6 * o;
-        row.y_step = o;
-        row.lines = 3;
-        last = row;
-        last.count = 3;
-        last.x_step = 6 * o;
-        last.y_line = (ptrdiff_t)job->c * job->o;
-        last.y_step = 3 * last.y_line;
-        last.accumulate = job->accumulate;
-        for (i = 0; i < 6; i++) {
-            row.x[i] = sum + 6 * i * o;
-            last.x[i] = rows + i * o;
+    job->kernels->sum(&l);
+}
+
+// Adds up the sums and transforms them back, a row of output channels at a time: G^T sum G.
+static void genreg__winograd_dw_end_part(void *arg, int thread, int threads)
+{
+    const genreg__conv_job *job = (const genreg__conv_job *)arg;
+    const ptrdiff_t o = job->z_tile;
+    genreg_real *sum = job->spaces + thread * job->space, *rows = sum + 36 * o;
+    genreg__lines add, row, last;
+    int c = (int)((ptrdiff_t)job->c * thread / threads), i;
+    memset(&add, 0, sizeof add);
+    add.n = job->o;
+    row = add;
+    add.count = job->chunks;
+    add.x_step = job->sum;
+    row.count = 6;
+    row.x_step = o;
+    row.y = rows;
+    row.y_line = 6 * o;
+    row.y_step = o;
+    row.lines = 3;
+    last = row;
+    last.count = 3;
+    last.x_step = 6 * o;
+    last.y_line = (ptrdiff_t)job->c * job->o;
+    last.y_step = 3 * last.y_line;
+    last.accumulate = job->accumulate;
+    for (i = 0; i < 6; i++) {
+        row.x[i] = sum + 6 * i * o;
+        last.x[i] = rows + i * o;
+    }
+    for (; c < (int)((ptrdiff_t)job->c * (thread + 1) / threads); c++) {
+        for (i = 0; i < 36; i++) {
+            add.x[0] = job->sums + ((ptrdiff_t)i * job->c + c) * o;
+            add.y = sum + i * o;
+            job->kernels->sum(&add);
         }
-        for (c = job->c * thread / threads; c < job->c * (thread + 1) / threads; c++) {
-            for (i = 0; i < 36; i++) {
-                l.x[0] = job->sums + ((ptrdiff_t)i * job->c + c) * o;
-                l.y = sum + i * o;
-                job->kernels->sum(&l);
-            }
-            job->kernels->turned_weights(&row);
-            last.y = job->y + (ptrdiff_t)c * job->o;
-            job->kernels->turned_weights(&last);
-        }
+        job->kernels->weight_gradient(&row);
+        last.y = job->y + (ptrdiff_t)c * job->o;
+        job->kernels->weight_gradient(&last);
     }
 }
 
@@ -3578,29 +3601,24 @@ static GENREG__MAYBE_UNUSED int genreg__conv_dw(genreg__exec *e, const genreg__c
     job.y = dw;
     job.accumulate = accumulate;
     job.winograd = genreg__winograd_pays(e, &job);
+    job.z_tile = genreg__up_to(g->o, 16) + 16;
+    job.sum = job.winograd ? 36 * g->c * job.z_tile : (ptrdiff_t)g->kh * g->kw * g->c * g->o;
     job.chunks = GENREG__CONV_CHUNKS;
-    if (job.winograd) {
-        genreg__winograd_plan(&job, GENREG__WINOGRAD_DW_TILES, GENREG__WINOGRAD_DW_BYTES, g->c + g->o, 1);
-        job.z_tile = genreg__up_to(g->o, 16) + 16;
-        job.sum = 36 * g->c * job.z_tile;
-    } else {
-        job.strip = genreg__conv_plan_strips(&job, 2 * GENREG__CONV_STRIP_BYTES,
-                                             genreg__min_int((GENREG__CONV_PIXELS - 1) / g->ow + 1, g->oh));
-        job.block_units = 1;
-        job.sum = (ptrdiff_t)g->kh * g->kw * g->c * g->o;
-    }
-    while (job.chunks > 1 && ((double)job.chunks * job.block_units > (double)g->n * job.image_units ||
+    while (job.chunks > 1 && ((double)job.chunks * (double)GENREG__CONV_CHUNK_PIXELS > (double)g->n * g->oh * g->ow ||
                               (double)job.chunks * (double)job.sum * (double)sizeof *dw > (double)GENREG__CONV_CHUNK_BYTES))
         job.chunks /= 2;
     if (job.winograd) {
         genreg__winograd_plan(&job, GENREG__WINOGRAD_DW_TILES, GENREG__WINOGRAD_DW_BYTES, g->c + g->o, job.chunks);
         job.z_position = job.block_units * job.unit_tiles * job.z_tile + 16;
-        job.space = job.strip + job.strip / 6 + 36 * (job.v_position + job.z_position);
+        job.space = job.strip / 6 * 7 + 36 * (job.v_position + job.z_position);
         if (job.space < 54 * job.z_tile) job.space = 54 * job.z_tile;     // for the way back
     } else {
+        job.strip = genreg__conv_plan_strips(&job, 2 * GENREG__CONV_STRIP_BYTES,
+                                             genreg__min_int((GENREG__CONV_PIXELS - 1) / g->ow + 1, g->oh));
         job.strip = (job.strip + 15) / 16 * 16;
         job.space = job.strip + (ptrdiff_t)job.rows * g->ow * 2 * lanes;
     }
+    if (job.chunks > (ptrdiff_t)g->n * job.image_units) job.chunks = g->n * job.image_units;
     job.space = (job.space + 15) / 16 * 16;
     job.parts = genreg__min_int((threads - 1) / job.chunks + 1, (g->o - 1) / (2 * lanes) + 1);
     spaces = genreg__conv_room(&used, (double)job.space * threads);
@@ -3610,7 +3628,8 @@ static GENREG__MAYBE_UNUSED int genreg__conv_dw(genreg__exec *e, const genreg__c
     job.spaces = scratch + spaces;
     job.sums = scratch + sums;
     genreg__team(threads, genreg__conv_dw_part, &job);
-    genreg__team(genreg__min_int(threads, genreg__conv_threads(e, (double)job.sum * job.chunks)), genreg__conv_dw_end_part, &job);
+    genreg__team(genreg__min_int(threads, genreg__conv_threads(e, (double)job.sum * job.chunks)),
+                 job.winograd ? genreg__winograd_dw_end_part : genreg__conv_dw_end_part, &job);
     return 1;
 }
 
