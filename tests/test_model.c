@@ -1042,10 +1042,10 @@ static void test_image_layers(void)
         genreg_layer_max_pool(m, 0);
         CHECK_ERROR(c, GENREG_ERROR_SHAPE, "windows of 0");
         CHECK(m->layer_count == 0 && m->parameter_count == 0 && m->state_count == 0, "failed layers leave nothing");
-        genreg_layer_flatten(m); /* what follows has PyTorch's order of values in files, which batch norm here would not */
+        genreg_layer_flatten(m);
         genreg_layer_batch_norm(m);
-        CHECK(genreg_error(c) != GENREG_OK && m->state_count == 0 && m->parameter_count == 0, "batch norm is for convolutions and linear layers");
-        genreg_clear_error(c);
+        CHECK(genreg_error(c) == GENREG_OK && m->state_count == 2 && m->parameter_count == 2 && m->parameters[0].size == 60, "batch norm of flat values: %s",
+              genreg_error_message(c));
         genreg_layer_conv2d(NULL, 3, 3, 1, 1);
         genreg_layer_batch_norm(NULL);
         genreg_layer_max_pool(NULL, 2);
@@ -1308,6 +1308,32 @@ static void test_evaluate(void)
         genreg_evaluate(m, &d);
         CHECK_ERROR(c, GENREG_ERROR_ARGUMENT, "evaluate: the dataset is empty");
         genreg_destroy(c);
+    }
+    { /* within the memory option, in smaller batches if need be */
+        static const size_t memory[] = { 4000000, 30000, 12000, 9000, 300 };
+        genreg_options o = genreg_defaults();
+        for (i = 0; i < 5; i++) {
+            genreg_ctx *c;
+            genreg_model *m;
+            genreg_dataset d;
+            genreg_score s;
+            o.memory = memory[i] * sizeof(genreg_real) / 4;
+            c = genreg_create(&o);
+            m = genreg_mlp(c, sizes, 3);
+            genreg_init(m, GENREG_INIT_HE, 3);
+            d = genreg_dataset_reals(c, data, label, MANY, 1, shape, OUT + 1);
+            s = genreg_evaluate_classes(m, &d, GENREG_CROSS_ENTROPY, by_class);
+            if (i < 4) {
+                CHECK(s.samples == MANY && fabs(s.accuracy - (double)correct / MANY) < 1e-12 && fabs(s.loss - ce) < tolerance * ce, "in %ld bytes: loss %.9g of %.9g, %s", (long)o.memory, s.loss, ce,
+                      genreg_error_message(c));
+                for (k = 0; k < OUT && s.samples; k++) CHECK(fabs(by_class[k] - (double)right[k] / seen[k]) < 1e-12, "class %d: %g of %d/%d", k, by_class[k], right[k], seen[k]);
+            } else {
+                CHECK(s.samples == 0 && s.loss != s.loss, "no figures after an error");
+                CHECK_ERROR(c, GENREG_ERROR_LIMIT, "bytes");
+            }
+            CHECK(genreg_tape_peak(c) <= o.memory && genreg_tape_bytes(c) == 0, "%ld bytes at most, %ld left", (long)genreg_tape_peak(c), (long)genreg_tape_bytes(c));
+            genreg_destroy(c);
+        }
     }
     { /* in evaluation mode, whatever layers there are */
         genreg_ctx *c = check_context(GENREG_ISA_AUTO, 1);

@@ -789,6 +789,24 @@ static void test_divergence(void)
     CHECK(!memcmp(before, m->theta->data, bytes), "not one step was taken");
     CHECK_ERROR(c, GENREG_ERROR_DIVERGED, "in epoch 1, step 1");
 
+    { /* a last step that is too long shows in no later loss, and is found nevertheless */
+        const int one = 1, chain[] = { 1, 1, 1 };
+        const genreg_real unit = 1;
+        const int zero = 0;
+        genreg_model *deep = genreg_mlp(c, chain, 3);
+        genreg_dataset single = genreg_dataset_reals(c, &unit, &zero, 1, 1, &one, 1);
+        genreg_train_options last = genreg_train_defaults();
+        deep->theta->data[0] = (genreg_real)(DOUBLE ? 1e149 : 1e18); /* a loss that can still be computed, a step that cannot */
+        deep->theta->data[1] = 0;
+        deep->theta->data[2] = 1;
+        deep->theta->data[3] = 0;
+        last.lr = 1e30;
+        last.steps = 1;
+        last.schedule = GENREG_CONSTANT;
+        last.loss = GENREG_MSE;
+        genreg_train(deep, &single, &last);
+        CHECK_ERROR(c, GENREG_ERROR_DIVERGED, "step 1;");
+    }
     { /* nor do running statistics keep anything of a step that was not taken */
         genreg_model *normed = genreg_model_create(c, 1, d.shape);
         int i, sound = 1;
