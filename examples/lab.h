@@ -1490,11 +1490,12 @@ LAB_FN void lab__load(lab *l, const char *program)
     while (!asked && !folder && *sets) { /* the first of the list that is there */
         size_t k = strcspn(sets, "|");
         snprintf(word, sizeof word, "%.*s", (int)k, sets);
-        folder = lab__find_set(l, word, program);
+        if (strcmp(word, "slice") || !lab__flag(l, "data")->given) folder = lab__find_set(l, word, program); /* who names a folder wants what is in it */
         set = word;
         sets += k + (sets[k] == '|');
     }
     if (!folder && asked && strcmp(set, "slice")) lab_fail(l, 1, "there is no %s in %s: %s", set, lab_text(l, "data"), fetch);
+    if (!folder && lab__flag(l, "data")->given) lab_fail(l, 1, "there is no data set for this experiment in %s: %s", lab_text(l, "data"), fetch);
     if (!folder) lab_fail(l, 1, "no data: neither %s nor the bundled examples/data is here; %s", lab_text(l, "data"), fetch);
     l->ctx = genreg_create(NULL);
     if (!strcmp(set, "mnist")) genreg_load_mnist(l->ctx, folder, &l->whole, &l->test);
@@ -2127,8 +2128,9 @@ LAB_FN int lab_run(lab *l)
         fflush(stdout);
         if (l->failure) fprintf(stderr, "%s: %s\n", l->experiment->name, l->failure);
         else
-            fprintf(stderr, "%s: stopped; %d of %d cells are safe in %s, and the same command%s goes on from here\n", l->experiment->name, done, total,
-                    l->rows_path, lab__flag(l, "fresh")->given ? " without --fresh" : "");
+            fprintf(stderr, "%s: stopped; %d of %d cells are safe in %s, and the same command%s%s%s goes on from here\n", l->experiment->name, done, total,
+                    l->rows_path, lab__flag(l, "fresh")->given ? " without --fresh" : "", lab__flag(l, "dataset")->given ? "" : " with --dataset ",
+                    lab__flag(l, "dataset")->given ? "" : l->whole.name);
         l->status = l->failure ? 1 : lab__signal == SIGTERM ? 143 : 130;
         return 0;
     }
