@@ -3944,6 +3944,8 @@ GENREG__API double genreg_item(const genreg_tensor *x) { return x && x->size == 
 // >>ops ----------------------------------------------------------------------------------------------------------------
 // Owns the operations, one block each: formula, loop, forward, rule. The rule is written in operations, so every one can be
 // differentiated as often as one likes. To add one: a block here, a prototype above, a row in tests/test_ops.c.
+// Two operations that record never stand as arguments of one call: C leaves open which is computed first, and adjoints are
+// added up in the order of the tape, so that the bits would depend on the compiler.
 
 /* ---- view, reshape: other eyes on the same memory -------------------------------------------------- */
 
@@ -5010,8 +5012,11 @@ GENREG__API genreg_tensor *genreg_logsumexp(genreg_ctx *c, genreg_tensor *x)
 static void genreg__log_softmax_rule(genreg__sweep *s, genreg_tensor *y, genreg_tensor *dy)
 {
     genreg_ctx *c = s->c;
+    genreg_tensor *p, *total;
     if (!genreg__wants(y->in[0])) return;
-    s->give(s, y->in[0], genreg_sub(c, dy, genreg_mul(c, genreg_exp(c, y), genreg_sum(c, dy, GENREG_AXIS(y->rank - 1)))));
+    p = genreg_exp(c, y);
+    total = genreg_sum(c, dy, GENREG_AXIS(y->rank - 1));
+    s->give(s, y->in[0], genreg_sub(c, dy, genreg_mul(c, p, total)));
 }
 static const genreg__op genreg__log_softmax_op = { "log_softmax", genreg__log_softmax_rule, NULL };
 
@@ -5464,7 +5469,7 @@ static void genreg__batch_norm_rule(genreg__sweep *s, genreg_tensor *y, genreg_t
 {
     genreg_ctx *c = s->c;
     const genreg__batch_norm_attr *a = (const genreg__batch_norm_attr *)y->attr;
-    genreg_tensor *x = y->in[0], *gamma = y->in[1], *dz = a->relu ? genreg__gate(c, dy, y) : dy, *centred, *var, *inverse, *h, *g;
+    genreg_tensor *x = y->in[0], *gamma = y->in[1], *dz = a->relu ? genreg__gate(c, dy, y) : dy, *centred, *var, *inverse, *h, *g, *along;
     unsigned axes = GENREG_AXIS(x->rank - 1) - 1u;
     centred = genreg_sub(c, x, genreg_mean(c, x, axes));
     var = genreg_mean(c, genreg_mul(c, centred, centred), axes);
@@ -5474,7 +5479,9 @@ static void genreg__batch_norm_rule(genreg__sweep *s, genreg_tensor *y, genreg_t
     if (genreg__wants(gamma)) s->give(s, gamma, genreg_mul(c, dz, h));
     if (!genreg__wants(x)) return;
     g = genreg_mul(c, dz, gamma);
-    s->give(s, x, genreg_mul(c, inverse, genreg_sub(c, genreg_sub(c, g, genreg_mean(c, g, axes)), genreg_mul(c, h, genreg_mean(c, genreg_mul(c, g, h), axes)))));
+    along = genreg_mul(c, h, genreg_mean(c, genreg_mul(c, g, h), axes));
+    g = genreg_sub(c, g, genreg_mean(c, g, axes));
+    s->give(s, x, genreg_mul(c, inverse, genreg_sub(c, g, along)));
 }
 static void genreg__batch_norm_direct(genreg__sweep *s, genreg_tensor *y, genreg_real *dy)
 {
@@ -6225,7 +6232,7 @@ static genreg_tensor *genreg__batch_norm_forward(genreg_model *m, int layer, gen
 {
     const genreg__layer *l = &m->layers[layer];
     genreg_ctx *c = m->ctx;
-    genreg_tensor *gamma = genreg__parameter_view(m, theta, l->first_parameter), *beta = genreg__parameter_view(m, theta, l->first_parameter + 1), *y;
+    genreg_tensor *gamma = genreg__parameter_view(m, theta, l->first_parameter), *beta = genreg__parameter_view(m, theta, l->first_parameter + 1), *y, *factor, *shift;
     genreg_real *mean = m->state->data + m->states[l->first_state].offset, *var = m->state->data + m->states[l->first_state + 1].offset, *statistics, *inverse;
     ptrdiff_t n, i;
     if (!gamma || !beta) return NULL;
@@ -6247,8 +6254,9 @@ static genreg_tensor *genreg__batch_norm_forward(genreg_model *m, int layer, gen
         statistics[i] = mean[i] * inverse[i];
     }
     /* gamma (x - mean)/sqrt(var + eps) + beta = s x + t with s = gamma inverse, t = beta - gamma mean inverse */
-    return genreg_scale_shift(c, x, genreg_mul(c, gamma, genreg_constant(c, 1, gamma->shape, inverse)),
-                              genreg_sub(c, beta, genreg_mul(c, gamma, genreg_constant(c, 1, gamma->shape, statistics))), fuse_relu);
+    factor = genreg_mul(c, gamma, genreg_constant(c, 1, gamma->shape, inverse));
+    shift = genreg_sub(c, beta, genreg_mul(c, gamma, genreg_constant(c, 1, gamma->shape, statistics)));
+    return genreg_scale_shift(c, x, factor, shift, fuse_relu);
 }
 static const genreg__layer_kind genreg__batch_norm_kind = { "batch_norm", 1, 1, genreg__batch_norm_forward };
 

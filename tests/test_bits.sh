@@ -50,9 +50,8 @@ clang -fopenmp "$work/probe2.c" -o "$work/probe" >/dev/null 2>&1 && clang_openmp
     build float clang -O2 -std=c11 $clang_openmp
     build float gcc -O0 -std=c99
     build float gcc -O3 $march -std=gnu17 -fopenmp
-    build float clang -O0 $march
+    build float clang -O3 $march -std=gnu99
     build float tcc
-    build float clang -O3 -std=gnu99
     build double gcc -O0 -std=c11
     build double clang -O0 $march
     build double gcc -O1 $march -std=gnu17

@@ -694,6 +694,29 @@ static void test_order_of_elements(void)
         CHECK(wrong == 0, "%d weights are in the wrong place, variant %d", wrong, between);
         free(file);
     }
+    { /* batch norm of a flattened image: all four of its vectors run over channels first as well */
+        static const char *const names[] = { "1.weight", "1.bias", "1.running_mean", "1.running_var" };
+        const int shape[3] = { 2, 1, 3 };
+        genreg_model *n = genreg_model_create(c, 3, shape);
+        genreg_layer_flatten(n);
+        genreg_layer_batch_norm(n);
+        genreg_layer_relu(n);
+        genreg_layer_linear(n, 2);
+        genreg_init(n, GENREG_INIT_HE, 1);
+        for (k = 0; k < n->theta->size; k++) n->theta->data[k] = (genreg_real)k;
+        for (k = 0; k < n->state->size; k++) n->state->data[k] = (genreg_real)(100 + k);
+        genreg_save_model(n, path);
+        file = get_file(path, &bytes);
+        for (o = 0, wrong = 0; o < 4; o++) {
+            at = find_values(file, names[o], "[6]");
+            for (k = 0; k < 6; k++) wrong += !at || value_at(file + at + REAL_BYTES * (size_t)k, DOUBLE) != (double)((o < 2 ? 6 * o : 100 + 6 * (o - 2)) + k % 2 * 3 + k / 2);
+        }
+        at = find_values(file, "3.weight", "[2,6]");
+        for (o = 0; o < 2; o++)
+            for (k = 0; k < 6; k++) wrong += !at || value_at(file + at + REAL_BYTES * (size_t)(o * 6 + k), DOUBLE) != (double)(12 + (k % 2 * 3 + k / 2) * 2 + o);
+        CHECK(wrong == 0, "%d values are in the wrong place", wrong);
+        free(file);
+    }
     remove(path);
     genreg_destroy(c);
 }
@@ -1438,7 +1461,7 @@ static void test_python(void)
     if (!exists(script)) strcpy(script, "tests/check_safetensors.py");
     strcpy(expected, scratch("python.txt"));
     c = check_context(GENREG_ISA_AUTO, 1);
-    for (variant = 0; variant < 5; variant++) { /* a model, a run with Adam, a model that came out of a file, a CNN, one with other pooling */
+    for (variant = 0; variant < 6; variant++) { /* a model, a run with Adam, a model that came out of a file, a CNN, one with other pooling, one that normalises what it flattened */
         genreg_tensor *x, *y;
         FILE *f;
         int i, ch, h, w, height = HEIGHT, width = WIDTH, channels = CHANNELS, shape[4];
@@ -1452,8 +1475,14 @@ static void test_python(void)
                 genreg_layer_sigmoid(m);
                 genreg_layer_global_avg_pool(m);
                 genreg_layer_linear(m, 2);
-                genreg_init(m, GENREG_INIT_HE, 1);
             }
+            if (variant == 5) {
+                genreg_layer_flatten(m);
+                genreg_layer_batch_norm(m);
+                genreg_layer_relu(m);
+                genreg_layer_linear(m, 2);
+            }
+            if (variant > 3) genreg_init(m, GENREG_INIT_HE, 1);
         }
         filled(m, 2);
         d = points(c);
