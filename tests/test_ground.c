@@ -2,6 +2,7 @@
 
       cc -O2 -fopenmp tests/test_ground.c -o test_ground -lm && ./test_ground    (writes and removes files in the working folder) */
 #include <stddef.h>
+#include <string.h>
 
 /* Every byte of the library goes through these, so that they can be counted and refused. */
 static void *test_malloc(size_t n);
@@ -31,6 +32,7 @@ static void *test_malloc(size_t n)
         if (++mallocs != refuse && (base = (char *)malloc(n + shift)) != NULL) {
             p = base + shift;
             p[-1] = (char)shift;
+            memset(p, 0xff, n); /* NaN, so that whatever reads a value before it is written shows */
             live++;
         }
     }

@@ -2,9 +2,16 @@
 
       cc -O2 -fopenmp tests/test_kernels.c -o test_kernels -lm && ./test_kernels */
 #include <stdlib.h>
+#include <string.h>
 
+/* Scratch space is full of NaN, so that whatever reads a value before it is written shows; or there is none. */
 static int refuse_memory;
-#define GENREG_MALLOC(n) (refuse_memory ? NULL : malloc(n))
+static void *nan_malloc(size_t n)
+{
+    void *p = refuse_memory ? NULL : malloc(n);
+    return p ? memset(p, 0xff, n) : NULL;
+}
+#define GENREG_MALLOC(n) nan_malloc(n)
 #define GENREG_REALLOC(p, n) realloc(p, n)
 #define GENREG_FREE(p) free(p)
 
