@@ -753,6 +753,11 @@ static void test_divergence(void)
     }
     CHECK(genreg_error(c) == GENREG_ERROR_DIVERGED && step > 1 && step < 100, "diverged in step %d: %s", step, genreg_error_message(c));
     CHECK(!memcmp(before, m->theta->data, bytes), "the parameters are those before that step");
+    {
+        ptrdiff_t i, wild_ones = 0;
+        for (i = 0; i < m->theta->size; i++) wild_ones += before[i] - before[i] != 0;
+        CHECK(wild_ones == 0, "the first loss that was infinite was noticed: %ld parameters are not finite", (long)wild_ones);
+    }
     p = genreg_trainer_progress(t);
     CHECK(p.step == step - 1 && p.epoch == (step - 1) / 4 + 1, "progress stops at step %d of epoch %d", (int)p.step, p.epoch);
     CHECK(!genreg_trainer_step(t) && !genreg_trainer_epoch(t), "no step in a context with an error");
