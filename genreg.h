@@ -442,7 +442,7 @@ GENREG__API genreg_tensor *genreg_one_hot(genreg_ctx *c, const int *labels, int 
 typedef enum genreg_scheme { GENREG_INIT_PYTORCH, GENREG_INIT_HE, GENREG_INIT_XAVIER, GENREG_INIT_NTK, GENREG_INIT_COUNT } genreg_scheme;
 
 /* What a parameter is; also a set, for choosing several. */
-enum { GENREG_WEIGHT = 1, GENREG_BIAS = 2, GENREG_NORM_WEIGHT = 4, GENREG_NORM_BIAS = 8, GENREG_ALL_KINDS = 15 };
+enum { GENREG_KIND_WEIGHT = 1, GENREG_KIND_BIAS = 2, GENREG_KIND_NORM_WEIGHT = 4, GENREG_KIND_NORM_BIAS = 8, GENREG_KIND_ALL = 15 };
 
 /* One tensor of a model's parameters: a range of theta. */
 typedef struct genreg_parameter {
@@ -526,7 +526,7 @@ typedef struct genreg_pass {
    model's own values as constants, so that nothing is recorded. pass NULL: evaluation mode. */
 GENREG__API genreg_tensor *genreg_forward(genreg_model *m, genreg_tensor *theta, genreg_tensor *x, const genreg_pass *pass);
 
-typedef enum genreg_loss { GENREG_CROSS_ENTROPY, GENREG_MSE } genreg_loss; /* MSE: against one-hot labels */
+typedef enum genreg_loss { GENREG_LOSS_CROSS_ENTROPY, GENREG_LOSS_MSE } genreg_loss; /* MSE: against one-hot labels */
 
 typedef struct genreg_score {
     double loss;     /* mean cross-entropy (or squared error) over all samples */
@@ -541,8 +541,8 @@ GENREG__API genreg_score genreg_evaluate_classes(genreg_model *m, const genreg_d
 
 /* ---------------------------------------------------------------------------------------------------- training */
 
-typedef enum genreg_optimizer { GENREG_SGD, GENREG_ADAM } genreg_optimizer;
-typedef enum genreg_schedule { GENREG_CONSTANT, GENREG_STEP, GENREG_COSINE } genreg_schedule;
+typedef enum genreg_optimizer { GENREG_OPTIMIZER_SGD, GENREG_OPTIMIZER_ADAM } genreg_optimizer;
+typedef enum genreg_schedule { GENREG_SCHEDULE_CONSTANT, GENREG_SCHEDULE_STEP, GENREG_SCHEDULE_COSINE } genreg_schedule;
 
 typedef struct genreg_progress {
     int epoch;        /* epochs begun so far, from 1 */
@@ -569,7 +569,7 @@ typedef struct genreg_train_options {
     int64_t steps;            /* 0; if not, train for this many steps whatever `epochs` says */
     uint64_t seed;            /* of order and dropout; not of the initialisation */
     int no_shuffle;           /* 0: a new order each epoch */
-    genreg_loss loss;         /* default GENREG_CROSS_ENTROPY */
+    genreg_loss loss;         /* default GENREG_LOSS_CROSS_ENTROPY */
     int (*on_epoch)(const genreg_progress *p, void *user); /* after each epoch; returns nonzero to stop */
     void *user;
 } genreg_train_options;
@@ -642,7 +642,7 @@ GENREG__API int genreg_hessian_restrict(genreg_hessian *h, const genreg_paramete
 GENREG__API double genreg_hessian_loss(const genreg_hessian *h);
 GENREG__API int genreg_hessian_chunk(const genreg_hessian *h);
 
-typedef enum genreg_which { GENREG_LARGEST, GENREG_LARGEST_MAGNITUDE } genreg_which;
+typedef enum genreg_which { GENREG_EIGEN_LARGEST, GENREG_EIGEN_LARGEST_MAGNITUDE } genreg_which;
 
 typedef struct genreg_eigen_options {
     int iterations;      /* at most this many products in a run: 100 */
@@ -678,7 +678,7 @@ GENREG__API int genreg_hessian_density(genreg_hessian *h, int probes, int steps,
 
 /* HUTCHINSON: the mean of v^T H v over v of random signs (1990). HUTCHPP: the trace on a random subspace exactly, by Hutchinson on the rest
    (Meyer, Musco, Musco, Woodruff 2021); its standard error is that of the rest. */
-typedef enum genreg_trace_method { GENREG_HUTCHINSON, GENREG_HUTCHPP } genreg_trace_method;
+typedef enum genreg_trace_method { GENREG_TRACE_HUTCHINSON, GENREG_TRACE_HUTCHPP } genreg_trace_method;
 typedef struct genreg_estimate { double value, standard_error; int products; } genreg_estimate;
 GENREG__API genreg_estimate genreg_hessian_trace(genreg_hessian *h, genreg_trace_method method, int products, uint64_t seed);
 
@@ -6105,7 +6105,7 @@ GENREG__API void genreg_layer_linear(genreg_model *m, int out)
     }
     shape[0] = l->in_shape[0];
     shape[1] = out;
-    if (!genreg__new_parameter(m, GENREG_WEIGHT, ".weight", 2, shape, shape[0], out) || !genreg__new_parameter(m, GENREG_BIAS, ".bias", 1, shape + 1, shape[0], out))
+    if (!genreg__new_parameter(m, GENREG_KIND_WEIGHT, ".weight", 2, shape, shape[0], out) || !genreg__new_parameter(m, GENREG_KIND_BIAS, ".bias", 1, shape + 1, shape[0], out))
         return;
     l->out_shape[0] = out;
     genreg__layer_done(m);
@@ -6213,8 +6213,8 @@ GENREG__API void genreg_layer_conv2d(genreg_model *m, int out, int kernel, int s
     shape[0] = shape[1] = kernel;
     shape[2] = l->in_shape[2];
     shape[3] = out;
-    if (!genreg__new_parameter(m, GENREG_WEIGHT, ".weight", 4, shape, kernel * kernel * shape[2], kernel * kernel * out)
-        || !genreg__new_parameter(m, GENREG_BIAS, ".bias", 1, shape + 3, kernel * kernel * shape[2], kernel * kernel * out))
+    if (!genreg__new_parameter(m, GENREG_KIND_WEIGHT, ".weight", 4, shape, kernel * kernel * shape[2], kernel * kernel * out)
+        || !genreg__new_parameter(m, GENREG_KIND_BIAS, ".bias", 1, shape + 3, kernel * kernel * shape[2], kernel * kernel * out))
         return;
     l->size = kernel;
     l->stride = stride;
@@ -6267,7 +6267,7 @@ GENREG__API void genreg_layer_batch_norm(genreg_model *m)
     if (!l) return;
     shape[0] = l->in_shape[l->in_rank - 1];
     l->first_state = m->state_count;
-    if (!genreg__new_parameter(m, GENREG_NORM_WEIGHT, ".weight", 1, shape, shape[0], shape[0]) || !genreg__new_parameter(m, GENREG_NORM_BIAS, ".bias", 1, shape, shape[0], shape[0]))
+    if (!genreg__new_parameter(m, GENREG_KIND_NORM_WEIGHT, ".weight", 1, shape, shape[0], shape[0]) || !genreg__new_parameter(m, GENREG_KIND_NORM_BIAS, ".bias", 1, shape, shape[0], shape[0]))
         return;
     if (!genreg__new_entry(m, &m->states, &m->state_count, &m->state_capacity, 0, ".running_mean", 1, shape)
         || !genreg__new_entry(m, &m->states, &m->state_count, &m->state_capacity, 0, ".running_var", 1, shape)) {
@@ -6353,12 +6353,12 @@ static void genreg__draw_parameter(genreg_model *m, int index)
     uint64_t stream = GENREG__STREAM(GENREG__DRAW_INIT, index);
     double bound = 0, deviation = 0;
     ptrdiff_t i;
-    if (p->kind == GENREG_NORM_WEIGHT || p->kind == GENREG_NORM_BIAS) {
-        for (i = 0; i < p->size; i++) w[i] = (genreg_real)(p->kind == GENREG_NORM_WEIGHT);
+    if (p->kind == GENREG_KIND_NORM_WEIGHT || p->kind == GENREG_KIND_NORM_BIAS) {
+        for (i = 0; i < p->size; i++) w[i] = (genreg_real)(p->kind == GENREG_KIND_NORM_WEIGHT);
         return;
     }
     if (m->scheme == GENREG_INIT_PYTORCH) bound = 1 / sqrt((double)p->fan_in);
-    else if (p->kind == GENREG_BIAS) bound = 0;
+    else if (p->kind == GENREG_KIND_BIAS) bound = 0;
     else if (m->scheme == GENREG_INIT_XAVIER) bound = sqrt(6.0 / ((double)p->fan_in + p->fan_out));
     else deviation = m->scheme == GENREG_INIT_NTK ? 1.0 : sqrt(2.0 / p->fan_in);
     if (deviation > 0) genreg_normal_fill(w, p->size, m->seed, stream);
@@ -6385,7 +6385,7 @@ static int genreg__lay_out(genreg_model *m, genreg_scheme scheme, uint64_t seed)
     }
     for (i = 0; i < m->parameter_count; i++) {
         int layer = m->parameters[i].layer, before_relu = layer + 1 < m->layer_count && m->layers[layer + 1].kind == &genreg__relu_kind;
-        if (m->parameters[i].kind != GENREG_WEIGHT) continue;
+        if (m->parameters[i].kind != GENREG_KIND_WEIGHT) continue;
         m->layers[layer].scale = scheme == GENREG_INIT_NTK ? sqrt((before_relu ? 2.0 : 1.0) / m->parameters[i].fan_in) : 1.0;
     }
     m->scheme = scheme;
@@ -6841,8 +6841,8 @@ static genreg_tensor *genreg__loss_of(genreg_ctx *c, genreg_loss loss, genreg_te
         genreg__fail(c, GENREG_ERROR_SHAPE, "the model's outputs are %t and should be [n,classes]: end it with flatten and linear", outputs);
         return NULL;
     }
-    if (loss == GENREG_CROSS_ENTROPY) return genreg_cross_entropy(c, outputs, b->labels);
-    if (loss == GENREG_MSE) return genreg_mse(c, outputs, genreg_one_hot(c, b->labels, b->n, outputs->shape[1]));
+    if (loss == GENREG_LOSS_CROSS_ENTROPY) return genreg_cross_entropy(c, outputs, b->labels);
+    if (loss == GENREG_LOSS_MSE) return genreg_mse(c, outputs, genreg_one_hot(c, b->labels, b->n, outputs->shape[1]));
     genreg__fail(c, GENREG_ERROR_ARGUMENT, "no loss has the number %d", (int)loss);
     return NULL;
 }
@@ -6902,27 +6902,27 @@ GENREG__API genreg_score genreg_evaluate_classes(genreg_model *m, const genreg_d
 
 GENREG__API genreg_score genreg_evaluate_at(genreg_model *m, const genreg_real *theta, const genreg_dataset *d)
 {
-    return genreg__evaluate(m, theta, d, GENREG_CROSS_ENTROPY, NULL);
+    return genreg__evaluate(m, theta, d, GENREG_LOSS_CROSS_ENTROPY, NULL);
 }
 
-GENREG__API genreg_score genreg_evaluate(genreg_model *m, const genreg_dataset *d) { return genreg_evaluate_classes(m, d, GENREG_CROSS_ENTROPY, NULL); }
+GENREG__API genreg_score genreg_evaluate(genreg_model *m, const genreg_dataset *d) { return genreg_evaluate_classes(m, d, GENREG_LOSS_CROSS_ENTROPY, NULL); }
 
 GENREG__API genreg_train_options genreg_train_defaults(void)
 {
     genreg_train_options o;
     memset(&o, 0, sizeof o);
-    o.optimizer = GENREG_SGD;
+    o.optimizer = GENREG_OPTIMIZER_SGD;
     o.lr = 0.01;
     o.momentum = 0.9;
     o.beta1 = 0.9;
     o.beta2 = 0.999;
     o.eps = 1e-8;
-    o.schedule = GENREG_COSINE;
+    o.schedule = GENREG_SCHEDULE_COSINE;
     o.gamma = 0.1;
     o.period = 30;
     o.batch = 128;
     o.epochs = 10;
-    o.loss = GENREG_CROSS_ENTROPY;
+    o.loss = GENREG_LOSS_CROSS_ENTROPY;
     return o;
 }
 
@@ -6952,12 +6952,12 @@ static int genreg__train_options_fit(genreg_ctx *c, const genreg_train_options *
     else if (!(o->momentum >= 0 && o->momentum < 1)) what = "momentum is not in [0, 1)";
     else if (!(o->weight_decay >= 0 && o->weight_decay < 1e30)) what = "weight_decay is no number from 0 on";
     else if (!(o->lr_min >= 0 && o->lr_min <= 1e30)) what = "lr_min is no number from 0 on";
-    else if (o->schedule == GENREG_STEP && !(o->gamma > 0 && o->gamma < 1e30)) what = "gamma is not a positive number";
+    else if (o->schedule == GENREG_SCHEDULE_STEP && !(o->gamma > 0 && o->gamma < 1e30)) what = "gamma is not a positive number";
     else if (!(o->beta1 >= 0 && o->beta1 < 1 && o->beta2 >= 0 && o->beta2 < 1 && o->eps > 0 && o->eps < 1e30)) what = "beta1 or beta2 is not in [0, 1), or eps is not positive";
-    else if (o->schedule == GENREG_STEP && o->period < 1) what = "period is less than 1";
-    else if (o->optimizer != GENREG_SGD && o->optimizer != GENREG_ADAM) what = "optimizer is unknown";
-    else if (o->loss != GENREG_CROSS_ENTROPY && o->loss != GENREG_MSE) what = "loss is unknown";
-    else if (o->schedule != GENREG_CONSTANT && o->schedule != GENREG_STEP && o->schedule != GENREG_COSINE) what = "schedule is unknown";
+    else if (o->schedule == GENREG_SCHEDULE_STEP && o->period < 1) what = "period is less than 1";
+    else if (o->optimizer != GENREG_OPTIMIZER_SGD && o->optimizer != GENREG_OPTIMIZER_ADAM) what = "optimizer is unknown";
+    else if (o->loss != GENREG_LOSS_CROSS_ENTROPY && o->loss != GENREG_LOSS_MSE) what = "loss is unknown";
+    else if (o->schedule != GENREG_SCHEDULE_CONSTANT && o->schedule != GENREG_SCHEDULE_STEP && o->schedule != GENREG_SCHEDULE_COSINE) what = "schedule is unknown";
     if (what) genreg__fail(c, GENREG_ERROR_ARGUMENT, "train: %s", what);
     return !what;
 }
@@ -6977,7 +6977,7 @@ GENREG__API genreg_trainer *genreg_trainer_create(genreg_model *m, const genreg_
     t->total_steps = o.steps ? o.steps : o.epochs * genreg__steps_per_epoch(t);
     t->gradient = genreg__kept_vector(c, m->theta->size);
     t->velocity = genreg__kept_vector(c, m->theta->size);
-    t->square = o.optimizer == GENREG_ADAM ? genreg__kept_vector(c, m->theta->size) : NULL;
+    t->square = o.optimizer == GENREG_OPTIMIZER_ADAM ? genreg__kept_vector(c, m->theta->size) : NULL;
     t->order = (int *)genreg__keep(c, (size_t)d->n, sizeof *t->order);
     if (genreg__halted(c)) {
         genreg_trainer_free(t);
@@ -7007,8 +7007,8 @@ static double genreg__rate(const genreg_trainer *t)
     int64_t per_epoch = genreg__steps_per_epoch(t), at = o->schedule_by_step ? t->steps : t->epoch - 1;
     int64_t end = o->schedule_by_step ? t->total_steps : (t->total_steps + per_epoch - 1) / per_epoch;
     double rate = o->lr;
-    if (o->schedule == GENREG_COSINE) return o->lr_min + (o->lr - o->lr_min) * (1 + genreg__cos_pi((double)at / (double)end)) / 2;
-    if (o->schedule == GENREG_STEP)
+    if (o->schedule == GENREG_SCHEDULE_COSINE) return o->lr_min + (o->lr - o->lr_min) * (1 + genreg__cos_pi((double)at / (double)end)) / 2;
+    if (o->schedule == GENREG_SCHEDULE_STEP)
         for (at /= o->period; at > 0 && rate != 0; at--) rate *= o->gamma;
     return rate;
 }
@@ -7081,7 +7081,7 @@ static void genreg__update(genreg_trainer *t, double lr)
     double step = (double)t->steps + 1;
     genreg__update_job j;
     memset(&j, 0, sizeof j);
-    j.loop = genreg__pick(t->o.optimizer == GENREG_ADAM ? &genreg__adam : &genreg__sgd, e->isa);
+    j.loop = genreg__pick(t->o.optimizer == GENREG_OPTIMIZER_ADAM ? &genreg__adam : &genreg__sgd, e->isa);
     j.theta = t->m->theta->data;
     j.v = t->velocity->data;
     j.q = t->square ? t->square->data : NULL;
@@ -7227,13 +7227,13 @@ static genreg_tensor *genreg__model_training_outputs(genreg_ctx *c, genreg_tenso
 static genreg_tensor *genreg__cross_entropy_head(genreg_ctx *c, genreg_tensor *outputs, const genreg_batch *b, void *user)
 {
     (void)user;
-    return genreg__loss_of(c, GENREG_CROSS_ENTROPY, outputs, b);
+    return genreg__loss_of(c, GENREG_LOSS_CROSS_ENTROPY, outputs, b);
 }
 
 static genreg_tensor *genreg__mse_head(genreg_ctx *c, genreg_tensor *outputs, const genreg_batch *b, void *user)
 {
     (void)user;
-    return genreg__loss_of(c, GENREG_MSE, outputs, b);
+    return genreg__loss_of(c, GENREG_LOSS_MSE, outputs, b);
 }
 
 static genreg_objective genreg__objective_of(genreg_model *m, const genreg_dataset *d, genreg_loss loss, int training)
@@ -7242,14 +7242,14 @@ static genreg_objective genreg__objective_of(genreg_model *m, const genreg_datas
     int i;
     memset(&f, 0, sizeof f);
     if (!genreg__model_ready(m, "model_objective") || !genreg__has_samples(m->ctx, "model_objective", d)) return f;
-    if (loss != GENREG_CROSS_ENTROPY && loss != GENREG_MSE) {
+    if (loss != GENREG_LOSS_CROSS_ENTROPY && loss != GENREG_LOSS_MSE) {
         genreg__fail(m->ctx, GENREG_ERROR_ARGUMENT, "model_objective: no loss has the number %d", (int)loss);
         return f;
     }
     f.ctx = m->ctx;
     f.theta = m->theta;
     f.outputs = training ? genreg__model_training_outputs : genreg__model_outputs;
-    f.loss = loss == GENREG_MSE ? genreg__mse_head : genreg__cross_entropy_head;
+    f.loss = loss == GENREG_LOSS_MSE ? genreg__mse_head : genreg__cross_entropy_head;
     f.user = m;
     f.data = d;
     f.whole = training && m->state; /* batch statistics; dropout too draws by the place in the batch */
@@ -7631,7 +7631,7 @@ GENREG__API genreg_eigen_options genreg_eigen_defaults(void)
     memset(&o, 0, sizeof o);
     o.iterations = 100;
     o.tol = 1e-3;
-    o.which = GENREG_LARGEST;
+    o.which = GENREG_EIGEN_LARGEST;
     return o;
 }
 
@@ -7687,7 +7687,7 @@ GENREG__API genreg_eigen genreg_top_eigen(genreg_hessian *h, const genreg_eigen_
         r = genreg__power_iteration(h, &o, shift, v->data, hv->data);
         r.iterations += used;
         used = r.iterations;
-        if (genreg__halted(c) || o.which == GENREG_LARGEST_MAGNITUDE || !(r.value < 0)) break;
+        if (genreg__halted(c) || o.which == GENREG_EIGEN_LARGEST_MAGNITUDE || !(r.value < 0)) break;
         shift = r.value; /* close to the smallest: on H - shift I the largest magnitude is the algebraically largest */
     }
     if (o.vector && v && !genreg__halted(c)) memcpy(o.vector, v->data, (size_t)v->size * sizeof *o.vector);
@@ -7698,7 +7698,7 @@ GENREG__API genreg_eigen genreg_top_eigen(genreg_hessian *h, const genreg_eigen_
 
 GENREG__API genreg_eigen genreg_hessian_top(genreg_model *m, const genreg_dataset *d, const genreg_eigen_options *o)
 {
-    genreg_objective f = genreg_model_objective(m, d, GENREG_CROSS_ENTROPY);
+    genreg_objective f = genreg_model_objective(m, d, GENREG_LOSS_CROSS_ENTROPY);
     genreg_hessian *h = genreg_hessian_open(&f);
     genreg_eigen r = genreg_top_eigen(h, o);
     genreg_hessian_close(h);
@@ -7890,10 +7890,10 @@ GENREG__API genreg_estimate genreg_hessian_trace(genreg_hessian *h, genreg_trace
     memset(&r, 0, sizeof r);
     r.value = r.standard_error = (double)NAN;
     if (genreg__halted(c)) return r;
-    rank = method == GENREG_HUTCHPP ? products / 3 : 0; /* a third to find a basis, a third for its trace, a third for the rest */
+    rank = method == GENREG_TRACE_HUTCHPP ? products / 3 : 0; /* a third to find a basis, a third for its trace, a third for the rest */
     if ((ptrdiff_t)rank > n) rank = (int)n;
     probes = products - 2 * rank;
-    if (probes < 2 || (method != GENREG_HUTCHINSON && method != GENREG_HUTCHPP)) {
+    if (probes < 2 || (method != GENREG_TRACE_HUTCHINSON && method != GENREG_TRACE_HUTCHPP)) {
         genreg__fail(c, GENREG_ERROR_ARGUMENT, "hessian_trace: %d products; at least two, and for the standard error more", products);
         return r;
     }
@@ -7944,7 +7944,7 @@ static void genreg__filter_normalise(const genreg_model *m, genreg_real *directi
         genreg_real *d = direction + p->offset;
         const genreg_real *w = m->theta->data + p->offset;
         ptrdiff_t units = p->rank ? p->shape[p->rank - 1] : 1, unit, k;
-        if (p->kind != GENREG_WEIGHT) memset(d, 0, (size_t)p->size * sizeof *d);
+        if (p->kind != GENREG_KIND_WEIGHT) memset(d, 0, (size_t)p->size * sizeof *d);
         else for (unit = 0; unit < units; unit++) {
             double of_d = 0, of_w = 0, factor;
             for (k = unit; k < p->size; k += units) {
@@ -7973,7 +7973,7 @@ static int genreg__direction(genreg_model *m, const genreg_dataset *d, genreg_no
         genreg__fail(c, GENREG_ERROR_ARGUMENT, "perturbation: no noise has the number %d", (int)noise);
         return 0;
     }
-    f = genreg_model_objective(m, d, GENREG_CROSS_ENTROPY);
+    f = genreg_model_objective(m, d, GENREG_LOSS_CROSS_ENTROPY);
     if (genreg__halted(c)) return 0;
     genreg_objective_gradient(&f, direction);
     if (genreg__halted(c)) return 0;
@@ -8534,7 +8534,7 @@ static ptrdiff_t genreg__from_file_order(const genreg_model *m, const genreg_par
         in = p->shape[2];
         return (i % area * in + i / area % in) * p->shape[3] + i / area / in;
     }
-    if (p->rank != 2 && p->kind == GENREG_BIAS) return i;
+    if (p->rank != 2 && p->kind == GENREG_KIND_BIAS) return i;
     in = p->shape[0];
     out = p->rank == 2 ? p->shape[1] : 1;
     row = i / in;

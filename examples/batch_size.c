@@ -97,9 +97,9 @@ static void run(lab_cell *cell)
     o.seed = cell->seed;
     o.epochs = lab_get_int(cell, "epochs");
     o.steps = (int64_t)lab_get(cell, "steps");
-    o.optimizer = !strcmp(optimizer, "adam") ? GENREG_ADAM : GENREG_SGD;
+    o.optimizer = !strcmp(optimizer, "adam") ? GENREG_OPTIMIZER_ADAM : GENREG_OPTIMIZER_SGD;
     o.momentum = lab_get(cell, "momentum");
-    o.schedule = GENREG_COSINE;
+    o.schedule = GENREG_SCHEDULE_COSINE;
     o.schedule_by_step = !strcmp(lab_get_text(cell, "schedule"), "cosine by step");
     if (!lab_train(cell, net, &d, &o, gd ? NULL : watch, &last)) return;
 

@@ -2353,7 +2353,7 @@ LAB_FN double lab_weight_norm2(const genreg_model *net)
     double sum = 0;
     ptrdiff_t k;
     for (p = net->parameters; p < net->parameters + net->parameter_count; p++)
-        for (k = p->offset; p->kind == GENREG_WEIGHT && k < p->offset + p->size; k++) sum += (double)net->theta->data[k] * (double)net->theta->data[k];
+        for (k = p->offset; p->kind == GENREG_KIND_WEIGHT && k < p->offset + p->size; k++) sum += (double)net->theta->data[k] * (double)net->theta->data[k];
     return sum;
 }
 

@@ -41,7 +41,7 @@ static genreg_eigen_options eigen_options(lab_cell *cell)
 static void measure_curvature(lab_cell *cell, genreg_model *net, int side)
 {
     genreg_dataset few = genreg_first(cell->ctx, cell->train, lab_get_int(cell, "hessian-images"));
-    genreg_objective f = genreg_model_objective(net, &few, GENREG_CROSS_ENTROPY);
+    genreg_objective f = genreg_model_objective(net, &few, GENREG_LOSS_CROSS_ENTROPY);
     genreg_hessian *h = genreg_hessian_open(&f);
     genreg_eigen_options o = eigen_options(cell);
     genreg_eigen top, pairs[TOP];
@@ -64,7 +64,7 @@ static void measure_curvature(lab_cell *cell, genreg_model *net, int side)
         }
     }
     if (lab_alive(cell)) {
-        trace = genreg_hessian_trace(h, GENREG_HUTCHPP, lab_get_int(cell, "trace-products"), cell->seed);
+        trace = genreg_hessian_trace(h, GENREG_TRACE_HUTCHPP, lab_get_int(cell, "trace-products"), cell->seed);
         put(cell, "trace", side, trace.value);
         put(cell, "trace_error", side, trace.standard_error);
     }
@@ -189,7 +189,7 @@ static void run(lab_cell *cell)
         o.batch = lab_get_int(cell, batch_of[side]);
         o.lr = lab_get(cell, rate_of[side]);
         o.epochs = lab_get_int(cell, "epochs");
-        o.schedule = GENREG_COSINE;
+        o.schedule = GENREG_SCHEDULE_COSINE;
         o.seed = cell->seed;
         if (!lab_train(cell, net[side], cell->train, &o, watch, &last)) return;
         put(cell, "train_accuracy", side, last.accuracy);

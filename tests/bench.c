@@ -168,7 +168,7 @@ static void bench_train(const network *of, const int *batches, int count)
         net = of->make();
         d = noise(batches[i], of);
         o.batch = batches[i];
-        o.schedule = GENREG_CONSTANT;
+        o.schedule = GENREG_SCHEDULE_CONSTANT;
         o.lr = 1e-4; /* noise must not diverge in a long run */
         o.steps = INT64_MAX / 2;
         t = genreg_trainer_create(net, &d, &o);
@@ -216,7 +216,7 @@ static void bench_model(const network *of, int n, int n_infer)
     if (!(n_infer && wanted(infers)) && !wanted(grads) && !wanted(products)) return;
     d = noise(n, of);
     model = of->make();
-    objective = genreg_model_objective(model, &d, GENREG_CROSS_ENTROPY);
+    objective = genreg_model_objective(model, &d, GENREG_LOSS_CROSS_ENTROPY);
     vector = (genreg_real *)malloc((size_t)(model ? model->theta->size : 0) * sizeof *vector);
     out = (genreg_real *)malloc((size_t)(model ? model->theta->size : 0) * sizeof *out);
     if (!vector || !out) exit(1);

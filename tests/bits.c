@@ -146,7 +146,7 @@ static void training(genreg_ctx *c)
         genreg_score s;
         m = kind < 3 ? genreg_mlp(c, sizes, 3) : genreg_cnn(c, image, 4, 1, 10);
         if (kind == 2) genreg_init(m, GENREG_INIT_HE, 5);
-        o.optimizer = kind == 1 ? GENREG_ADAM : GENREG_SGD;
+        o.optimizer = kind == 1 ? GENREG_OPTIMIZER_ADAM : GENREG_OPTIMIZER_SGD;
         o.nesterov = kind == 2;
         o.lr = kind == 1 ? 1e-3 : 0.05;
         add_double(genreg_train(m, &d, &o).loss);

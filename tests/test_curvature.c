@@ -260,7 +260,7 @@ static void compare_with_explicit(const genreg_objective *f, const char *name, i
     CHECK(fabs(true_residual(n, sweeps, vector, e.value) - e.residual) < (DOUBLE ? 1e-11 : 1e-5), "%s: residual %g, recomputed %g", name, e.residual, true_residual(n, sweeps, vector, e.value));
     for (i = 0, cosine = 0; i < n; i++) cosine += vectors[i][n - 1] * (double)vector[i];
     CHECK(fabs(fabs(cosine) - 1) < (DOUBLE ? 1e-10 : 1e-3), "%s: the unit eigenvector: cosine %.15g", name, cosine);
-    o.which = GENREG_LARGEST_MAGNITUDE;
+    o.which = GENREG_EIGEN_LARGEST_MAGNITUDE;
     e = genreg_top_eigen(h, &o);
     CHECK(e.converged && fabs(e.value - magnitude) < (DOUBLE ? 1e-10 : 1e-4) * fabs(magnitude), "%s: of largest magnitude: %.15g of %.15g", name, e.value, magnitude);
 
@@ -297,16 +297,16 @@ static void test_small_nets(void)
             c = check_context((genreg_isa)isa, 1);
             m = small_net(c, relu);
             d = small_set(c, SAMPLES);
-            f = genreg_model_objective(m, &d, GENREG_CROSS_ENTROPY);
+            f = genreg_model_objective(m, &d, GENREG_LOSS_CROSS_ENTROPY);
             compare_with_explicit(&f, relu ? "cross-entropy, relu" : "cross-entropy, tanh", !relu);
-            f = genreg_model_objective(m, &d, GENREG_MSE);
+            f = genreg_model_objective(m, &d, GENREG_LOSS_MSE);
             compare_with_explicit(&f, relu ? "squares, relu" : "squares, tanh", !relu);
             user[0] = m;
             user[1] = &weight;
             f = objective(c, m->theta, own_loss, user, &d);
             compare_with_explicit(&f, relu ? "own loss, relu" : "own loss, tanh", !relu);
             d = small_set(c, 1); /* one sample */
-            f = genreg_model_objective(m, &d, GENREG_CROSS_ENTROPY);
+            f = genreg_model_objective(m, &d, GENREG_LOSS_CROSS_ENTROPY);
             compare_with_explicit(&f, "one sample", !relu);
             genreg_destroy(c);
         }
@@ -406,7 +406,7 @@ static void test_quadratics(void)
         CHECK(form == 4 || fabs(fabs(cosine) - 1) < (DOUBLE ? 1e-12 : 1e-5), "%s: its vector: %g", forms[form].name, cosine);
         for (i = 0, away = 0; i < ORDER; i++) away += (double)vector[i] * (double)vector[i];
         CHECK(fabs(away - 1) < 10 * tolerance, "%s: a unit vector, %.15g", forms[form].name, away);
-        o.which = GENREG_LARGEST_MAGNITUDE;
+        o.which = GENREG_EIGEN_LARGEST_MAGNITUDE;
         e = genreg_top_eigen(h, &o);
         CHECK(e.converged && fabs(e.value - magnitude) < 20 * tolerance * fabs(magnitude), "%s: of largest magnitude is %.15g of %g", forms[form].name, e.value, magnitude);
         for (i = 0, cosine = 0; i < ORDER; i++) cosine += q[i][magnitude < 0 ? 0 : ORDER - 1] * (double)vector[i];
@@ -418,7 +418,7 @@ static void test_quadratics(void)
         e = genreg_top_eigen(h, &o);
         CHECK(e.iterations == 17 || form == 4, "%s: %d products", forms[form].name, e.iterations); /* (where every vector is an eigenvector there is nothing to do) */
         CHECK(e.converged == (e.residual == 0), "%s: converged at residual %g with tolerance 0", forms[form].name, e.residual);
-        o.which = GENREG_LARGEST;
+        o.which = GENREG_EIGEN_LARGEST;
         e = genreg_top_eigen(h, &o);
         CHECK(e.iterations == (form == 1 || form == 3 ? 34 : 17) || form == 4, "%s: %d products", forms[form].name, e.iterations);
         CHECK(e.value <= largest + 20 * tolerance * fabs(magnitude) && (form != 3 || e.value > smallest), "%s: a Rayleigh quotient is an eigenvalue at most: %g", forms[form].name, e.value);
@@ -450,23 +450,23 @@ static void test_tie(void)
         for (k = 0; k < ORDER; k++) values[i * ORDER + k] = (genreg_real)a[i][k];
     f = objective(c, genreg_variable(c, 1, flat, NULL), quadratic, values, NULL);
     h = genreg_hessian_open(&f);
-    o.which = GENREG_LARGEST_MAGNITUDE;
+    o.which = GENREG_EIGEN_LARGEST_MAGNITUDE;
     e = genreg_top_eigen(h, &o);
     CHECK(!e.converged && e.iterations == 100 && e.residual > 0.05, "value %g, residual %g", e.value, e.residual);
-    o.which = GENREG_LARGEST;
+    o.which = GENREG_EIGEN_LARGEST;
     o.seed = 1;
     e = genreg_top_eigen(h, &o);
     CHECK(!e.converged || fabs(e.value - 5) < 0.01, "value %g, residual %g", e.value, e.residual);
     same = genreg_top_eigen(h, &o);
     CHECK(same.value == e.value && same.residual == e.residual && same.iterations == e.iterations, "the same seed, the same bits");
-    o.which = GENREG_LARGEST_MAGNITUDE;
+    o.which = GENREG_EIGEN_LARGEST_MAGNITUDE;
     o.iterations = 1;
     e = genreg_top_eigen(h, &o);
     o.seed = 2;
     other = genreg_top_eigen(h, &o);
     CHECK(other.value != e.value && e.iterations == 1, "another seed starts elsewhere");
     o = genreg_eigen_defaults();
-    CHECK(o.iterations == 100 && o.tol == 1e-3 && o.seed == 0 && o.which == GENREG_LARGEST && !o.vector, "defaults");
+    CHECK(o.iterations == 100 && o.tol == 1e-3 && o.seed == 0 && o.which == GENREG_EIGEN_LARGEST && !o.vector, "defaults");
     genreg_hessian_close(h);
     genreg_destroy(c);
 }
@@ -647,7 +647,7 @@ static void test_uneven_cost(void)
     genreg_options o = genreg_defaults();
     genreg_model *m = wide_net(roomy);
     genreg_dataset d = wide_set(roomy, WIDE_N);
-    genreg_objective f = genreg_model_objective(m, &d, GENREG_CROSS_ENTROPY);
+    genreg_objective f = genreg_model_objective(m, &d, GENREG_LOSS_CROSS_ENTROPY);
     genreg_hessian *h;
     ptrdiff_t n = m->theta->size, i;
     genreg_real *v = (genreg_real *)malloc((size_t)n * sizeof *v), *want = (genreg_real *)malloc((size_t)n * sizeof *v), *out = (genreg_real *)malloc((size_t)n * sizeof *v);
@@ -688,7 +688,7 @@ static void test_too_little_memory(void)
     out = (genreg_real *)malloc((size_t)m->theta->size * sizeof *out);
     for (n = 1; n <= WIDE_N; n += 105) {
         d = wide_set(c, n);
-        f = genreg_model_objective(m, &d, GENREG_CROSS_ENTROPY);
+        f = genreg_model_objective(m, &d, GENREG_LOSS_CROSS_ENTROPY);
         CHECK(!genreg_hessian_open(&f), "%d samples in 20,000 bytes", n);
         message = genreg_error_message(c);
         CHECK(strstr(message, "bytes") && strstr(message, "20000"), "the message says what is allowed: %s", message);
@@ -704,7 +704,7 @@ static void test_too_little_memory(void)
     c = genreg_create(&o);
     m = wide_net(c);
     d = wide_set(c, WIDE_N);
-    f = genreg_model_objective(m, &d, GENREG_CROSS_ENTROPY);
+    f = genreg_model_objective(m, &d, GENREG_LOSS_CROSS_ENTROPY);
     CHECK(genreg_objective_gradient(&f, out) != genreg_objective_gradient(&f, out), "NaN after an error");
     CHECK_ERROR(c, GENREG_ERROR_LIMIT, "4000");
     CHECK(genreg_hessian_top(m, &d, NULL).value != 0 && genreg_error(c) == GENREG_ERROR_LIMIT, "%s", genreg_error_message(c));
@@ -721,7 +721,7 @@ static void test_nesting(void)
     genreg_ctx *c = check_context(GENREG_ISA_AUTO, 1);
     genreg_model *m = wide_net(c), *other = small_net(c, 0);
     genreg_dataset d = wide_set(c, 40), e = small_set(c, SAMPLES);
-    genreg_objective f = genreg_model_objective(m, &d, GENREG_CROSS_ENTROPY), g = genreg_model_objective(other, &e, GENREG_MSE);
+    genreg_objective f = genreg_model_objective(m, &d, GENREG_LOSS_CROSS_ENTROPY), g = genreg_model_objective(other, &e, GENREG_LOSS_MSE);
     ptrdiff_t n = m->theta->size, k = other->theta->size, i;
     genreg_real *v = (genreg_real *)malloc((size_t)n * sizeof *v), *first = (genreg_real *)malloc((size_t)n * sizeof *v), *again = (genreg_real *)malloc((size_t)n * sizeof *v), small[MOST], small_again[MOST];
     genreg_hessian *a, *b;
@@ -792,7 +792,7 @@ static void test_no_trace_left(void)
         genreg_trainer_step(t);
         genreg_trainer_step(u);
         if (i % 4 == 1) {
-            genreg_objective f = genreg_model_objective(watched, &d, GENREG_CROSS_ENTROPY);
+            genreg_objective f = genreg_model_objective(watched, &d, GENREG_LOSS_CROSS_ENTROPY);
             genreg_eigen e;
             p = genreg_trainer_progress(t);
             memcpy(before, watched->theta->data, bytes);
@@ -863,7 +863,7 @@ static void test_threads(void)
                 d = genreg_dataset_reals(c, x, y, L_N, 1, shape, L_OUT);
                 m = genreg_mlp(c, sizes, 3);
                 n = m->theta->size;
-                f = genreg_model_objective(m, &d, GENREG_CROSS_ENTROPY);
+                f = genreg_model_objective(m, &d, GENREG_LOSS_CROSS_ENTROPY);
                 gradient[i] = (genreg_real *)calloc((size_t)n, sizeof(genreg_real));
                 product[i] = (genreg_real *)calloc((size_t)n, sizeof(genreg_real));
                 genreg_objective_gradient(&f, gradient[i]);
@@ -888,14 +888,14 @@ static void test_threads(void)
 static void test_instruction_sets(void)
 {
     genreg_ctx *plain = check_context(GENREG_ISA_PLAIN, 1);
-    results want = compute(plain, WIDE_N, GENREG_CROSS_ENTROPY);
+    results want = compute(plain, WIDE_N, GENREG_LOSS_CROSS_ENTROPY);
     int isa;
     for (isa = GENREG_ISA_BASELINE; isa <= GENREG_ISA_AVX512; isa++) {
         genreg_ctx *c;
         results r;
         if (!genreg_isa_available((genreg_isa)isa)) continue;
         c = check_context((genreg_isa)isa, 1);
-        r = compute(c, WIDE_N, GENREG_CROSS_ENTROPY);
+        r = compute(c, WIDE_N, GENREG_LOSS_CROSS_ENTROPY);
         compare(&r, &want, check_path_tolerance(), genreg_isa_name(c), isa);
         free_results(&r);
         genreg_destroy(c);
@@ -1039,7 +1039,7 @@ static void gauss_newton_by_definition(genreg_model *m, const genreg_dataset *d,
         for (o = 0; o < OUT; o++) z += p[o] = exp((double)y->data[r * OUT + o]);
         for (o = 0; o < OUT; o++)
             for (q = 0; q < OUT; q++)
-                second[o][q] = loss == GENREG_MSE ? (o == q ? 2.0 / (d->n * OUT) : 0) : ((o == q ? p[o] / z : 0) - p[o] * p[q] / (z * z)) / d->n;
+                second[o][q] = loss == GENREG_LOSS_MSE ? (o == q ? 2.0 / (d->n * OUT) : 0) : ((o == q ? p[o] / z : 0) - p[o] * p[q] / (z * z)) / d->n;
         for (o = 0; o < OUT; o++)
             for (q = 0; q < OUT; q++)
                 for (i = 0; i < n; i++)
@@ -1103,8 +1103,8 @@ static void test_gauss_newton(void)
         const int sizes[] = { IN, OUT };
         genreg_model *m = genreg_mlp(c, sizes, 2);
         genreg_dataset d = small_set(c, SAMPLES);
-        genreg_objective f = genreg_model_objective(m, &d, GENREG_CROSS_ENTROPY);
-        gauss_newton_by_definition(m, &d, GENREG_CROSS_ENTROPY, g);
+        genreg_objective f = genreg_model_objective(m, &d, GENREG_LOSS_CROSS_ENTROPY);
+        gauss_newton_by_definition(m, &d, GENREG_LOSS_CROSS_ENTROPY, g);
         hessian_by_sweeps(&f, h);
         CHECK(matrix_distance((int)m->theta->size, g, h) < (DOUBLE ? 1e-13 : 1e-5), "%g", matrix_distance((int)m->theta->size, g, h));
         f.outputs = NULL;
@@ -1124,7 +1124,7 @@ static void test_restriction(void)
     genreg_ctx *c = check_context(GENREG_ISA_AUTO, 1);
     genreg_model *m = small_net(c, 0);
     genreg_dataset d = small_set(c, SAMPLES);
-    genreg_objective f = genreg_model_objective(m, &d, GENREG_CROSS_ENTROPY);
+    genreg_objective f = genreg_model_objective(m, &d, GENREG_LOSS_CROSS_ENTROPY);
     genreg_hessian *map = genreg_hessian_open(&f);
     genreg_parameter chosen[2], wrong;
     genreg_real v[MOST], out[MOST], vector[MOST];
@@ -1192,7 +1192,7 @@ static void test_eigenpairs(void)
         genreg_ctx *c = check_context(GENREG_ISA_AUTO, 1);
         genreg_model *m = small_net(c, net);
         genreg_dataset d = small_set(c, SAMPLES);
-        genreg_objective f = genreg_model_objective(m, &d, GENREG_CROSS_ENTROPY);
+        genreg_objective f = genreg_model_objective(m, &d, GENREG_LOSS_CROSS_ENTROPY);
         genreg_hessian *map = genreg_hessian_open(&f);
         genreg_eigen_options o = genreg_eigen_defaults();
         genreg_eigen pairs[MOST];
@@ -1286,7 +1286,7 @@ static void test_density(void)
     genreg_ctx *c = check_context(GENREG_ISA_AUTO, 1);
     genreg_model *m = small_net(c, 0);
     genreg_dataset d = small_set(c, SAMPLES);
-    genreg_objective f = genreg_model_objective(m, &d, GENREG_CROSS_ENTROPY);
+    genreg_objective f = genreg_model_objective(m, &d, GENREG_LOSS_CROSS_ENTROPY);
     genreg_hessian *map = genreg_hessian_open(&f);
     int n = (int)m->theta->size, i, k, l, moment, count;
     double value[MOST], sum = 0, low = 0, high = 0;
@@ -1341,7 +1341,7 @@ static void test_trace(void)
     genreg_hessian *map = genreg_hessian_open(&f);
     genreg_estimate e, same;
     int i, k;
-    e = genreg_hessian_trace(map, GENREG_HUTCHINSON, 2, 1); /* signs squared are 1: a diagonal matrix has no error at all */
+    e = genreg_hessian_trace(map, GENREG_TRACE_HUTCHINSON, 2, 1); /* signs squared are 1: a diagonal matrix has no error at all */
     CHECK(fabs(e.value - 15.5) < (DOUBLE ? 1e-12 : 1e-4) && e.standard_error < (DOUBLE ? 1e-12 : 1e-4) && e.products == 2, "%.15g +- %g", e.value, e.standard_error);
     genreg_hessian_close(map);
 
@@ -1349,31 +1349,31 @@ static void test_trace(void)
     map = genreg_hessian_open(&f);
     for (i = 0; i < ORDER; i++)
         for (k = 0; k < ORDER; k++) off += i == k ? 0 : a[i][k] * a[i][k];
-    e = genreg_hessian_trace(map, GENREG_HUTCHINSON, 900, 1);
+    e = genreg_hessian_trace(map, GENREG_TRACE_HUTCHINSON, 900, 1);
     CHECK(fabs(e.standard_error / sqrt(2 * off / 900) - 1) < 0.15, "standard error %g of %g", e.standard_error, sqrt(2 * off / 900));
     CHECK(fabs(e.value - 15.5) < 5 * e.standard_error && e.products == 900, "%g +- %g", e.value, e.standard_error);
-    same = genreg_hessian_trace(map, GENREG_HUTCHINSON, 900, 1);
-    CHECK(same.value == e.value && same.standard_error == e.standard_error && genreg_hessian_trace(map, GENREG_HUTCHINSON, 900, 2).value != e.value, "the seed decides");
+    same = genreg_hessian_trace(map, GENREG_TRACE_HUTCHINSON, 900, 1);
+    CHECK(same.value == e.value && same.standard_error == e.standard_error && genreg_hessian_trace(map, GENREG_TRACE_HUTCHINSON, 900, 2).value != e.value, "the seed decides");
     for (k = 0; k < 200; k++) { /* over many seeds: no bias, and the errors it says */
-        e = genreg_hessian_trace(map, GENREG_HUTCHPP, 12, 100 + (uint64_t)k);
+        e = genreg_hessian_trace(map, GENREG_TRACE_HUTCHPP, 12, 100 + (uint64_t)k);
         mean += (e.value - 15.5) / 200;
         square += (e.value - 15.5) * (e.value - 15.5) / 200;
         CHECK(e.products <= 12, "%d products", e.products);
     }
     CHECK(fabs(mean) < 5 * sqrt(square / 200), "Hutch++ is off by %g +- %g on average", mean, sqrt(square / 200));
     CHECK(square < 2 * off / 12, "and better than as many probes of Hutchinson's: %g, %g", sqrt(square), sqrt(2 * off / 12));
-    CHECK(fabs(genreg_hessian_trace(map, GENREG_HUTCHPP, 36, 1).value - 15.5) < (DOUBLE ? 1e-10 : 1e-3), "with as many directions as there are it is exact");
+    CHECK(fabs(genreg_hessian_trace(map, GENREG_TRACE_HUTCHPP, 36, 1).value - 15.5) < (DOUBLE ? 1e-10 : 1e-3), "with as many directions as there are it is exact");
     genreg_hessian_close(map);
 
     f = quadratic_objective(c, low_rank, 0, values, a);
     map = genreg_hessian_open(&f);
-    e = genreg_hessian_trace(map, GENREG_HUTCHPP, 12, 1); /* four directions for a rank of three */
+    e = genreg_hessian_trace(map, GENREG_TRACE_HUTCHPP, 12, 1); /* four directions for a rank of three */
     CHECK(fabs(e.value - 11) < (DOUBLE ? 1e-10 : 1e-3) && e.standard_error < (DOUBLE ? 1e-10 : 1e-3), "rank 3: %.12g +- %g", e.value, e.standard_error);
-    CHECK(genreg_hessian_trace(map, GENREG_HUTCHINSON, 1, 1).products == 0, "one product has no standard error");
+    CHECK(genreg_hessian_trace(map, GENREG_TRACE_HUTCHINSON, 1, 1).products == 0, "one product has no standard error");
     CHECK_ERROR(c, GENREG_ERROR_ARGUMENT, "hessian_trace");
     genreg_hessian_trace(map, (genreg_trace_method)5, 10, 1);
     CHECK_ERROR(c, GENREG_ERROR_ARGUMENT, "hessian_trace");
-    e = genreg_hessian_trace(NULL, GENREG_HUTCHINSON, 10, 1);
+    e = genreg_hessian_trace(NULL, GENREG_TRACE_HUTCHINSON, 10, 1);
     CHECK(e.value != e.value, "NULL");
     genreg_hessian_close(map);
     genreg_destroy(c);
@@ -1434,12 +1434,12 @@ static void test_perturbation(void)
                 of_n += (double)direction[q->offset + i] * (double)direction[q->offset + i];
                 dot += (double)other[q->offset + i] * (double)direction[q->offset + i];
             }
-            if (q->kind != GENREG_WEIGHT) CHECK(of_d == 0, "%s stays", q->name);
+            if (q->kind != GENREG_KIND_WEIGHT) CHECK(of_d == 0, "%s stays", q->name);
             else CHECK(fabs(sqrt(of_d / of_w) - 1) < 1e-5 && fabs(dot / sqrt(of_d * of_n) - 1) < 1e-5, "%s, filter %ld: %g of %g", q->name, (long)k, sqrt(of_d), sqrt(of_w));
         }
     }
 
-    f = genreg_model_objective(m, &d, GENREG_CROSS_ENTROPY);
+    f = genreg_model_objective(m, &d, GENREG_LOSS_CROSS_ENTROPY);
     genreg_objective_gradient(&f, gradient);
     for (i = 0, norm2 = 0; i < n; i++) {
         norm2 += (double)gradient[i] * (double)gradient[i];
@@ -1506,8 +1506,8 @@ static void test_training_mode(void)
     genreg_init(m, GENREG_INIT_XAVIER, 2);
     n = (int)m->theta->size;
     memcpy(state, m->state->data, sizeof state);
-    f = genreg_training_objective(m, &d, GENREG_CROSS_ENTROPY);
-    g = genreg_model_objective(m, &d, GENREG_CROSS_ENTROPY);
+    f = genreg_training_objective(m, &d, GENREG_LOSS_CROSS_ENTROPY);
+    g = genreg_model_objective(m, &d, GENREG_LOSS_CROSS_ENTROPY);
     hessian_by_sweeps(&f, sweeps);
     hessian_by_sweeps(&g, evaluation);
     CHECK(matrix_distance(n, sweeps, evaluation) > 0.1, "the modes differ");
@@ -1541,7 +1541,7 @@ static void test_training_mode(void)
             genreg_layer_batch_norm(m);
             genreg_layer_linear(m, WIDE_OUT);
             genreg_init(m, GENREG_INIT_HE, 1);
-            f = training ? genreg_training_objective(m, &d, GENREG_CROSS_ENTROPY) : genreg_model_objective(m, &d, GENREG_CROSS_ENTROPY);
+            f = training ? genreg_training_objective(m, &d, GENREG_LOSS_CROSS_ENTROPY) : genreg_model_objective(m, &d, GENREG_LOSS_CROSS_ENTROPY);
             map = genreg_hessian_open(&f);
             CHECK((map != NULL) == !training, "in %s mode: %s", training ? "training" : "evaluation", genreg_error_message(c));
             genreg_hessian_close(map);

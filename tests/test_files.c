@@ -785,7 +785,7 @@ static genreg_train_options run_options(int variant)
     o.batch = 8;
     o.seed = 0x123456789abcdefu;
     o.weight_decay = 0.01;
-    if (variant == 1) { o.optimizer = GENREG_ADAM; o.schedule = GENREG_STEP; o.schedule_by_step = 1; o.period = 4; o.gamma = 0.5; o.loss = GENREG_MSE; }
+    if (variant == 1) { o.optimizer = GENREG_OPTIMIZER_ADAM; o.schedule = GENREG_SCHEDULE_STEP; o.schedule_by_step = 1; o.period = 4; o.gamma = 0.5; o.loss = GENREG_LOSS_MSE; }
     if (variant == 2) { o.nesterov = 1; o.schedule_by_step = 1; o.lr_min = 1e-3; o.no_shuffle = 1; }
     return o;
 }
@@ -1233,7 +1233,7 @@ static void test_other_files(void)
         case 1: o.momentum = 0.8; break;
         case 2: o.nesterov = 1; break;
         case 3: o.weight_decay = 0; break;
-        case 4: o.schedule = GENREG_CONSTANT; break;
+        case 4: o.schedule = GENREG_SCHEDULE_CONSTANT; break;
         case 5: o.schedule_by_step = 1; break;
         case 6: o.lr_min = 1e-9; break;
         case 7: o.gamma = 0.2; break;
@@ -1243,8 +1243,8 @@ static void test_other_files(void)
         case 11: o.seed ^= (uint64_t)1 << 63; break;
         case 12: o.seed ^= 1; break;
         case 13: o.no_shuffle = 1; break;
-        case 14: o.loss = GENREG_MSE; break;
-        case 15: o.optimizer = GENREG_ADAM; break;
+        case 14: o.loss = GENREG_LOSS_MSE; break;
+        case 15: o.optimizer = GENREG_OPTIMIZER_ADAM; break;
         case 16: o.beta1 = 0.8; break;
         case 17: o.beta2 = 0.8; break;
         default: o.eps = 1e-7; break;

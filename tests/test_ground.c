@@ -270,7 +270,7 @@ static void test_null(void)
     p = genreg_trainer_progress(NULL);
     CHECK(p.loss != p.loss && p.epoch == 0, "progress");
     genreg_trainer_free(NULL);
-    f = genreg_model_objective(NULL, &d, GENREG_MSE);
+    f = genreg_model_objective(NULL, &d, GENREG_LOSS_MSE);
     CHECK(!f.ctx && !f.loss && genreg_objective_gradient(&f, memory) != genreg_objective_gradient(NULL, memory), "objectives");
     CHECK(!genreg_hessian_open(&f) && !genreg_hessian_open(NULL) && !genreg_hessian_product(NULL, memory, memory), "Hessians");
     CHECK(genreg_hessian_loss(NULL) != 0 && genreg_hessian_chunk(NULL) == 0, "figures of no Hessian");
@@ -370,14 +370,14 @@ static double work_train(genreg_ctx *c, genreg_optimizer optimizer)
     o.batch = 32;
     o.epochs = 2;
     progress = genreg_train(m, &d, &o);
-    score = genreg_evaluate_classes(m, &d, GENREG_CROSS_ENTROPY, by_class);
+    score = genreg_evaluate_classes(m, &d, GENREG_LOSS_CROSS_ENTROPY, by_class);
     if (!genreg_error(c)) result = progress.loss + score.loss + by_class[1] + sum_of(m->theta->data, m->theta->size);
     genreg_model_free(m);
     genreg_release(c, p);
     return result;
 }
-static double work_sgd(genreg_ctx *c) { return work_train(c, GENREG_SGD); }
-static double work_adam(genreg_ctx *c) { return work_train(c, GENREG_ADAM); }
+static double work_sgd(genreg_ctx *c) { return work_train(c, GENREG_OPTIMIZER_SGD); }
+static double work_adam(genreg_ctx *c) { return work_train(c, GENREG_OPTIMIZER_ADAM); }
 
 static double work_sets(genreg_ctx *c)
 {
@@ -418,7 +418,7 @@ static double work_resume(genreg_ctx *c)
     genreg_train_options o = genreg_train_defaults();
     genreg_trainer *t;
     double result = 0;
-    o.optimizer = GENREG_ADAM;
+    o.optimizer = GENREG_OPTIMIZER_ADAM;
     o.batch = 32;
     o.epochs = 2;
     t = genreg_trainer_create(m, &d, &o);
@@ -718,7 +718,7 @@ static void test_steady(genreg_optimizer optimizer, int features, int hidden, in
     genreg_evaluate(m, &d);
     CHECK(mallocs == before, "%ld allocations in the second evaluation", mallocs - before);
 
-    f = genreg_model_objective(m, &d, GENREG_CROSS_ENTROPY);
+    f = genreg_model_objective(m, &d, GENREG_LOSS_CROSS_ENTROPY);
     h = genreg_hessian_open(&f);
     v = (genreg_real *)malloc((size_t)m->theta->size * sizeof *v);
     hv = (genreg_real *)malloc((size_t)m->theta->size * sizeof *hv);
@@ -1047,10 +1047,10 @@ int main(void)
     test_arena();
     test_refusals();
     test_refused_record();
-    test_steady(GENREG_SGD, 20, 16, 70, 32);
-    test_steady(GENREG_ADAM, 20, 16, 70, 32);
-    test_steady(GENREG_SGD, 2500, 40, 330, 128); /* large enough for the arenas to have several blocks */
-    test_steady(GENREG_ADAM, 2500, 40, 290, 128);
+    test_steady(GENREG_OPTIMIZER_SGD, 20, 16, 70, 32);
+    test_steady(GENREG_OPTIMIZER_ADAM, 20, 16, 70, 32);
+    test_steady(GENREG_OPTIMIZER_SGD, 2500, 40, 330, 128); /* large enough for the arenas to have several blocks */
+    test_steady(GENREG_OPTIMIZER_ADAM, 2500, 40, 290, 128);
     test_math();
     test_random();
     test_contexts();

@@ -569,9 +569,9 @@ static void test_counts(void)
 static void test_layout(void)
 {
     static const struct { const char *name; int layer, kind, rank, rows, columns, fan_in, fan_out; } want[] = {
-        { "features.1.weight", 1, GENREG_WEIGHT, 2, 12, 7, 12, 7 }, { "features.1.bias", 1, GENREG_BIAS, 1, 7, 0, 12, 7 },
-        { "classifier.1.weight", 4, GENREG_WEIGHT, 2, 7, 5, 7, 5 }, { "classifier.1.bias", 4, GENREG_BIAS, 1, 5, 0, 7, 5 },
-        { "classifier.3.weight", 6, GENREG_WEIGHT, 2, 5, 2, 5, 2 }, { "classifier.3.bias", 6, GENREG_BIAS, 1, 2, 0, 5, 2 },
+        { "features.1.weight", 1, GENREG_KIND_WEIGHT, 2, 12, 7, 12, 7 }, { "features.1.bias", 1, GENREG_KIND_BIAS, 1, 7, 0, 12, 7 },
+        { "classifier.1.weight", 4, GENREG_KIND_WEIGHT, 2, 7, 5, 7, 5 }, { "classifier.1.bias", 4, GENREG_KIND_BIAS, 1, 5, 0, 7, 5 },
+        { "classifier.3.weight", 6, GENREG_KIND_WEIGHT, 2, 5, 2, 5, 2 }, { "classifier.3.bias", 6, GENREG_KIND_BIAS, 1, 2, 0, 5, 2 },
     };
     genreg_ctx *c = check_context(GENREG_ISA_AUTO, 1);
     const int shape[3] = { 3, 2, 2 };
@@ -604,9 +604,9 @@ static void test_layout(void)
 
     { /* convolutions are [height, width, in, out] in memory; batch norm has parameters and states; all are named as torch.nn.Sequential would */
         static const struct { const char *name; int kind, rank, shape[4], fan_in; } have[] = {
-            { "features.0.weight", GENREG_WEIGHT, 4, { 3, 3, 1, 2 }, 9 }, { "features.0.bias", GENREG_BIAS, 1, { 2, 0, 0, 0 }, 9 },
-            { "features.1.weight", GENREG_NORM_WEIGHT, 1, { 2, 0, 0, 0 }, 2 }, { "features.1.bias", GENREG_NORM_BIAS, 1, { 2, 0, 0, 0 }, 2 },
-            { "features.3.weight", GENREG_WEIGHT, 4, { 3, 3, 2, 2 }, 18 },
+            { "features.0.weight", GENREG_KIND_WEIGHT, 4, { 3, 3, 1, 2 }, 9 }, { "features.0.bias", GENREG_KIND_BIAS, 1, { 2, 0, 0, 0 }, 9 },
+            { "features.1.weight", GENREG_KIND_NORM_WEIGHT, 1, { 2, 0, 0, 0 }, 2 }, { "features.1.bias", GENREG_KIND_NORM_BIAS, 1, { 2, 0, 0, 0 }, 2 },
+            { "features.3.weight", GENREG_KIND_WEIGHT, 4, { 3, 3, 2, 2 }, 18 },
         };
         const int small[3] = { 16, 8, 1 };
         genreg_model *n = genreg_cnn(c, small, 2, 1, 3);
@@ -621,7 +621,7 @@ static void test_layout(void)
             at += n->parameters[i].size;
             kinds |= n->parameters[i].kind;
         }
-        CHECK(n && at == n->theta->size && kinds == GENREG_ALL_KINDS, "all of theta, all kinds");
+        CHECK(n && at == n->theta->size && kinds == GENREG_KIND_ALL, "all of theta, all kinds");
         CHECK(n && !strcmp(n->parameters[n->parameter_count - 1].name, "classifier.3.bias") && n->parameters[n->parameter_count - 4].shape[0] == 8 * 2 * 1, "the classifier");
         CHECK(n && !strcmp(n->states[0].name, "features.1.running_mean") && !strcmp(n->states[1].name, "features.1.running_var") && !strcmp(n->states[3].name, "features.4.running_var")
               && n->states[1].offset == 2 && n->states[1].size == 2, "states");
@@ -629,8 +629,8 @@ static void test_layout(void)
         for (i = 0; n && i < n->parameter_count; i++) {
             const genreg_parameter *p = &n->parameters[i];
             ptrdiff_t k;
-            if (p->kind == GENREG_NORM_WEIGHT || p->kind == GENREG_NORM_BIAS)
-                for (k = 0; k < p->size; k++) CHECK((double)n->theta->data[p->offset + k] == (p->kind == GENREG_NORM_WEIGHT), "gamma starts at 1, beta at 0: %s", p->name);
+            if (p->kind == GENREG_KIND_NORM_WEIGHT || p->kind == GENREG_KIND_NORM_BIAS)
+                for (k = 0; k < p->size; k++) CHECK((double)n->theta->data[p->offset + k] == (p->kind == GENREG_KIND_NORM_WEIGHT), "gamma starts at 1, beta at 0: %s", p->name);
         }
     }
 
@@ -669,8 +669,8 @@ static void test_initialisation(void)
             const genreg_real *w = m->theta->data + p->offset;
             double bound = 0, deviation = 0, mean = 0, square = 0, fourth = 0, top = 0, size = (double)p->size;
             if (scheme == GENREG_INIT_PYTORCH) bound = 1 / sqrt((double)p->fan_in);
-            else if (scheme == GENREG_INIT_XAVIER) bound = p->kind == GENREG_WEIGHT ? sqrt(6.0 / (p->fan_in + p->fan_out)) : 0;
-            else deviation = p->kind == GENREG_BIAS ? 0 : scheme == GENREG_INIT_HE ? sqrt(2.0 / p->fan_in) : 1;
+            else if (scheme == GENREG_INIT_XAVIER) bound = p->kind == GENREG_KIND_WEIGHT ? sqrt(6.0 / (p->fan_in + p->fan_out)) : 0;
+            else deviation = p->kind == GENREG_KIND_BIAS ? 0 : scheme == GENREG_INIT_HE ? sqrt(2.0 / p->fan_in) : 1;
             for (k = 0; k < p->size; k++) {
                 double x = (double)w[k];
                 mean += x / size;
@@ -770,7 +770,7 @@ static genreg_model *every_kind(genreg_ctx *c, genreg_scheme scheme)
     genreg_layer_linear(m, 5);
     genreg_init(m, scheme, 3);
     for (i = 0; i < m->parameter_count; i++)
-        if (m->parameters[i].kind == GENREG_BIAS) {
+        if (m->parameters[i].kind == GENREG_KIND_BIAS) {
             ptrdiff_t k;
             for (k = 0; k < m->parameters[i].size; k++) m->theta->data[m->parameters[i].offset + k] = (genreg_real)(0.3 * wild((unsigned)(100 * i + k)));
         }
@@ -892,7 +892,7 @@ static genreg_model *image_net(genreg_ctx *c, genreg_scheme scheme)
     if (genreg_error(m->ctx)) return m;
     for (i = 0; i < m->parameter_count; i++) { /* gammas, betas and biases that are not 0 or 1 */
         ptrdiff_t k;
-        for (k = 0; m->parameters[i].kind != GENREG_WEIGHT && k < m->parameters[i].size; k++) m->theta->data[m->parameters[i].offset + k] += (genreg_real)(0.4 * wild((unsigned)(17 * i + k)));
+        for (k = 0; m->parameters[i].kind != GENREG_KIND_WEIGHT && k < m->parameters[i].size; k++) m->theta->data[m->parameters[i].offset + k] += (genreg_real)(0.4 * wild((unsigned)(17 * i + k)));
     }
     for (i = 0; i < m->state->size; i++) m->state->data[i] += (genreg_real)(0.3 * wild((unsigned)(i + 900)));
     m->state->data[6] = (genreg_real)1e-3; /* a variance beside which eps counts */
@@ -1283,7 +1283,7 @@ static void test_evaluate(void)
         before = m->theta->data[5];
         s = genreg_evaluate(m, &d);
         CHECK(s.samples == MANY && fabs(s.accuracy - (double)correct / MANY) < 1e-12 && fabs(s.loss - ce) < tolerance * ce, "%s: loss %.9g of %.9g, accuracy %g", genreg_isa_name(c), s.loss, ce, s.accuracy);
-        s = genreg_evaluate_classes(m, &d, GENREG_MSE, by_class);
+        s = genreg_evaluate_classes(m, &d, GENREG_LOSS_MSE, by_class);
         CHECK(s.samples == MANY && fabs(s.accuracy - (double)correct / MANY) < 1e-12 && fabs(s.loss - mse) < tolerance * mse, "%s: squared error %.9g of %.9g", genreg_isa_name(c), s.loss, mse);
         for (i = 0; i < OUT; i++) CHECK(fabs(by_class[i] - (double)right[i] / seen[i]) < 1e-12, "class %d: %g of %d/%d", i, by_class[i], right[i], seen[i]);
         CHECK(by_class[OUT] != by_class[OUT], "a class without samples has no accuracy: %g", by_class[OUT]);
@@ -1323,7 +1323,7 @@ static void test_evaluate(void)
             m = genreg_mlp(c, sizes, 3);
             genreg_init(m, GENREG_INIT_HE, 3);
             d = genreg_dataset_reals(c, data, label, MANY, 1, shape, OUT + 1);
-            s = genreg_evaluate_classes(m, &d, GENREG_CROSS_ENTROPY, by_class);
+            s = genreg_evaluate_classes(m, &d, GENREG_LOSS_CROSS_ENTROPY, by_class);
             if (i < 4) {
                 CHECK(s.samples == MANY && fabs(s.accuracy - (double)correct / MANY) < 1e-12 && fabs(s.loss - ce) < tolerance * ce, "in %ld bytes: loss %.9g of %.9g, %s", (long)o.memory, s.loss, ce,
                       genreg_error_message(c));
@@ -1378,7 +1378,7 @@ static void test_misuse(void)
     CHECK_ERROR(c, GENREG_ERROR_ARGUMENT, "evaluate");
     genreg_trainer_create(m, &d, NULL);
     CHECK_ERROR(c, GENREG_ERROR_ARGUMENT, "train");
-    f = genreg_model_objective(m, &d, GENREG_CROSS_ENTROPY);
+    f = genreg_model_objective(m, &d, GENREG_LOSS_CROSS_ENTROPY);
     CHECK(!f.ctx, "no objective");
     CHECK_ERROR(c, GENREG_ERROR_ARGUMENT, "model_objective");
     genreg_init(m, GENREG_INIT_HE, 1);

@@ -173,13 +173,13 @@ static genreg_train_options fixture_run(const char *name)
     o.batch = BATCH;
     o.epochs = EPOCHS;
     o.no_shuffle = 1;
-    o.schedule = GENREG_CONSTANT;
-    if (!strcmp(name, "momentum_cosine")) { o.lr = 0.1; o.schedule = GENREG_COSINE; }
-    if (!strcmp(name, "nesterov_decay_step")) { o.lr = 0.05; o.nesterov = 1; o.weight_decay = 0.01; o.schedule = GENREG_STEP; o.period = 2; o.gamma = 0.5; }
-    if (!strcmp(name, "momentum_decay_cosine_by_step")) { o.lr = 0.05; o.momentum = 0.8; o.weight_decay = 0.02; o.schedule = GENREG_COSINE; o.schedule_by_step = 1; o.lr_min = 0.01; }
-    if (!strncmp(name, "adam", 4)) { o.optimizer = GENREG_ADAM; o.lr = 0.01; }
-    if (!strcmp(name, "adam_decay_step_by_step")) { o.weight_decay = 0.05; o.schedule = GENREG_STEP; o.schedule_by_step = 1; o.period = 5; o.gamma = 0.3; }
-    if (!strcmp(name, "adam_mse_cosine")) { o.lr = 0.02; o.beta1 = 0.8; o.beta2 = 0.99; o.eps = 1e-6; o.loss = GENREG_MSE; o.schedule = GENREG_COSINE; o.lr_min = 0.001; }
+    o.schedule = GENREG_SCHEDULE_CONSTANT;
+    if (!strcmp(name, "momentum_cosine")) { o.lr = 0.1; o.schedule = GENREG_SCHEDULE_COSINE; }
+    if (!strcmp(name, "nesterov_decay_step")) { o.lr = 0.05; o.nesterov = 1; o.weight_decay = 0.01; o.schedule = GENREG_SCHEDULE_STEP; o.period = 2; o.gamma = 0.5; }
+    if (!strcmp(name, "momentum_decay_cosine_by_step")) { o.lr = 0.05; o.momentum = 0.8; o.weight_decay = 0.02; o.schedule = GENREG_SCHEDULE_COSINE; o.schedule_by_step = 1; o.lr_min = 0.01; }
+    if (!strncmp(name, "adam", 4)) { o.optimizer = GENREG_OPTIMIZER_ADAM; o.lr = 0.01; }
+    if (!strcmp(name, "adam_decay_step_by_step")) { o.weight_decay = 0.05; o.schedule = GENREG_SCHEDULE_STEP; o.schedule_by_step = 1; o.period = 5; o.gamma = 0.3; }
+    if (!strcmp(name, "adam_mse_cosine")) { o.lr = 0.02; o.beta1 = 0.8; o.beta2 = 0.99; o.eps = 1e-6; o.loss = GENREG_LOSS_MSE; o.schedule = GENREG_SCHEDULE_COSINE; o.lr_min = 0.001; }
     return o;
 }
 
@@ -334,7 +334,7 @@ static void test_cnn_against_pytorch(void)
         start = genreg_mark(c);
         for (mode = 0; mode < 2; mode++) {
             static const char *const name[] = { "evaluation", "training" };
-            genreg_objective f = mode ? genreg_training_objective(m, &d, GENREG_CROSS_ENTROPY) : genreg_model_objective(m, &d, GENREG_CROSS_ENTROPY);
+            genreg_objective f = mode ? genreg_training_objective(m, &d, GENREG_LOSS_CROSS_ENTROPY) : genreg_model_objective(m, &d, GENREG_LOSS_CROSS_ENTROPY);
             genreg_batch b = genreg_get_batch(c, &d, NULL, 0, CNN_N);
             genreg_hessian *hessian;
             genreg_tensor *outputs;
@@ -366,7 +366,7 @@ static void test_cnn_against_pytorch(void)
         for (i = 0; i < 18; i++) CHECK((double)m->state->data[i] == (i % 18 < 3 || (i >= 6 && i < 12) ? 0 : 1), "nothing so far moved the running statistics: %d", i);
         o.lr = 0.05;
         o.weight_decay = 0.01;
-        o.schedule = GENREG_CONSTANT;
+        o.schedule = GENREG_SCHEDULE_CONSTANT;
         o.batch = 4;
         o.epochs = 3;
         o.no_shuffle = 1;
@@ -412,8 +412,8 @@ static genreg_model *small_net(genreg_ctx *c, uint64_t seed)
 static double rate(const genreg_train_options *o, int step, int steps, int per_epoch)
 {
     int t = o->schedule_by_step ? step : step / per_epoch, end = o->schedule_by_step ? steps : (steps + per_epoch - 1) / per_epoch;
-    if (o->schedule == GENREG_COSINE) return o->lr_min + (o->lr - o->lr_min) * (1 + cos(3.14159265358979323846 * t / end)) / 2;
-    if (o->schedule == GENREG_STEP) return o->lr * pow(o->gamma, floor((double)t / o->period));
+    if (o->schedule == GENREG_SCHEDULE_COSINE) return o->lr_min + (o->lr - o->lr_min) * (1 + cos(3.14159265358979323846 * t / end)) / 2;
+    if (o->schedule == GENREG_SCHEDULE_STEP) return o->lr * pow(o->gamma, floor((double)t / o->period));
     return o->lr;
 }
 
@@ -431,7 +431,7 @@ static void test_formulas(void)
         double *theta = (double *)malloc((size_t)n * sizeof *theta), *v = (double *)calloc((size_t)n, sizeof *v), *q = (double *)calloc((size_t)n, sizeof *q), total = 0, correct = 0, away = 0, size = 0;
         genreg_real *g = (genreg_real *)malloc((size_t)n * sizeof *g);
         int step, steps, per_epoch, first = 0, seen = 0;
-        o.optimizer = variant / 2 % 3 == 2 ? GENREG_ADAM : GENREG_SGD;
+        o.optimizer = variant / 2 % 3 == 2 ? GENREG_OPTIMIZER_ADAM : GENREG_OPTIMIZER_SGD;
         o.nesterov = variant / 2 % 3 == 1;
         o.weight_decay = variant % 2 ? 0.03 : 0;
         o.schedule = (genreg_schedule)(variant / 6 % 3);
@@ -440,13 +440,13 @@ static void test_formulas(void)
         o.beta1 = variant / 36 ? 0 : 0.9;
         o.beta2 = variant / 36 ? 0.9 : 0.999;
         o.eps = 1e-3; /* large enough that rounding of tiny gradients stays tiny */
-        o.lr = o.optimizer == GENREG_ADAM ? 0.02 : 0.1;
+        o.lr = o.optimizer == GENREG_OPTIMIZER_ADAM ? 0.02 : 0.1;
         o.lr_min = 0.004;
         o.gamma = 0.5;
         o.period = 2;
         o.batch = 16; /* 16, 16, 16, 2 */
         o.no_shuffle = 1;
-        o.loss = variant % 5 == 3 ? GENREG_MSE : GENREG_CROSS_ENTROPY;
+        o.loss = variant % 5 == 3 ? GENREG_LOSS_MSE : GENREG_LOSS_CROSS_ENTROPY;
         if (variant % 4 == 3) o.steps = 11; /* ends within the third epoch */
         else o.epochs = 3;
         per_epoch = 4;
@@ -458,7 +458,7 @@ static void test_formulas(void)
             int b = first + o.batch > POINTS ? POINTS - first : o.batch, more, row, k;
             genreg_batch batch = genreg_get_batch(c, &d, NULL, first, b);
             genreg_tensor *y = genreg_forward(mine, mine->theta, batch.x, NULL);
-            genreg_tensor *loss = o.loss == GENREG_MSE ? genreg_mse(c, y, genreg_one_hot(c, batch.labels, b, KINDS)) : genreg_cross_entropy(c, y, batch.labels);
+            genreg_tensor *loss = o.loss == GENREG_LOSS_MSE ? genreg_mse(c, y, genreg_one_hot(c, batch.labels, b, KINDS)) : genreg_cross_entropy(c, y, batch.labels);
             double lr = rate(&o, step, steps, per_epoch);
             genreg_progress progress;
             if (first == 0) total = correct = seen = 0;
@@ -472,7 +472,7 @@ static void test_formulas(void)
             genreg_gradient_into(c, loss, NULL, &mine->theta, 1, &g);
             for (i = 0; i < n; i++) {
                 double grad = (double)g[i] + o.weight_decay * theta[i];
-                if (o.optimizer == GENREG_ADAM) {
+                if (o.optimizer == GENREG_OPTIMIZER_ADAM) {
                     v[i] = o.beta1 * v[i] + (1 - o.beta1) * grad;
                     q[i] = o.beta2 * q[i] + (1 - o.beta2) * grad * grad;
                     theta[i] -= lr * (v[i] / (1 - pow(o.beta1, step + 1))) / (sqrt(q[i] / (1 - pow(o.beta2, step + 1))) + o.eps);
@@ -516,9 +516,9 @@ static void test_formulas(void)
 static void test_defaults(void)
 {
     genreg_train_options o = genreg_train_defaults();
-    CHECK(o.optimizer == GENREG_SGD && o.lr == 0.01 && o.momentum == 0.9 && !o.nesterov && o.weight_decay == 0 && o.beta1 == 0.9 && o.beta2 == 0.999 && o.eps == 1e-8, "optimiser");
-    CHECK(o.schedule == GENREG_COSINE && !o.schedule_by_step && o.lr_min == 0 && o.gamma == 0.1 && o.period == 30, "schedule");
-    CHECK(o.batch == 128 && o.epochs == 10 && o.steps == 0 && o.seed == 0 && !o.no_shuffle && o.loss == GENREG_CROSS_ENTROPY && !o.on_epoch && !o.user, "length");
+    CHECK(o.optimizer == GENREG_OPTIMIZER_SGD && o.lr == 0.01 && o.momentum == 0.9 && !o.nesterov && o.weight_decay == 0 && o.beta1 == 0.9 && o.beta2 == 0.999 && o.eps == 1e-8, "optimiser");
+    CHECK(o.schedule == GENREG_SCHEDULE_COSINE && !o.schedule_by_step && o.lr_min == 0 && o.gamma == 0.1 && o.period == 30, "schedule");
+    CHECK(o.batch == 128 && o.epochs == 10 && o.steps == 0 && o.seed == 0 && !o.no_shuffle && o.loss == GENREG_LOSS_CROSS_ENTROPY && !o.on_epoch && !o.user, "length");
 }
 
 /* ------------------------------------------------------------------------------------------------ steps, epochs, order */
@@ -741,8 +741,8 @@ static void test_divergence(void)
     char place[64];
     int step = 0, more = 1;
     o.lr = DOUBLE ? 1e25 : 1e4;
-    o.loss = GENREG_MSE;
-    o.schedule = GENREG_CONSTANT;
+    o.loss = GENREG_LOSS_MSE;
+    o.schedule = GENREG_SCHEDULE_CONSTANT;
     o.batch = 16;
     o.epochs = 50;
     t = genreg_trainer_create(m, &d, &o);
@@ -786,7 +786,7 @@ static void test_divergence(void)
     CHECK(p.step == 1 && p.epoch == 1, "sample 20 is in the second batch: %d", (int)p.step);
     CHECK_ERROR(c, GENREG_ERROR_DIVERGED, "the loss is nan in epoch 1, step 2");
     values[20 * WIDTH + 3] = (genreg_real)INFINITY;
-    o.loss = GENREG_CROSS_ENTROPY;
+    o.loss = GENREG_LOSS_CROSS_ENTROPY;
     m = small_net(c, 1);
     memcpy(before, m->theta->data, bytes);
     o.batch = POINTS;
@@ -807,8 +807,8 @@ static void test_divergence(void)
         deep->theta->data[3] = 0;
         last.lr = 1e30;
         last.steps = 1;
-        last.schedule = GENREG_CONSTANT;
-        last.loss = GENREG_MSE;
+        last.schedule = GENREG_SCHEDULE_CONSTANT;
+        last.loss = GENREG_LOSS_MSE;
         genreg_train(deep, &single, &last);
         CHECK_ERROR(c, GENREG_ERROR_DIVERGED, "step 1;");
     }
@@ -856,12 +856,12 @@ static void test_bad_options(void)
         case 6: o.beta1 = x; break;
         case 7: o.beta2 = x; break;
         case 8: o.eps = x; break;
-        case 9: o.period = (int)x; o.schedule = GENREG_STEP; break;
+        case 9: o.period = (int)x; o.schedule = GENREG_SCHEDULE_STEP; break;
         case 10: o.optimizer = (genreg_optimizer)7; break;
         case 11: o.schedule = (genreg_schedule)7; break;
         case 12: o.loss = (genreg_loss)7; break;
         case 13: o.lr_min = x; break;
-        default: o.gamma = x; o.schedule = GENREG_STEP; break;
+        default: o.gamma = x; o.schedule = GENREG_SCHEDULE_STEP; break;
         }
         genreg_train(m, &d, &o);
         CHECK_ERROR(c, GENREG_ERROR_ARGUMENT, bad[i].text);
@@ -939,7 +939,7 @@ static genreg_model *large_run(genreg_ctx *c, genreg_optimizer optimizer, int64_
     genreg_layer_linear(m, LARGE_OUT);
     genreg_init(m, GENREG_INIT_PYTORCH, 1);
     o.optimizer = optimizer;
-    o.lr = optimizer == GENREG_ADAM ? 1e-3 : 0.02;
+    o.lr = optimizer == GENREG_OPTIMIZER_ADAM ? 1e-3 : 0.02;
     o.eps = 1e-4;
     o.batch = LARGE_BATCH;
     o.steps = steps;
