@@ -2583,10 +2583,10 @@ static double genreg__dot(const genreg__exec *e, ptrdiff_t n, const genreg_real 
 
 /* Images are [rows, channels] to the loops below: what differs by channel comes in vectors.
 
-   y = s a + u b + t, with ReLU if asked; b may be NULL. */
+   y = s a + t, with ReLU if asked. */
 typedef struct genreg__channel_job {
     genreg__loop loop;
-    const genreg_real *a, *b, *s, *u, *t;
+    const genreg_real *a, *s, *t;
     genreg_real *y;
     ptrdiff_t rows, channels;
     int relu;
@@ -2595,15 +2595,12 @@ typedef struct genreg__channel_job {
 static GENREG__INLINE void genreg__channel_body(const void *arg)
 {
     const genreg__channel_job *j = (const genreg__channel_job *)arg;
-    const genreg_real *s = j->s, *u = j->u, *t = j->t;
+    const genreg_real *s = j->s, *t = j->t;
     ptrdiff_t r, i, n = j->channels;
     for (r = 0; r < j->rows; r++) {
-        const genreg_real *a = j->a + r * n, *b = j->b ? j->b + r * n : NULL;
+        const genreg_real *a = j->a + r * n;
         genreg_real *y = j->y + r * n;
-        if (b) {
-            GENREG__NO_ALIAS
-            for (i = 0; i < n; i++) y[i] = s[i] * a[i] + u[i] * b[i] + t[i];
-        } else if (j->relu) {
+        if (j->relu) {
             GENREG__NO_ALIAS
             for (i = 0; i < n; i++) { const genreg_real v = s[i] * a[i] + t[i]; y[i] = v < 0 ? 0 : v; }
         } else {
@@ -2618,7 +2615,6 @@ static void genreg__channel_range(void *arg, ptrdiff_t first, ptrdiff_t last)
 {
     genreg__channel_job j = *(const genreg__channel_job *)arg;
     j.a += first * j.channels;
-    if (j.b) j.b += first * j.channels;
     j.y += first * j.channels;
     j.rows = last - first;
     j.loop(&j);
@@ -2630,51 +2626,220 @@ static void genreg__run_channels(const genreg__exec *e, genreg__channel_job *j)
     genreg__split_range(e, j->rows, 1, j->rows * j->channels >= GENREG__SERIAL, genreg__channel_range, j);
 }
 
-/* Column sums of (a - p)(b - q), p and q by column: variances, and what batch normalisation's rule needs. Segments of rows have a
-   partial sum each, which are added in order. */
-typedef struct genreg__moment_job { genreg__loop loop; const genreg_real *a, *b, *p, *q; genreg_real *partial; ptrdiff_t rows, channels, segment; } genreg__moment_job;
+/* Batch normalisation, with the ReLU and the max-pool behind it: v = s x + t by channel, z = max(v, 0) if relu, y = the maximum of z
+   over windows of size x size side by side (1: y = z). What lies between x and y is never stored: the backward loops compute v
+   anew, to the same bits, and find the first maximum again. */
+typedef struct genreg__norm_job {
+    genreg__loop loop;
+    const genreg_real *x, *s, *t, *mean;    /* x [n,h,w,channels] */
+    const genreg_real *dy;                  /* [n,oh,ow,channels] */
+    const genreg_real *factor, *slope, *shift;
+    genreg_real *out;                       /* y; or dx; or for each segment two sums a channel */
+    ptrdiff_t channels, h, w, oh, ow;       /* size 1: every image is one pixel */
+    ptrdiff_t rows, row, row_end;           /* of y, over all images; those of this call */
+    ptrdiff_t segment;                      /* rows in a segment */
+    int size, relu;
+} genreg__norm_job;
 
-enum { GENREG__MOMENT_ROWS = 1024 };
+enum { GENREG__NORM_SEGMENT = 1024 }; /* pixels, about: they stay in L2 from one pass to the next */
 
-static GENREG__INLINE void genreg__moment_body(const void *arg)
+static GENREG__INLINE ptrdiff_t genreg__norm_corner(const genreg__norm_job *j, ptrdiff_t row, int size)
 {
-    const genreg__moment_job *j = (const genreg__moment_job *)arg;
-    ptrdiff_t n = j->channels, begin = j->segment * GENREG__MOMENT_ROWS, end = GENREG__MIN(begin + GENREG__MOMENT_ROWS, j->rows), c, r, i;
-    for (c = 0; c < n; c += GENREG__SUM_COLUMNS) {
-        genreg_real total[GENREG__SUM_COLUMNS], p[GENREG__SUM_COLUMNS], q[GENREG__SUM_COLUMNS];
-        ptrdiff_t width = GENREG__MIN(n - c, (ptrdiff_t)GENREG__SUM_COLUMNS);
-        for (i = 0; i < width; i++) { total[i] = 0; p[i] = j->p[c + i]; q[i] = j->q[c + i]; }
-        for (r = begin; r < end; r++) {
-            const genreg_real *a = j->a + r * n + c, *b = j->b + r * n + c;
-            for (i = 0; i < width; i++) total[i] += (a[i] - p[i]) * (b[i] - q[i]);
+    return size == 1 ? row : (row / j->oh * j->h + row % j->oh * size) * j->w;
+}
+
+/* The largest v of each channel's window, where it is and, unless NULL, the x that it comes from: the first of equals; a NaN is the maximum. */
+static GENREG__INLINE void genreg__norm_window(const genreg__norm_job *j, const genreg_real *x, ptrdiff_t c, ptrdiff_t width, int size, genreg_real *best, genreg_real *at,
+                                               genreg_real *from)
+{
+    const genreg_real *s = j->s + c, *t = j->t + c;
+    ptrdiff_t i;
+    int k;
+    GENREG__NO_ALIAS
+    for (i = 0; i < width; i++) {
+        best[i] = s[i] * x[i] + t[i];
+        if (size > 1) at[i] = 0;
+        if (from) from[i] = x[i];
+    }
+    for (k = 1; k < size * size; k++) {
+        const genreg_real *xk = x + (k / size * j->w + k % size) * j->channels, place = (genreg_real)k;
+        GENREG__NO_ALIAS
+        for (i = 0; i < width; i++) {
+            const genreg_real v = s[i] * xk[i] + t[i];
+            const int larger = v > best[i] || v != v;
+            best[i] = larger ? v : best[i];
+            at[i] = larger ? place : at[i];
+            if (from) from[i] = larger ? xk[i] : from[i];
         }
-        for (i = 0; i < width; i++) j->partial[j->segment * n + c + i] = total[i];
     }
 }
-GENREG__WIDEN(genreg__moment)
 
-static void genreg__moment_range(void *arg, ptrdiff_t first, ptrdiff_t last)
+static GENREG__INLINE void genreg__norm_forward_body(const void *arg)
 {
-    genreg__moment_job j = *(const genreg__moment_job *)arg;
-    for (j.segment = first; j.segment < last; j.segment++) j.loop(&j);
+    const genreg__norm_job *j = (const genreg__norm_job *)arg;
+    const ptrdiff_t n = j->channels;
+    ptrdiff_t row, column, c, i;
+    for (row = j->row; row < j->row_end; row++)
+        for (column = 0; column < j->ow; column++)
+            for (c = 0; c < n; c += GENREG__SUM_COLUMNS) {
+                genreg_real best[GENREG__SUM_COLUMNS], at[GENREG__SUM_COLUMNS], *y = j->out + (row * j->ow + column) * n + c;
+                const ptrdiff_t width = GENREG__MIN(n - c, (ptrdiff_t)GENREG__SUM_COLUMNS);
+                genreg__norm_window(j, j->x + (genreg__norm_corner(j, row, j->size) + column * j->size) * n + c, c, width, j->size, best, at, NULL);
+                if (j->relu) for (i = 0; i < width; i++) y[i] = best[i] < 0 ? 0 : best[i];
+                else for (i = 0; i < width; i++) y[i] = best[i];
+            }
+}
+GENREG__WIDEN(genreg__norm_forward)
+
+/* Of each segment: the column sums of dz and of dz (x - mean). */
+static GENREG__INLINE void genreg__norm_sums_of(const genreg__norm_job *j, const int size)
+{
+    const ptrdiff_t n = j->channels;
+    ptrdiff_t row, column, c, i;
+    for (c = 0; c < n; c += GENREG__SUM_COLUMNS) {
+        const ptrdiff_t width = GENREG__MIN(n - c, (ptrdiff_t)GENREG__SUM_COLUMNS);
+        genreg_real sum[GENREG__SUM_COLUMNS], along[GENREG__SUM_COLUMNS], best[GENREG__SUM_COLUMNS], at[GENREG__SUM_COLUMNS], from[GENREG__SUM_COLUMNS];
+        genreg_real *out = j->out + j->row / j->segment * 2 * n + c;
+        for (i = 0; i < width; i++) sum[i] = along[i] = 0;
+        for (row = j->row; row < j->row_end; row++)
+            for (column = 0; column < j->ow; column++) {
+                const genreg_real *dy = j->dy + (row * j->ow + column) * n + c, *mean = j->mean + c;
+                genreg__norm_window(j, j->x + (genreg__norm_corner(j, row, size) + column * size) * n + c, c, width, size, best, at, from);
+                GENREG__NO_ALIAS
+                for (i = 0; i < width; i++) {
+                    const genreg_real g = !j->relu || best[i] > 0 ? dy[i] : 0;
+                    sum[i] += g;
+                    along[i] += g * (from[i] - mean[i]);
+                }
+            }
+        for (i = 0; i < width; i++) { out[i] = sum[i]; out[n + i] = along[i]; }
+    }
+}
+static GENREG__INLINE void genreg__norm_sums_body(const void *arg)
+{
+    const genreg__norm_job *j = (const genreg__norm_job *)arg;
+    if (j->size == 1) genreg__norm_sums_of(j, 1);
+    else genreg__norm_sums_of(j, j->size);
+}
+GENREG__WIDEN(genreg__norm_sums)
+
+/* dx = factor dz + slope x + shift: in the windows, then at the right and bottom, where none is. */
+static GENREG__INLINE void genreg__norm_dx_of(const genreg__norm_job *j, const int size)
+{
+    const ptrdiff_t n = j->channels, used = j->ow * size;
+    const genreg_real *factor = j->factor, *slope = j->slope, *shift = j->shift;
+    ptrdiff_t row, column, c, i;
+    int k;
+    for (row = j->row; row < j->row_end; row++) {
+        const ptrdiff_t corner = genreg__norm_corner(j, row, size) * n;
+        for (column = 0; column < j->ow; column++)
+            for (c = 0; c < n; c += GENREG__SUM_COLUMNS) {
+                const ptrdiff_t width = GENREG__MIN(n - c, (ptrdiff_t)GENREG__SUM_COLUMNS), from = corner + column * size * n + c;
+                const genreg_real *dy = j->dy + (row * j->ow + column) * n + c;
+                genreg_real best[GENREG__SUM_COLUMNS], at[GENREG__SUM_COLUMNS], g[GENREG__SUM_COLUMNS];
+                genreg__norm_window(j, j->x + from, c, width, size, best, at, NULL);
+                GENREG__NO_ALIAS
+                for (i = 0; i < width; i++) g[i] = factor[c + i] * (!j->relu || best[i] > 0 ? dy[i] : 0);
+                for (k = 0; k < size * size; k++) {
+                    const ptrdiff_t to = from + (k / size * j->w + k % size) * n;
+                    const genreg_real *x = j->x + to, place = (genreg_real)k;
+                    genreg_real *dx = j->out + to;
+                    GENREG__NO_ALIAS
+                    for (i = 0; i < width; i++) dx[i] = (size == 1 || at[i] == place ? g[i] : 0) + (slope[c + i] * x[i] + shift[c + i]);
+                }
+            }
+        if (size > 1) {
+            const ptrdiff_t end = row % j->oh == j->oh - 1 ? j->h - (j->oh - 1) * size : size; /* lines below the last windows too */
+            ptrdiff_t line, at;
+            for (line = 0; line < end; line++)
+                for (column = line < size ? used : 0; column < j->w; column++)
+                    for (i = 0, at = corner + (line * j->w + column) * n; i < n; i++) j->out[at + i] = slope[i] * j->x[at + i] + shift[i];
+        }
+    }
+}
+static GENREG__INLINE void genreg__norm_dx_body(const void *arg)
+{
+    const genreg__norm_job *j = (const genreg__norm_job *)arg;
+    if (j->size == 1) genreg__norm_dx_of(j, 1);
+    else genreg__norm_dx_of(j, j->size);
+}
+GENREG__WIDEN(genreg__norm_dx)
+
+/* Of each segment of the pixels of x: the mean and the sum of (x - mean)^2, while the segment is in the cache. */
+static GENREG__INLINE void genreg__norm_spread_body(const void *arg)
+{
+    const genreg__norm_job *j = (const genreg__norm_job *)arg;
+    const ptrdiff_t n = j->channels, count = j->row_end - j->row;
+    ptrdiff_t row, c, i;
+    for (c = 0; c < n; c += GENREG__SUM_COLUMNS) {
+        const ptrdiff_t width = GENREG__MIN(n - c, (ptrdiff_t)GENREG__SUM_COLUMNS);
+        const genreg_real *x = j->x + j->row * n + c;
+        genreg_real *out = j->out + j->row / j->segment * 2 * n + c, mean[GENREG__SUM_COLUMNS], sum[GENREG__SUM_COLUMNS];
+        for (i = 0; i < width; i++) sum[i] = 0;
+        for (row = 0; row < count; row++)
+            for (i = 0; i < width; i++) sum[i] += x[row * n + i];
+        for (i = 0; i < width; i++) { mean[i] = sum[i] / (genreg_real)count; sum[i] = 0; }
+        for (row = 0; row < count; row++)
+            for (i = 0; i < width; i++) { const genreg_real d = x[row * n + i] - mean[i]; sum[i] += d * d; }
+        for (i = 0; i < width; i++) { out[i] = mean[i]; out[n + i] = sum[i]; }
+    }
+}
+GENREG__WIDEN(genreg__norm_spread)
+
+static void genreg__norm_range(void *arg, ptrdiff_t first, ptrdiff_t last)
+{
+    genreg__norm_job j = *(const genreg__norm_job *)arg;
+    j.row = first; j.row_end = last;
+    j.loop(&j);
+}
+static void genreg__norm_segments(void *arg, ptrdiff_t first, ptrdiff_t last)
+{
+    genreg__norm_job j = *(const genreg__norm_job *)arg;
+    for (; first < last; first++) {
+        j.row = first * j.segment;
+        j.row_end = GENREG__MIN(j.row + j.segment, j.rows);
+        j.loop(&j);
+    }
 }
 
-static ptrdiff_t genreg__moment_room(ptrdiff_t rows, ptrdiff_t channels)
+static void genreg__run_norm(const genreg__exec *e, const genreg__kernel *k, genreg__norm_job *j)
 {
-    ptrdiff_t segments = (rows + GENREG__MOMENT_ROWS - 1) / GENREG__MOMENT_ROWS;
-    return segments * channels + genreg__sum_room(1, segments, channels);
+    j->loop = genreg__pick(k, e->isa);
+    genreg__split_range(e, j->rows, 1, j->rows * j->ow * j->size * j->size * j->channels >= GENREG__SERIAL, genreg__norm_range, j);
+}
+/* The same for the loops that sum: a segment after the other, two sums a channel of each. Returns how many there are. */
+static ptrdiff_t genreg__run_norm_sums(const genreg__exec *e, const genreg__kernel *k, genreg__norm_job *j)
+{
+    const ptrdiff_t segments = (j->rows - 1) / j->segment + 1;
+    j->loop = genreg__pick(k, e->isa);
+    genreg__split_range(e, segments, 1, j->rows * j->ow * j->size * j->size * j->channels >= GENREG__SERIAL, genreg__norm_segments, j);
+    return segments;
 }
 
-static void genreg__moments(const genreg__exec *e, const genreg_real *a, const genreg_real *p, const genreg_real *b, const genreg_real *q, ptrdiff_t rows,
-                            ptrdiff_t channels, genreg_real *out, genreg_real *room)
+/* Mean and variance of the columns of x [rows, channels], segment by segment (Chan, Golub, LeVeque 1979). room: as for genreg__norm_room. */
+static void genreg__norm_statistics(const genreg__exec *e, const genreg_real *x, ptrdiff_t rows, ptrdiff_t channels, genreg_real *mean, genreg_real *variance, genreg_real *room)
 {
-    ptrdiff_t segments = (rows + GENREG__MOMENT_ROWS - 1) / GENREG__MOMENT_ROWS;
-    genreg__moment_job j;
-    j.loop = genreg__pick(&genreg__moment, e->isa);
-    j.a = a; j.b = b; j.p = p; j.q = q; j.partial = room; j.rows = rows; j.channels = channels; j.segment = 0;
-    genreg__split_range(e, segments, 1, rows * channels >= GENREG__SERIAL, genreg__moment_range, &j);
-    genreg__sum(e, room, out, 1, segments, channels, room + segments * channels);
+    genreg__norm_job j;
+    ptrdiff_t segments, segment, i;
+    memset(&j, 0, sizeof j);
+    j.x = x; j.out = room; j.channels = channels; j.rows = rows; j.segment = GENREG__NORM_SEGMENT;
+    j.size = 1; j.ow = 1;
+    segments = genreg__run_norm_sums(e, &genreg__norm_spread, &j);
+    for (i = 0; i < channels; i++) {
+        double m = 0, spread = 0, seen = 0;
+        for (segment = 0; segment < segments; segment++) {
+            const genreg_real *part = room + segment * 2 * channels + i;
+            const double count = (double)GENREG__MIN(rows - segment * j.segment, j.segment), d = (double)part[0] - m;
+            m += d * (count / (seen + count));
+            spread += (double)part[channels] + d * d * (seen * count / (seen + count));
+            seen += count;
+        }
+        mean[i] = (genreg_real)m;
+        variance[i] = (genreg_real)(spread / (double)rows);
+    }
 }
+static ptrdiff_t genreg__norm_room(ptrdiff_t rows, ptrdiff_t segment, ptrdiff_t channels) { return ((rows - 1) / segment + 1) * 2 * channels; }
+
 // ---- conv: convolutions ----
 //
 // Images are channels-last, so the values under one row of a window are contiguous, and the next window begins a pixel later.
@@ -5312,24 +5477,35 @@ static void genreg__max_pool_range(void *arg, ptrdiff_t first, ptrdiff_t last) /
     }
 }
 
-static void genreg__max_pool_rule(genreg__sweep *s, genreg_tensor *y, genreg_tensor *dy)
+/* dy put where the maxima of y = max_pool(x) were. */
+static genreg_tensor *genreg__unpooled(genreg_ctx *c, genreg_tensor *y, genreg_tensor *dy)
 {
     const genreg__index_attr *a = (const genreg__index_attr *)y->attr;
-    genreg_tensor *x = y->in[0];
+    const genreg_tensor *x = y->in[0];
     int flat[1];
-    if (!genreg__wants(x)) return;
     flat[0] = a->n;
-    s->give(s, x, genreg_reshape(s->c, genreg_scatter(s->c, genreg_reshape(s->c, dy, 1, flat), a->index, (int)x->size), x->rank, x->shape));
+    return genreg_reshape(c, genreg_scatter(c, genreg_reshape(c, dy, 1, flat), a->index, (int)x->size), x->rank, x->shape);
+}
+static void genreg__max_pool_rule(genreg__sweep *s, genreg_tensor *y, genreg_tensor *dy)
+{
+    if (genreg__wants(y->in[0])) s->give(s, y->in[0], genreg__unpooled(s->c, y, dy));
+}
+typedef struct genreg__unpool_job { const int *index; const genreg_real *dy; genreg_real *dx; ptrdiff_t from, to; int accumulate; } genreg__unpool_job; /* values of an image */
+static void genreg__unpool_range(void *arg, ptrdiff_t first, ptrdiff_t last)
+{
+    const genreg__unpool_job *j = (const genreg__unpool_job *)arg;
+    ptrdiff_t i;
+    if (!j->accumulate) memset(j->dx + first * j->to, 0, (size_t)((last - first) * j->to) * sizeof *j->dx);
+    for (i = first * j->from; i < last * j->from; i++) j->dx[j->index[i]] += j->dy[i];
 }
 static void genreg__max_pool_direct(genreg__sweep *s, genreg_tensor *y, genreg_real *dy)
 {
-    const genreg__index_attr *a = (const genreg__index_attr *)y->attr;
     genreg_tensor *x = y->in[0];
-    int accumulate, i;
-    genreg_real *out = genreg__wants(x) ? s->target(s, x, &accumulate) : NULL;
-    if (!out) return;
-    if (!accumulate) memset(out, 0, (size_t)x->size * sizeof *out);
-    for (i = 0; i < a->n; i++) out[a->index[i]] += dy[i];
+    genreg__unpool_job j;
+    j.dx = genreg__wants(x) ? s->target(s, x, &j.accumulate) : NULL;
+    if (!j.dx) return;
+    j.index = ((const genreg__index_attr *)y->attr)->index; j.dy = dy; j.from = y->size / y->shape[0]; j.to = x->size / x->shape[0];
+    genreg__split_range(&s->c->exec, y->shape[0], 1, x->size >= GENREG__SERIAL, genreg__unpool_range, &j);
 }
 static const genreg__op genreg__max_pool_op = { "max_pool", genreg__max_pool_rule, genreg__max_pool_direct };
 
@@ -5406,33 +5582,67 @@ static void genreg__scale_shift_rule(genreg__sweep *s, genreg_tensor *y, genreg_
     if (genreg__wants(factor)) s->give(s, factor, genreg_mul(c, dz, x));
     if (genreg__wants(x)) s->give(s, x, genreg_mul(c, dz, factor));
 }
-static void genreg__scale_shift_direct(genreg__sweep *s, genreg_tensor *y, genreg_real *dy)
+/* What both kinds of normalisation do on the way back: the sums of dz and of dz (x - mean) by channel; then dx = factor dz + slope x + shift. */
+static int genreg__norm_back_sums(genreg_ctx *c, genreg__norm_job *j, genreg_real *dsum, genreg_real *dalong)
 {
-    genreg_ctx *c = s->c;
-    genreg_tensor *x = y->in[0], *factor = y->in[1];
-    ptrdiff_t channels = factor->size, rows = y->size / channels;
+    const ptrdiff_t n = j->channels;
+    ptrdiff_t segments, segment, i;
     genreg_place p = genreg_mark(c);
-    int accumulate;
-    genreg_real *to, *zeros, *room;
-    if (*(const int *)y->attr) genreg__gate_in_place(c, y, dy);
-    genreg__give_column_sums(s, y->in[2], dy, rows);
-    zeros = (genreg_real *)genreg__take(c, &c->tape_arena, 2 * (size_t)channels, sizeof *zeros);
-    room = (genreg_real *)genreg__take(c, &c->tape_arena, (size_t)genreg__moment_room(rows, channels), sizeof *room);
-    if (zeros && room && genreg__wants(factor) && (to = s->target(s, factor, &accumulate)) != NULL) {
-        genreg_real *sums = zeros + channels;
-        memset(zeros, 0, (size_t)channels * sizeof *zeros);
-        genreg__moments(&c->exec, dy, zeros, x->data, zeros, rows, channels, accumulate ? sums : to, room);
-        if (accumulate) genreg__add_into(&c->exec, channels, sums, to);
-    }
-    if (zeros && room && genreg__wants(x) && (to = s->target(s, x, &accumulate)) != NULL) {
-        genreg__channel_job j;
-        memset(zeros, 0, (size_t)channels * sizeof *zeros);
-        memset(&j, 0, sizeof j);
-        j.a = dy; j.s = factor->data; j.t = zeros; j.y = accumulate ? dy : to; j.rows = rows; j.channels = channels;
-        genreg__run_channels(&c->exec, &j);
-        if (accumulate) genreg__add_into(&c->exec, y->size, dy, to);
+    j->out = (genreg_real *)genreg__take(c, &c->tape_arena, (size_t)genreg__norm_room(j->rows, j->segment, n), sizeof *j->out);
+    if (!j->out) return 0;
+    segments = genreg__run_norm_sums(&c->exec, &genreg__norm_sums, j);
+    for (i = 0; i < n; i++) {
+        double sum = 0, along = 0;
+        for (segment = 0; segment < segments; segment++) {
+            sum += (double)j->out[segment * 2 * n + i];
+            along += (double)j->out[segment * 2 * n + n + i];
+        }
+        dsum[i] = (genreg_real)sum;
+        dalong[i] = (genreg_real)along;
     }
     genreg_release(c, p);
+    return 1;
+}
+static void genreg__give_norm_dx(genreg__sweep *s, genreg_tensor *x, genreg__norm_job *j)
+{
+    genreg_ctx *c = s->c;
+    int accumulate;
+    genreg_real *to = genreg__wants(x) ? s->target(s, x, &accumulate) : NULL;
+    genreg_place p = genreg_mark(c);
+    if (!to) return;
+    j->out = accumulate ? (genreg_real *)genreg__take(c, &c->tape_arena, (size_t)x->size, sizeof *to) : to;
+    if (!j->out) return;
+    genreg__run_norm(&c->exec, &genreg__norm_dx, j);
+    if (accumulate) genreg__add_into(&c->exec, x->size, j->out, to);
+    genreg_release(c, p);
+}
+static void genreg__give_values(genreg__sweep *s, genreg_tensor *x, const genreg_real *values)
+{
+    int accumulate;
+    genreg_real *to = genreg__wants(x) ? s->target(s, x, &accumulate) : NULL;
+    if (!to) return;
+    if (accumulate) genreg__add_into(&s->c->exec, x->size, values, to);
+    else memcpy(to, values, (size_t)x->size * sizeof *to);
+}
+
+static void genreg__scale_shift_direct(genreg__sweep *s, genreg_tensor *y, genreg_real *dy)
+{
+    genreg_tensor *x = y->in[0], *factor = y->in[1], *shift = y->in[2];
+    const ptrdiff_t channels = factor->size;
+    genreg_place p = genreg_mark(s->c);
+    genreg_real *v = (genreg_real *)genreg__take(s->c, &s->c->tape_arena, 3 * (size_t)channels, sizeof *v);
+    genreg__norm_job j;
+    if (!v) return;
+    memset(v, 0, (size_t)channels * sizeof *v); /* zeros, then the two sums */
+    memset(&j, 0, sizeof j);
+    j.x = x->data; j.s = j.factor = factor->data; j.t = shift->data; j.mean = j.slope = j.shift = v; j.dy = dy; j.channels = channels;
+    j.ow = j.size = 1; j.relu = *(const int *)y->attr; j.rows = y->size / channels; j.segment = GENREG__NORM_SEGMENT;
+    if (genreg__norm_back_sums(s->c, &j, v + channels, v + 2 * channels)) {
+        genreg__give_values(s, shift, v + channels);
+        genreg__give_values(s, factor, v + 2 * channels);
+        genreg__give_norm_dx(s, x, &j);
+    }
+    genreg_release(s->c, p);
 }
 static const genreg__op genreg__scale_shift_op = { "scale_shift", genreg__scale_shift_rule, genreg__scale_shift_direct };
 
@@ -5443,34 +5653,62 @@ static int genreg__by_channel(genreg_ctx *c, const char *name, const genreg_tens
     return 0;
 }
 
+static void genreg__run_scale_shift(genreg_ctx *c, const genreg_tensor *x, const genreg_real *s, const genreg_real *t, int relu, genreg_tensor *y)
+{
+    genreg__channel_job j;
+    memset(&j, 0, sizeof j);
+    j.a = x->data; j.s = s; j.t = t; j.y = y->data; j.channels = x->shape[x->rank - 1]; j.rows = x->size / j.channels; j.relu = relu != 0;
+    genreg__run_channels(&c->exec, &j);
+}
+
 GENREG__API genreg_tensor *genreg_scale_shift(genreg_ctx *c, genreg_tensor *x, genreg_tensor *s, genreg_tensor *t, int relu)
 {
     genreg_tensor *y, *in[3];
-    genreg__channel_job j;
     int *attr;
     if (!genreg__ready(c, "scale_shift", x, s) || !genreg__ready(c, "scale_shift", t, t) || !genreg__by_channel(c, "scale_shift", x, s, t)) return NULL;
     y = genreg__like(c, "scale_shift", x);
     attr = y ? (int *)genreg__take(c, &c->tape_arena, 1, sizeof *attr) : NULL;
     if (!attr) return NULL;
     *attr = relu != 0;
-    memset(&j, 0, sizeof j);
-    j.a = x->data; j.s = s->data; j.t = t->data; j.y = y->data; j.rows = x->size / s->size; j.channels = s->size; j.relu = relu != 0;
-    genreg__run_channels(&c->exec, &j);
+    genreg__run_scale_shift(c, x, s->data, t->data, relu, y);
     in[0] = x; in[1] = s; in[2] = t;
     return genreg__record(c, y, &genreg__scale_shift_op, 3, in, attr);
 }
 
-/* ---- batch_norm: h = (x - mean)/sqrt(var + eps) by channel over all other axes, y = gamma h + beta, with ReLU if asked
+/* ---- batch_norm: h = (x - mean)/sqrt(var + eps) by channel over all other axes, y = gamma h + beta, with ReLU and max-pool if asked
         (Ioffe and Szegedy 2015);  with g = gamma dz:  dx = (g - mean(g) - h mean(g h))/sqrt(var + eps), dgamma = sum dz h, dbeta = sum dz ---- */
 
-typedef struct genreg__batch_norm_attr { double eps; int relu; genreg_real *mean, *inverse; } genreg__batch_norm_attr; /* inverse: 1/sqrt(var + eps) */
+typedef struct genreg__batch_norm_attr {
+    double eps;
+    int relu, size;                           /* size: of the windows of a max-pool behind it, or 1 */
+    genreg_real *mean, *inverse, *factor, *shift; /* inverse: 1/sqrt(var + eps); factor x + shift is the output before ReLU */
+} genreg__batch_norm_attr;
+
+static genreg__norm_job genreg__norm_job_of(const genreg_tensor *x, const genreg_tensor *y, const genreg__batch_norm_attr *a, ptrdiff_t channels)
+{
+    genreg__norm_job j;
+    memset(&j, 0, sizeof j);
+    j.x = x->data; j.s = a->factor; j.t = a->shift; j.mean = a->mean; j.channels = channels; j.size = a->size; j.relu = a->relu;
+    j.h = j.w = j.oh = j.ow = 1;
+    if (j.size > 1) { j.h = x->shape[1]; j.w = x->shape[2]; j.oh = y->shape[1]; j.ow = y->shape[2]; }
+    j.rows = y->size / (j.ow * channels);
+    j.segment = GENREG__MAX(GENREG__NORM_SEGMENT / (j.ow * j.size * j.size), 1);
+    return j;
+}
 
 static void genreg__batch_norm_rule(genreg__sweep *s, genreg_tensor *y, genreg_tensor *dy)
 {
     genreg_ctx *c = s->c;
     const genreg__batch_norm_attr *a = (const genreg__batch_norm_attr *)y->attr;
-    genreg_tensor *x = y->in[0], *gamma = y->in[1], *dz = a->relu ? genreg__gate(c, dy, y) : dy, *centred, *var, *inverse, *h, *g, *along;
+    genreg_tensor *x = y->in[0], *gamma = y->in[1], *dz, *centred, *var, *inverse, *h, *g, *along;
     unsigned axes = GENREG_AXIS(x->rank - 1) - 1u;
+    if (a->size > 1) { /* the parts, which the fused forward pass left out */
+        y = genreg_batch_norm(c, x, gamma, y->in[2], a->eps, a->relu, NULL, NULL);
+        dz = genreg_max_pool(c, y, a->size, a->size);
+        if (!dz) return;
+        dy = genreg__unpooled(c, dz, dy);
+    }
+    dz = a->relu ? genreg__gate(c, dy, y) : dy;
     centred = genreg_sub(c, x, genreg_mean(c, x, axes));
     var = genreg_mean(c, genreg_mul(c, centred, centred), axes);
     inverse = genreg_div(c, genreg_scalar(c, 1), genreg_sqrt(c, genreg_add(c, var, genreg_scalar(c, a->eps))));
@@ -5485,54 +5723,41 @@ static void genreg__batch_norm_rule(genreg__sweep *s, genreg_tensor *y, genreg_t
 }
 static void genreg__batch_norm_direct(genreg__sweep *s, genreg_tensor *y, genreg_real *dy)
 {
-    genreg_ctx *c = s->c;
     const genreg__batch_norm_attr *a = (const genreg__batch_norm_attr *)y->attr;
-    genreg_tensor *x = y->in[0], *gamma = y->in[1], *beta = y->in[2];
-    ptrdiff_t channels = gamma->size, rows = y->size / channels, i;
-    genreg_place p = genreg_mark(c);
-    genreg_real *v = (genreg_real *)genreg__take(c, &c->tape_arena, 6 * (size_t)channels, sizeof *v), *to;
-    genreg_real *room = (genreg_real *)genreg__take(c, &c->tape_arena, (size_t)(genreg__moment_room(rows, channels) + genreg__sum_room(1, rows, channels)), sizeof *room);
-    genreg_real *dbeta = v, *dgamma = v + channels, *zeros = v + 2 * channels, *factor = v + 3 * channels, *slope = v + 4 * channels, *shift = v + 5 * channels;
-    int accumulate;
-    if (!v || !room) return;
-    if (a->relu) genreg__gate_in_place(c, y, dy);
-    memset(zeros, 0, (size_t)channels * sizeof *zeros);
-    genreg__sum(&c->exec, dy, dbeta, 1, rows, channels, room);
-    genreg__moments(&c->exec, dy, zeros, x->data, a->mean, rows, channels, dgamma, room);
-    for (i = 0; i < channels; i++) {
-        dgamma[i] *= a->inverse[i];
-        factor[i] = gamma->data[i] * a->inverse[i];
-        slope[i] = -factor[i] * a->inverse[i] * dgamma[i] / (genreg_real)rows;
-        shift[i] = -factor[i] * dbeta[i] / (genreg_real)rows - slope[i] * a->mean[i];
+    genreg_tensor *x = y->in[0], *gamma = y->in[1];
+    const ptrdiff_t channels = gamma->size, rows = x->size / channels;
+    genreg__norm_job j = genreg__norm_job_of(x, y, a, channels);
+    genreg_place p = genreg_mark(s->c);
+    genreg_real *v = (genreg_real *)genreg__take(s->c, &s->c->tape_arena, 4 * (size_t)channels, sizeof *v);
+    genreg_real *dbeta = v, *dgamma = v + channels, *slope = v + 2 * channels, *shift = v + 3 * channels;
+    ptrdiff_t i;
+    if (!v) return;
+    j.dy = dy; j.factor = a->factor; j.slope = slope; j.shift = shift;
+    if (genreg__norm_back_sums(s->c, &j, dbeta, dgamma)) {
+        for (i = 0; i < channels; i++) {
+            dgamma[i] *= a->inverse[i];
+            slope[i] = -a->factor[i] * a->inverse[i] * dgamma[i] / (genreg_real)rows;
+            shift[i] = -a->factor[i] * dbeta[i] / (genreg_real)rows - slope[i] * a->mean[i];
+        }
+        genreg__give_values(s, y->in[2], dbeta);
+        genreg__give_values(s, gamma, dgamma);
+        genreg__give_norm_dx(s, x, &j);
     }
-    if (genreg__wants(beta) && (to = s->target(s, beta, &accumulate)) != NULL) {
-        if (accumulate) genreg__add_into(&c->exec, channels, dbeta, to);
-        else memcpy(to, dbeta, (size_t)channels * sizeof *to);
-    }
-    if (genreg__wants(gamma) && (to = s->target(s, gamma, &accumulate)) != NULL) {
-        if (accumulate) genreg__add_into(&c->exec, channels, dgamma, to);
-        else memcpy(to, dgamma, (size_t)channels * sizeof *to);
-    }
-    if (genreg__wants(x) && (to = s->target(s, x, &accumulate)) != NULL) {
-        genreg__channel_job j;
-        memset(&j, 0, sizeof j);
-        j.a = dy; j.b = x->data; j.s = factor; j.u = slope; j.t = shift; j.y = accumulate ? dy : to; j.rows = rows; j.channels = channels;
-        genreg__run_channels(&c->exec, &j);
-        if (accumulate) genreg__add_into(&c->exec, y->size, dy, to);
-    }
-    genreg_release(c, p);
+    genreg_release(s->c, p);
 }
 static const genreg__op genreg__batch_norm_op = { "batch_norm", genreg__batch_norm_rule, genreg__batch_norm_direct };
 
-GENREG__API genreg_tensor *genreg_batch_norm(genreg_ctx *c, genreg_tensor *x, genreg_tensor *gamma, genreg_tensor *beta, double eps, int relu, genreg_real *mean,
-                                             genreg_real *var)
+/* The public function with a max-pool over windows of size x size side by side behind it, unless size is 1. */
+static genreg_tensor *genreg__batch_norm_pool(genreg_ctx *c, genreg_tensor *x, genreg_tensor *gamma, genreg_tensor *beta, double eps, int relu, int size, genreg_real *mean,
+                                              genreg_real *var)
 {
     genreg__batch_norm_attr *attr;
     genreg_tensor *y, *in[3];
-    genreg__channel_job j;
+    genreg__norm_job j;
     genreg_place p;
-    genreg_real *factor, *shift, *variance, *room;
+    genreg_real *variance, *room;
     ptrdiff_t channels, rows, i;
+    int shape[GENREG_MAX_RANK];
     if (!genreg__ready(c, "batch_norm", x, gamma) || !genreg__ready(c, "batch_norm", beta, beta) || !genreg__by_channel(c, "batch_norm", x, gamma, beta)) return NULL;
     channels = gamma->size;
     rows = x->size / channels;
@@ -5540,37 +5765,45 @@ GENREG__API genreg_tensor *genreg_batch_norm(genreg_ctx *c, genreg_tensor *x, ge
         genreg__fail(c, GENREG_ERROR_ARGUMENT, "batch_norm: %t has one value a channel, which has no variance; use larger batches (or eps %g is not positive)", x, eps);
         return NULL;
     }
-    y = genreg__like(c, "batch_norm", x);
+    memcpy(shape, x->shape, sizeof shape);
+    if (size > 1 && !genreg__pooled_shape(c, "batch_norm", x, size, size, shape)) return NULL;
+    y = genreg__tensor(c, "batch_norm", x->rank, shape, NULL);
     attr = y ? (genreg__batch_norm_attr *)genreg__take(c, &c->tape_arena, 1, sizeof *attr) : NULL;
     if (!attr) return NULL;
     attr->eps = eps;
     attr->relu = relu != 0;
-    attr->mean = (genreg_real *)genreg__take(c, &c->tape_arena, 2 * (size_t)channels, sizeof *attr->mean);
+    attr->size = size;
+    attr->mean = (genreg_real *)genreg__take(c, &c->tape_arena, 4 * (size_t)channels, sizeof *attr->mean);
     if (!attr->mean) return NULL;
     attr->inverse = attr->mean + channels;
+    attr->factor = attr->inverse + channels;
+    attr->shift = attr->factor + channels;
     p = genreg_mark(c);
-    factor = (genreg_real *)genreg__take(c, &c->tape_arena, 3 * (size_t)channels, sizeof *factor);
-    room = (genreg_real *)genreg__take(c, &c->tape_arena, (size_t)(genreg__moment_room(rows, channels) + genreg__sum_room(1, rows, channels)), sizeof *room);
-    if (!factor || !room) return NULL;
-    shift = factor + channels;
-    variance = shift + channels;
-    genreg__sum(&c->exec, x->data, attr->mean, 1, rows, channels, room);
-    for (i = 0; i < channels; i++) attr->mean[i] /= (genreg_real)rows;
-    genreg__moments(&c->exec, x->data, attr->mean, x->data, attr->mean, rows, channels, variance, room);
+    variance = (genreg_real *)genreg__take(c, &c->tape_arena, (size_t)channels, sizeof *variance);
+    room = (genreg_real *)genreg__take(c, &c->tape_arena, (size_t)genreg__norm_room(rows, GENREG__NORM_SEGMENT, channels), sizeof *room);
+    if (!variance || !room) return NULL;
+    genreg__norm_statistics(&c->exec, x->data, rows, channels, attr->mean, variance, room);
     for (i = 0; i < channels; i++) {
-        variance[i] /= (genreg_real)rows;
         attr->inverse[i] = 1 / GENREG__SQRT(variance[i] + (genreg_real)eps);
-        factor[i] = gamma->data[i] * attr->inverse[i];
-        shift[i] = beta->data[i] - attr->mean[i] * factor[i];
+        attr->factor[i] = gamma->data[i] * attr->inverse[i];
+        attr->shift[i] = beta->data[i] - attr->mean[i] * attr->factor[i];
         if (mean) mean[i] = attr->mean[i];
         if (var) var[i] = variance[i];
     }
-    memset(&j, 0, sizeof j);
-    j.a = x->data; j.s = factor; j.t = shift; j.y = y->data; j.rows = rows; j.channels = channels; j.relu = attr->relu;
-    genreg__run_channels(&c->exec, &j);
     genreg_release(c, p);
+    if (size > 1) {
+        j = genreg__norm_job_of(x, y, attr, channels);
+        j.out = y->data;
+        genreg__run_norm(&c->exec, &genreg__norm_forward, &j);
+    } else genreg__run_scale_shift(c, x, attr->factor, attr->shift, relu, y);
     in[0] = x; in[1] = gamma; in[2] = beta;
     return genreg__record(c, y, &genreg__batch_norm_op, 3, in, attr);
+}
+
+GENREG__API genreg_tensor *genreg_batch_norm(genreg_ctx *c, genreg_tensor *x, genreg_tensor *gamma, genreg_tensor *beta, double eps, int relu, genreg_real *mean,
+                                             genreg_real *var)
+{
+    return genreg__batch_norm_pool(c, x, gamma, beta, eps, relu, 1, mean, var);
 }
 
 // >>grad ---------------------------------------------------------------------------------------------------------------
@@ -5908,11 +6141,13 @@ GENREG__API int genreg_gradient_into(genreg_ctx *c, genreg_tensor *y, genreg_ten
 // Owns models: stacks of layers over one flat parameter vector, their initialisation, forward passes and scores.
 
 typedef struct genreg__layer genreg__layer;
+typedef struct genreg__behind { int relu, pool; } genreg__behind; /* what a layer does for those behind it: a ReLU, a max-pool over windows of this size (1: none) */
 typedef struct genreg__layer_kind {
     const char *name; /* as checkpoints spell it */
     int takes_relu;   /* a ReLU behind it can be fused */
+    int takes_pool;   /* and a max-pool, in training mode */
     int keeps_order;  /* it has parameters, and its outputs stand in the order of its inputs */
-    genreg_tensor *(*forward)(genreg_model *m, int layer, genreg_tensor *theta, genreg_tensor *x, const genreg_pass *pass, int fuse_relu);
+    genreg_tensor *(*forward)(genreg_model *m, int layer, genreg_tensor *theta, genreg_tensor *x, const genreg_pass *pass, const genreg__behind *behind);
 } genreg__layer_kind;
 
 struct genreg__layer {
@@ -6083,15 +6318,15 @@ static genreg_tensor *genreg__parameter_view(genreg_model *m, genreg_tensor *the
 
 /* ---- linear -------------------------------------------------------------------------------------------- */
 
-static genreg_tensor *genreg__linear_forward(genreg_model *m, int layer, genreg_tensor *theta, genreg_tensor *x, const genreg_pass *pass, int fuse_relu)
+static genreg_tensor *genreg__linear_forward(genreg_model *m, int layer, genreg_tensor *theta, genreg_tensor *x, const genreg_pass *pass, const genreg__behind *behind)
 {
     const genreg__layer *l = &m->layers[layer];
     genreg_tensor *w = genreg__parameter_view(m, theta, l->first_parameter), *b = genreg__parameter_view(m, theta, l->first_parameter + 1);
     (void)pass;
     if (!w || !b) return NULL;
-    return genreg_affine(m->ctx, x, w, b, fuse_relu);
+    return genreg_affine(m->ctx, x, w, b, behind->relu);
 }
-static const genreg__layer_kind genreg__linear_kind = { "linear", 1, 0, genreg__linear_forward };
+static const genreg__layer_kind genreg__linear_kind = { "linear", 1, 0, 0, genreg__linear_forward };
 
 GENREG__API void genreg_layer_linear(genreg_model *m, int out)
 {
@@ -6113,40 +6348,40 @@ GENREG__API void genreg_layer_linear(genreg_model *m, int out)
 
 /* ---- relu, tanh, sigmoid, flatten, dropout ---------------------------------------------------------------- */
 
-static genreg_tensor *genreg__relu_forward(genreg_model *m, int layer, genreg_tensor *theta, genreg_tensor *x, const genreg_pass *pass, int fuse_relu)
+static genreg_tensor *genreg__relu_forward(genreg_model *m, int layer, genreg_tensor *theta, genreg_tensor *x, const genreg_pass *pass, const genreg__behind *behind)
 {
-    (void)layer; (void)theta; (void)pass; (void)fuse_relu;
+    (void)layer; (void)theta; (void)pass; (void)behind;
     return genreg_relu(m->ctx, x);
 }
-static genreg_tensor *genreg__tanh_forward(genreg_model *m, int layer, genreg_tensor *theta, genreg_tensor *x, const genreg_pass *pass, int fuse_relu)
+static genreg_tensor *genreg__tanh_forward(genreg_model *m, int layer, genreg_tensor *theta, genreg_tensor *x, const genreg_pass *pass, const genreg__behind *behind)
 {
-    (void)layer; (void)theta; (void)pass; (void)fuse_relu;
+    (void)layer; (void)theta; (void)pass; (void)behind;
     return genreg_tanh(m->ctx, x);
 }
-static genreg_tensor *genreg__sigmoid_forward(genreg_model *m, int layer, genreg_tensor *theta, genreg_tensor *x, const genreg_pass *pass, int fuse_relu)
+static genreg_tensor *genreg__sigmoid_forward(genreg_model *m, int layer, genreg_tensor *theta, genreg_tensor *x, const genreg_pass *pass, const genreg__behind *behind)
 {
-    (void)layer; (void)theta; (void)pass; (void)fuse_relu;
+    (void)layer; (void)theta; (void)pass; (void)behind;
     return genreg_sigmoid(m->ctx, x);
 }
-static genreg_tensor *genreg__flatten_forward(genreg_model *m, int layer, genreg_tensor *theta, genreg_tensor *x, const genreg_pass *pass, int fuse_relu)
+static genreg_tensor *genreg__flatten_forward(genreg_model *m, int layer, genreg_tensor *theta, genreg_tensor *x, const genreg_pass *pass, const genreg__behind *behind)
 {
     int shape[2];
-    (void)theta; (void)pass; (void)fuse_relu;
+    (void)theta; (void)pass; (void)behind;
     shape[0] = x->shape[0];
     shape[1] = m->layers[layer].out_shape[0];
     return genreg_reshape(m->ctx, x, 2, shape);
 }
-static genreg_tensor *genreg__dropout_forward(genreg_model *m, int layer, genreg_tensor *theta, genreg_tensor *x, const genreg_pass *pass, int fuse_relu)
+static genreg_tensor *genreg__dropout_forward(genreg_model *m, int layer, genreg_tensor *theta, genreg_tensor *x, const genreg_pass *pass, const genreg__behind *behind)
 {
-    (void)theta; (void)fuse_relu;
+    (void)theta; (void)behind;
     if (!pass || !pass->training) return x;
     return genreg_dropout(m->ctx, x, m->layers[layer].p, pass->seed, GENREG__STREAM(GENREG__DRAW_DROPOUT, (uint64_t)layer << 36 | (pass->step & 0xfffffffffu)));
 }
-static const genreg__layer_kind genreg__relu_kind = { "relu", 0, 0, genreg__relu_forward };
-static const genreg__layer_kind genreg__tanh_kind = { "tanh", 0, 0, genreg__tanh_forward };
-static const genreg__layer_kind genreg__sigmoid_kind = { "sigmoid", 0, 0, genreg__sigmoid_forward };
-static const genreg__layer_kind genreg__flatten_kind = { "flatten", 0, 0, genreg__flatten_forward };
-static const genreg__layer_kind genreg__dropout_kind = { "dropout", 0, 0, genreg__dropout_forward };
+static const genreg__layer_kind genreg__relu_kind = { "relu", 0, 0, 0, genreg__relu_forward };
+static const genreg__layer_kind genreg__tanh_kind = { "tanh", 0, 0, 0, genreg__tanh_forward };
+static const genreg__layer_kind genreg__sigmoid_kind = { "sigmoid", 0, 0, 0, genreg__sigmoid_forward };
+static const genreg__layer_kind genreg__flatten_kind = { "flatten", 0, 0, 0, genreg__flatten_forward };
+static const genreg__layer_kind genreg__dropout_kind = { "dropout", 0, 0, 0, genreg__dropout_forward };
 
 GENREG__API void genreg_layer_relu(genreg_model *m) { if (genreg__new_layer(m, &genreg__relu_kind)) genreg__layer_done(m); }
 GENREG__API void genreg_layer_tanh(genreg_model *m) { if (genreg__new_layer(m, &genreg__tanh_kind)) genreg__layer_done(m); }
@@ -6180,15 +6415,15 @@ GENREG__API void genreg_layer_dropout(genreg_model *m, double p)
 
 /* ---- conv2d ------------------------------------------------------------------------------------------------ */
 
-static genreg_tensor *genreg__conv2d_forward(genreg_model *m, int layer, genreg_tensor *theta, genreg_tensor *x, const genreg_pass *pass, int fuse_relu)
+static genreg_tensor *genreg__conv2d_forward(genreg_model *m, int layer, genreg_tensor *theta, genreg_tensor *x, const genreg_pass *pass, const genreg__behind *behind)
 {
     const genreg__layer *l = &m->layers[layer];
     genreg_tensor *w = genreg__parameter_view(m, theta, l->first_parameter), *b = genreg__parameter_view(m, theta, l->first_parameter + 1);
     (void)pass;
     if (!w || !b) return NULL;
-    return genreg_conv2d(m->ctx, x, w, b, l->stride, l->padding, fuse_relu);
+    return genreg_conv2d(m->ctx, x, w, b, l->stride, l->padding, behind->relu);
 }
-static const genreg__layer_kind genreg__conv2d_kind = { "conv2d", 1, 0, genreg__conv2d_forward };
+static const genreg__layer_kind genreg__conv2d_kind = { "conv2d", 1, 0, 0, genreg__conv2d_forward };
 
 /* Whether a layer's input is an image; sets the error if not. */
 static int genreg__takes_image(genreg_model *m, const genreg__layer *l)
@@ -6228,7 +6463,7 @@ GENREG__API void genreg_layer_conv2d(genreg_model *m, int out, int kernel, int s
 
 static const double genreg__norm_eps = 1e-5, genreg__norm_momentum = 0.1;
 
-static genreg_tensor *genreg__batch_norm_forward(genreg_model *m, int layer, genreg_tensor *theta, genreg_tensor *x, const genreg_pass *pass, int fuse_relu)
+static genreg_tensor *genreg__batch_norm_forward(genreg_model *m, int layer, genreg_tensor *theta, genreg_tensor *x, const genreg_pass *pass, const genreg__behind *behind)
 {
     const genreg__layer *l = &m->layers[layer];
     genreg_ctx *c = m->ctx;
@@ -6241,7 +6476,7 @@ static genreg_tensor *genreg__batch_norm_forward(genreg_model *m, int layer, gen
     if (!statistics) return NULL;
     if (pass && pass->training) {
         double rows = (double)(x->size / n);
-        y = genreg_batch_norm(c, x, gamma, beta, genreg__norm_eps, fuse_relu, statistics, statistics + n);
+        y = genreg__batch_norm_pool(c, x, gamma, beta, genreg__norm_eps, behind->relu, behind->pool, statistics, statistics + n);
         for (i = 0; y && !pass->keep_state && i < n; i++) {
             mean[i] += (genreg_real)genreg__norm_momentum * (statistics[i] - mean[i]);
             var[i] += (genreg_real)genreg__norm_momentum * ((genreg_real)(rows / (rows - 1)) * statistics[n + i] - var[i]);
@@ -6256,9 +6491,9 @@ static genreg_tensor *genreg__batch_norm_forward(genreg_model *m, int layer, gen
     /* gamma (x - mean)/sqrt(var + eps) + beta = s x + t with s = gamma inverse, t = beta - gamma mean inverse */
     factor = genreg_mul(c, gamma, genreg_constant(c, 1, gamma->shape, inverse));
     shift = genreg_sub(c, beta, genreg_mul(c, gamma, genreg_constant(c, 1, gamma->shape, statistics)));
-    return genreg_scale_shift(c, x, factor, shift, fuse_relu);
+    return genreg_scale_shift(c, x, factor, shift, behind->relu);
 }
-static const genreg__layer_kind genreg__batch_norm_kind = { "batch_norm", 1, 1, genreg__batch_norm_forward };
+static const genreg__layer_kind genreg__batch_norm_kind = { "batch_norm", 1, 1, 1, genreg__batch_norm_forward };
 
 GENREG__API void genreg_layer_batch_norm(genreg_model *m)
 {
@@ -6280,24 +6515,24 @@ GENREG__API void genreg_layer_batch_norm(genreg_model *m)
 
 /* ---- pooling ------------------------------------------------------------------------------------------------- */
 
-static genreg_tensor *genreg__max_pool_forward(genreg_model *m, int layer, genreg_tensor *theta, genreg_tensor *x, const genreg_pass *pass, int fuse_relu)
+static genreg_tensor *genreg__max_pool_forward(genreg_model *m, int layer, genreg_tensor *theta, genreg_tensor *x, const genreg_pass *pass, const genreg__behind *behind)
 {
-    (void)theta; (void)pass; (void)fuse_relu;
+    (void)theta; (void)pass; (void)behind;
     return genreg_max_pool(m->ctx, x, m->layers[layer].size, m->layers[layer].size);
 }
-static genreg_tensor *genreg__avg_pool_forward(genreg_model *m, int layer, genreg_tensor *theta, genreg_tensor *x, const genreg_pass *pass, int fuse_relu)
+static genreg_tensor *genreg__avg_pool_forward(genreg_model *m, int layer, genreg_tensor *theta, genreg_tensor *x, const genreg_pass *pass, const genreg__behind *behind)
 {
-    (void)theta; (void)pass; (void)fuse_relu;
+    (void)theta; (void)pass; (void)behind;
     return genreg_avg_pool(m->ctx, x, m->layers[layer].size);
 }
-static genreg_tensor *genreg__global_avg_pool_forward(genreg_model *m, int layer, genreg_tensor *theta, genreg_tensor *x, const genreg_pass *pass, int fuse_relu)
+static genreg_tensor *genreg__global_avg_pool_forward(genreg_model *m, int layer, genreg_tensor *theta, genreg_tensor *x, const genreg_pass *pass, const genreg__behind *behind)
 {
-    (void)layer; (void)theta; (void)pass; (void)fuse_relu;
+    (void)layer; (void)theta; (void)pass; (void)behind;
     return genreg_global_avg_pool(m->ctx, x);
 }
-static const genreg__layer_kind genreg__max_pool_kind = { "max_pool", 0, 0, genreg__max_pool_forward };
-static const genreg__layer_kind genreg__avg_pool_kind = { "avg_pool", 0, 0, genreg__avg_pool_forward };
-static const genreg__layer_kind genreg__global_avg_pool_kind = { "global_avg_pool", 0, 0, genreg__global_avg_pool_forward };
+static const genreg__layer_kind genreg__max_pool_kind = { "max_pool", 0, 0, 0, genreg__max_pool_forward };
+static const genreg__layer_kind genreg__avg_pool_kind = { "avg_pool", 0, 0, 0, genreg__avg_pool_forward };
+static const genreg__layer_kind genreg__global_avg_pool_kind = { "global_avg_pool", 0, 0, 0, genreg__global_avg_pool_forward };
 
 static void genreg__pool_layer(genreg_model *m, const genreg__layer_kind *kind, int size)
 {
@@ -6501,13 +6736,21 @@ GENREG__API genreg_tensor *genreg_forward(genreg_model *m, genreg_tensor *theta,
     }
     for (i = 0; i < m->layer_count && x; i++) {
         const genreg__layer *l = &m->layers[i];
-        int fuse = !trace && l->kind->takes_relu && i + 1 < m->layer_count && l[1].kind == &genreg__relu_kind;
+        genreg__behind behind;
+        int fused = 0;
+        behind.relu = !trace && l->kind->takes_relu && i + 1 < m->layer_count && l[1].kind == &genreg__relu_kind;
+        fused += behind.relu;
+        behind.pool = 1;
+        if (!trace && pass && pass->training && l->kind->takes_pool && i + fused + 1 < m->layer_count && l[fused + 1].kind == &genreg__max_pool_kind) {
+            behind.pool = l[fused + 1].size;
+            fused++;
+        }
         if (l->scale != 1) x = genreg_scale(c, x, l->scale);
         if (!x || !theta) return NULL;
         if (trace) trace->input[i] = x;
-        x = l->kind->forward(m, i, theta, x, pass, fuse);
+        x = l->kind->forward(m, i, theta, x, pass, &behind);
         if (trace) trace->output[i] = x;
-        if (fuse) i++;
+        i += fused;
     }
     return genreg__halted(c) ? NULL : x;
 }

@@ -712,59 +712,129 @@ static void test_convolutions(int isa)
     }
 }
 
-/* What batch normalisation runs on: y = s a + u b + t and sums of (a - p)(b - q), by channel. */
+/* y = s a + t by channel. */
 static void test_channels(int isa)
 {
-    static const int sizes[][2] = { { 1, 1 }, { 2, 3 }, { 7, 16 }, { 33, 63 }, { 5, 64 }, { 3, 65 }, { 1023, 7 }, { 1024, 3 }, { 1025, 5 }, { 2100, 40 }, { 700, 100 } };
+    static const int sizes[][2] = { { 1, 1 }, { 2, 3 }, { 7, 16 }, { 33, 63 }, { 5, 64 }, { 3, 65 }, { 1023, 7 }, { 1024, 3 }, { 2100, 40 }, { 700, 100 } };
     const double unit = sizeof(genreg_real) == 8 ? 2.3e-16 : 1.2e-7;
-    int k, which;
+    int k, relu;
     for (k = 0; k < (int)(sizeof sizes / sizeof *sizes); k++) {
-        const ptrdiff_t rows = sizes[k][0], n = sizes[k][1], size = rows * n, room = genreg__moment_room(rows, n);
-        genreg_real *a = (genreg_real *)malloc((size_t)(3 * size + 3 * n + EDGE) * sizeof *a), *b = a + size, *y = b + size, *s = y + size + EDGE, *u = s + n, *v = u + n;
-        genreg_real *sums = (genreg_real *)malloc((size_t)(n + 2 * EDGE + room) * sizeof *sums), *space = sums + n + EDGE;
+        const ptrdiff_t rows = sizes[k][0], n = sizes[k][1], size = rows * n;
+        genreg_real *a = (genreg_real *)malloc((size_t)(2 * size + 2 * n + EDGE) * sizeof *a), *y = a + size, *s = y + size + EDGE, *t = s + n;
         ptrdiff_t i;
         int wrong = 0;
         begin_case(k);
-        for (i = 0; i < size; i++) { a[i] = (genreg_real)uniform(); b[i] = (genreg_real)uniform(); }
-        for (i = 0; i < n; i++) { s[i] = (genreg_real)uniform(); u[i] = (genreg_real)uniform(); v[i] = (genreg_real)uniform(); }
-        for (which = 0; which < 3; which++) { /* s a + t, with ReLU, s a + u b + t */
+        for (i = 0; i < size; i++) a[i] = (genreg_real)uniform();
+        for (i = 0; i < n; i++) { s[i] = (genreg_real)uniform(); t[i] = (genreg_real)uniform(); }
+        for (relu = 0; relu < 2; relu++) {
             genreg__exec e = exec_of(isa, threads);
             genreg__channel_job j;
             memset(&j, 0, sizeof j);
             for (i = 0; i < size + EDGE; i++) y[i] = (genreg_real)canary;
-            j.a = a; j.b = which == 2 ? b : NULL; j.s = s; j.u = u; j.t = v; j.y = y; j.rows = rows; j.channels = n; j.relu = which == 1;
+            j.a = a; j.s = s; j.t = t; j.y = y; j.rows = rows; j.channels = n; j.relu = relu;
             genreg__run_channels(&e, &j);
             for (i = 0; i < EDGE; i++) wrong += y[size + i] != (genreg_real)canary;
             for (i = 0; i < size; i++) {
-                double want = (double)s[i % n] * (double)a[i] + (which == 2 ? (double)u[i % n] * (double)b[i] : 0) + (double)v[i % n];
-                if (which == 1 && want < 0) want = 0;
+                double want = (double)s[i % n] * (double)a[i] + (double)t[i % n];
+                if (relu && want < 0) want = 0;
                 wrong += !(fabs((double)y[i] - want) <= 6 * unit);
             }
             wrong += !same_bits(y, (size_t)size * sizeof *y);
         }
         CHECK(!wrong, "channels, %s, %d x %d, %d threads: %d values", isa_name[isa], (int)rows, (int)n, threads, wrong);
-        {
-            genreg__exec e = exec_of(isa, threads);
-            wrong = 0;
-            for (i = 0; i < n + EDGE; i++) sums[i] = (genreg_real)canary;
-            for (i = 0; i < EDGE; i++) space[room + i] = (genreg_real)canary;
-            genreg__moments(&e, a, u, b, v, rows, n, sums, space);
-            for (i = 0; i < EDGE; i++) wrong += (sums[n + i] != (genreg_real)canary) + (space[room + i] != (genreg_real)canary);
-            for (i = 0; i < n; i++) {
-                long double want = 0, magnitude = 0;
-                ptrdiff_t r;
-                for (r = 0; r < rows; r++) {
-                    const long double term = ((long double)a[r * n + i] - (long double)u[i]) * ((long double)b[r * n + i] - (long double)v[i]);
-                    want += term;
-                    magnitude += fabsl(term);
-                }
-                wrong += !(fabs((double)sums[i] - (double)want) <= unit * (4 + sqrt((double)rows)) * (double)magnitude);
-            }
-            wrong += !same_bits(sums, (size_t)n * sizeof *sums);
-        }
-        CHECK(!wrong, "moments, %s, %d x %d, %d threads: %d values", isa_name[isa], (int)rows, (int)n, threads, wrong);
         free(a);
-        free(sums);
+        end_case();
+    }
+}
+
+/* What batch normalisation runs on, against loops that know no segments: statistics, y, the sums on the way back, and dx. */
+static void test_norm(int isa)
+{
+    static const int sizes[][5] = { { 3, 1, 1, 5, 1 }, { 1025, 1, 1, 3, 1 }, { 2300, 1, 1, 40, 1 }, { 40, 1, 1, 65, 1 }, { 300, 1, 1, 130, 1 },
+                                    { 2, 4, 4, 3, 2 }, { 3, 5, 7, 8, 2 }, { 5, 3, 2, 65, 2 }, { 3, 32, 32, 7, 2 }, { 2, 10, 11, 5, 3 }, { 4, 12, 12, 33, 4 }, { 1, 3, 3, 64, 3 } };
+    const double unit = sizeof(genreg_real) == 8 ? 2.3e-16 : 1.2e-7;
+    int k, relu;
+    for (k = 0; k < (int)(sizeof sizes / sizeof *sizes); k++) {
+        const ptrdiff_t images = sizes[k][0], h = sizes[k][1], w = sizes[k][2], n = sizes[k][3], size = sizes[k][4], oh = h / size, ow = w / size;
+        const ptrdiff_t pixels = images * h * w, all = pixels * n, out = images * oh * ow * n;
+        genreg_real *x = (genreg_real *)malloc((size_t)(2 * all + 2 * out + 8 * n + 3 * EDGE) * sizeof *x), *dx = x + all, *dy = dx + all + EDGE, *y = dy + out;
+        genreg_real *v = y + out + EDGE, *s = v, *t = v + n, *mean = v + 2 * n, *factor = v + 3 * n, *slope = v + 4 * n, *shift = v + 5 * n, *got = v + 6 * n;
+        double *want = (double *)malloc((size_t)(all + out + 4 * n) * sizeof *want), *want_y = want + all, *sum = want_y + out, *along = sum + n, *size_of = along + n, *spread = size_of + n;
+        genreg_real *room = (genreg_real *)malloc((size_t)(genreg__norm_room(pixels, 1, n) + EDGE) * sizeof *room);
+        ptrdiff_t i, c, p;
+        begin_case(k);
+        for (i = 0; i < all; i++) x[i] = (genreg_real)(uniform() + (double)(i % n));
+        for (i = 0; i < out; i++) dy[i] = (genreg_real)uniform();
+        for (i = 0; i < 6 * n; i++) v[i] = (genreg_real)uniform();
+        for (relu = 0; relu < 2; relu++) {
+            genreg__exec e = exec_of(isa, threads);
+            genreg__norm_job j;
+            ptrdiff_t segments, at;
+            int wrong = 0;
+            memset(&j, 0, sizeof j);
+            j.x = x; j.s = s; j.t = t; j.mean = mean; j.dy = dy; j.factor = factor; j.slope = slope; j.shift = shift;
+            j.channels = n; j.h = h; j.w = w; j.oh = oh; j.ow = ow; j.size = (int)size; j.relu = relu; j.rows = images * oh; j.segment = k % 2 ? 7 : 100;
+
+            genreg__norm_statistics(&e, x, pixels, n, got, got + n, room);
+            for (c = 0; c < n; c++) {
+                long double m = 0, d = 0;
+                for (i = c; i < all; i += n) m += (long double)x[i] / pixels;
+                for (i = c; i < all; i += n) d += ((long double)x[i] - m) * ((long double)x[i] - m) / pixels;
+                wrong += !(fabs((double)got[c] - (double)m) <= 20 * unit * (double)n) + !(fabs((double)got[n + c] - (double)d) <= 40 * unit * (double)n);
+            }
+            wrong += !same_bits(got, (size_t)(2 * n) * sizeof *got);
+            CHECK(!wrong, "norm statistics, %s, %d x %d, %d threads: %d values", isa_name[isa], (int)pixels, (int)n, threads, wrong);
+
+            for (i = 0; i < all; i++) want[i] = (double)slope[i % n] * (double)x[i] + (double)shift[i % n];
+            for (c = 0; c < 4 * n; c++) sum[c] = 0;
+            for (p = 0; p < images * oh * ow; p++)
+                for (c = 0; c < n; c++) {
+                    const ptrdiff_t corner = (p / (oh * ow) * h + p / ow % oh * size) * w + p % ow * size;
+                    ptrdiff_t first = -1;
+                    genreg_real best = 0;
+                    double g;
+                    for (i = 0; i < size * size; i++) {
+                        const ptrdiff_t from = (corner + i / size * w + i % size) * n + c;
+                        volatile genreg_real product = s[c] * x[from]; /* rounded twice, as the library does */
+                        const genreg_real value = product + t[c];
+                        if (first < 0 || value > best) { best = value; first = from; }
+                    }
+                    want_y[p * n + c] = (double)(relu && best < 0 ? 0 : best);
+                    g = !relu || best > 0 ? (double)dy[p * n + c] : 0;
+                    want[first] += (double)factor[c] * g;
+                    sum[c] += g;
+                    along[c] += g * ((double)x[first] - (double)mean[c]);
+                    size_of[c] += fabs(g);
+                    spread[c] += fabs(g * ((double)x[first] - (double)mean[c]));
+                }
+            wrong = 0;
+            for (i = 0; i < EDGE; i++) y[out + i] = dx[all + i] = (genreg_real)canary;
+            if (size > 1) {
+                j.out = y;
+                genreg__run_norm(&e, &genreg__norm_forward, &j);
+                for (i = 0; i < out; i++) wrong += !(fabs((double)y[i] - want_y[i]) <= 0);
+                for (i = 0; i < EDGE; i++) wrong += y[out + i] != (genreg_real)canary;
+                wrong += !same_bits(y, (size_t)out * sizeof *y);
+            }
+            j.out = room;
+            segments = genreg__run_norm_sums(&e, &genreg__norm_sums, &j);
+            wrong += segments != (j.rows + j.segment - 1) / j.segment;
+            for (c = 0; c < n; c++) {
+                double a = 0, b = 0;
+                for (at = 0; at < segments; at++) { a += (double)room[at * 2 * n + c]; b += (double)room[(at * 2 + 1) * n + c]; }
+                wrong += !(fabs(a - sum[c]) <= 40 * unit * size_of[c]) + !(fabs(b - along[c]) <= 40 * unit * spread[c]);
+            }
+            j.out = dx;
+            genreg__run_norm(&e, &genreg__norm_dx, &j);
+            for (i = 0; i < all; i++) wrong += !(fabs((double)dx[i] - want[i]) <= 4 * unit * (double)(n + 2));
+            for (i = 0; i < EDGE; i++) wrong += dx[all + i] != (genreg_real)canary;
+            wrong += !same_bits(room, (size_t)(segments * 2 * n) * sizeof *room) + !same_bits(dx, (size_t)all * sizeof *dx);
+            CHECK(!wrong, "norm, %s, %d images of %d x %d x %d, windows of %d, relu %d, %d threads: %d values", isa_name[isa], (int)images, (int)h, (int)w, (int)n, (int)size, relu,
+                  threads, wrong);
+        }
+        free(x);
+        free(want);
+        free(room);
         end_case();
     }
 }
@@ -792,6 +862,7 @@ int main(void)
             test_convolutions(isa);
             CHECK(team || faster >= 9, "%s: Winograd's algorithm was taken in %d cases only", isa_name[isa], faster);
             test_channels(isa);
+            test_norm(isa);
             test_sums(isa);
             test_loops(isa);
         }

@@ -132,6 +132,8 @@ OP(scale_shift, genreg_scale_shift(c, x[0], x[1], x[2], 0))
 OP(scale_shift_relu, genreg_scale_shift(c, x[0], x[1], x[2], 1))
 OP(batch_norm, genreg_batch_norm(c, x[0], x[1], x[2], 1e-2, 0, NULL, NULL))
 OP(batch_norm_relu, genreg_batch_norm(c, x[0], x[1], x[2], 1e-2, 1, NULL, NULL))
+OP(batch_norm_pool, genreg__batch_norm_pool(c, x[0], x[1], x[2], 1e-2, 0, 2, NULL, NULL))
+OP(batch_norm_relu_pool, genreg__batch_norm_pool(c, x[0], x[1], x[2], 1e-2, 1, 2, NULL, NULL))
 
 static genreg_tensor *op_gate(genreg_ctx *c, genreg_tensor **x) /* the derivative of ReLU, which is flat in its second input */
 {
@@ -299,6 +301,8 @@ static const row rows[] = {
     { "batch_norm", op_batch_norm, { "5,3", "3", "3" }, { "1200,40", "40", "40" }, { ANY, APART, ANY }, NULL },
     { "batch_norm of images", op_batch_norm, { "2,2,3,2", "2", "2" }, { "5,20,21,20", "20", "20" }, { ANY, APART, ANY }, NULL },
     { "batch_norm, ReLU", op_batch_norm_relu, { "4,2", "2", "2" }, { "1200,40", "40", "40" }, { ANY, APART, ANY }, op_batch_norm },
+    { "batch_norm, max-pool", op_batch_norm_pool, { "1,4,5,2", "2", "2" }, { "5,20,21,20", "20", "20" }, { DISTINCT, APART, ANY }, NULL },
+    { "batch_norm, ReLU, max-pool", op_batch_norm_relu_pool, { "1,5,4,2", "2", "2" }, { "5,21,20,20", "20", "20" }, { DISTINCT, APART, ANY }, op_batch_norm },
 };
 enum { ROWS = sizeof rows / sizeof *rows };
 
