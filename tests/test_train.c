@@ -1033,6 +1033,80 @@ static void test_memory(void)
     }
 }
 
+/* The sweep of a training step writes over values that no rule reads again: the gradient is the same, to the bit. */
+static void test_consuming_sweep(void)
+{
+    static const int shape[4] = { 3, 9, 8, 2 };
+    genreg_ctx *c = genreg_create(NULL);
+    int kind;
+    for (kind = 0; kind < 3; kind++) { /* the paper's network; a convolution that is used again after its batch norm; and before */
+        genreg_place start = genreg_mark(c);
+        genreg_model *m = genreg_cnn(c, shape + 1, 3, 1, 4);
+        genreg_real *gradient[2];
+        ptrdiff_t i, size = m->theta->size;
+        int consumes, overwritten = 0;
+        for (consumes = 0; consumes < 2; consumes++) {
+            genreg_place p = genreg_mark(c);
+            static const int labels[3] = { 0, 3, 1 }, kernel[4] = { 3, 3, 2, 5 };
+            genreg_tensor *x = genreg_constant(c, 4, shape, NULL), *w = genreg_view(c, m->theta, 0, 4, kernel), *gamma = genreg_view(c, m->theta, 100, 1, kernel + 3);
+            genreg_tensor *beta = genreg_view(c, m->theta, 110, 1, kernel + 3), *y, *z, *loss;
+            genreg_real *before;
+            genreg_pass pass;
+            memset(&pass, 0, sizeof pass);
+            pass.training = 1;
+            for (i = 0; i < x->size; i++) x->data[i] = (genreg_real)wild((unsigned)i);
+            for (i = 0; i < 200; i++) m->theta->data[i] = (genreg_real)wild((unsigned)(i + 5000));
+            y = genreg_conv2d(c, x, w, NULL, 1, 1, 0);
+            z = genreg_batch_norm(c, y, gamma, beta, 1e-3, 1, NULL, NULL);
+            if (kind == 0) loss = genreg_cross_entropy(c, genreg_forward(m, m->theta, x, &pass), labels);
+            else if (kind == 1) {
+                genreg_tensor *first = genreg_dot(c, z, z), *second = genreg_dot(c, y, y);
+                loss = genreg_add(c, first, second);
+            } else {
+                genreg_tensor *first = genreg_dot(c, y, y), *second;
+                z = genreg_batch_norm(c, y, gamma, beta, 1e-3, 0, NULL, NULL);
+                second = genreg_dot(c, z, genreg_detach(c, y));
+                loss = genreg_add(c, first, second);
+            }
+            gradient[consumes] = (genreg_real *)malloc((size_t)size * sizeof(genreg_real));
+            before = (genreg_real *)malloc((size_t)y->size * sizeof *before);
+            memcpy(before, y->data, (size_t)y->size * sizeof *before);
+            CHECK(genreg__sweep_into(c, loss, NULL, &m->theta, 1, &gradient[consumes], consumes), "a sweep: %s", genreg_error_message(c));
+            overwritten += memcmp(before, y->data, (size_t)y->size * sizeof *before) != 0;
+            free(before);
+            genreg_release(c, p);
+        }
+        CHECK(!memcmp(gradient[0], gradient[1], (size_t)size * sizeof(genreg_real)), "network %d: the gradient of a sweep that consumes", kind);
+        CHECK(overwritten == 0, "network %d: values that are read again stay", kind);
+        free(gradient[0]);
+        free(gradient[1]);
+        genreg_release(c, start);
+        genreg_model_free(m);
+    }
+    genreg_destroy(c);
+}
+
+/* A batch of the paper's largest kind fits the default memory: 1,024 images, whose activations alone take 780 MB. */
+static void test_largest_batch(void)
+{
+    static const int shape[3] = { 32, 32, 3 };
+    genreg_ctx *c = genreg_create(NULL);
+    genreg_model *m = genreg_cnn(c, shape, 32, 1, 10);
+    genreg_train_options o = genreg_train_defaults();
+    unsigned char *pixels = (unsigned char *)malloc(1024 * 3072);
+    int *labels = (int *)malloc(1024 * sizeof *labels), i;
+    genreg_dataset d;
+    for (i = 0; i < 1024 * 3072; i++) pixels[i] = (unsigned char)(i * 7 % 251);
+    for (i = 0; i < 1024; i++) labels[i] = i % 10;
+    d = genreg_dataset_bytes(c, pixels, labels, 1024, 3, shape, 10, NULL, NULL);
+    o.batch = 1024; o.steps = 1;
+    genreg_train(m, &d, &o);
+    CHECK(DOUBLE ? genreg_error(c) == GENREG_ERROR_LIMIT : genreg_error(c) == GENREG_OK, "a step on 1,024 images in 1 GiB: %s", genreg_error_message(c));
+    genreg_destroy(c);
+    free(pixels);
+    free(labels);
+}
+
 int main(void)
 {
     (void)counted_realloc; /* the library grows nothing in place, yet takes all three or none */
@@ -1049,5 +1123,7 @@ int main(void)
     test_threads();
     test_instruction_sets();
     test_memory();
+    test_consuming_sweep();
+    test_largest_batch();
     return check_done();
 }
