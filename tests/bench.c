@@ -2,7 +2,9 @@
 
        name<TAB>seconds<TAB>unit
 
-   the median of five runs of at least 0.2 s each. Options: --only PREFIX, --threads N, --isa NAME.
+   the median of five runs of at least 0.2 s each, and for products and convolutions the rate as a fourth field: 2 flop for each
+   multiply-add of the plain sum, whatever the way that was taken. `peak` is what a loop of nothing but fused multiply-adds reaches,
+   and `bandwidth` a copy of 128 MB: what the other rows can be held against. Options: --only PREFIX, --threads N, --isa NAME.
 
        cc -O2 -fopenmp tests/bench.c -o bench -lm && ./bench */
 #define _POSIX_C_SOURCE 199309L /* clock_gettime under -std=c99 */
@@ -10,6 +12,9 @@
 #include "../genreg.h"
 #include <stdio.h>
 #include <time.h>
+#if GENREG__X86
+#include <immintrin.h>
+#endif
 
 static const char *only = "";
 static genreg_ctx *c;
@@ -34,7 +39,8 @@ static double seconds_of(void (*work)(void *), void *arg, int n)
     return now() - start;
 }
 
-static void report(const char *name, void (*work)(void *), void *arg, const char *unit)
+/* amount: what one call does, in rate's units; 0 leaves the rate out. */
+static void report_rate(const char *name, void (*work)(void *), void *arg, const char *unit, double amount, const char *rate)
 {
     double run[5];
     int n = 1, i;
@@ -49,9 +55,13 @@ static void report(const char *name, void (*work)(void *), void *arg, const char
         fprintf(stderr, "bench: %s: %s\n", name, genreg_error_message(c));
         exit(1);
     }
-    printf("%s\t%.6e\t%s\n", name, run[2], unit);
+    printf("%s\t%.6e\t%s", name, run[2], unit);
+    if (amount > 0) printf("\t%.1f %s", amount / run[2], rate);
+    printf("\n");
     fflush(stdout);
 }
+
+static void report(const char *name, void (*work)(void *), void *arg, const char *unit) { report_rate(name, work, arg, unit, 0, ""); }
 
 static int wanted(const char *name) { return strncmp(name, only, strlen(only)) == 0; }
 
@@ -119,6 +129,63 @@ static void drop(genreg_dataset *d)
     free((void *)(uintptr_t)d->labels);
 }
 
+/* ---- limits of the machine */
+
+enum { PEAK_STEPS = 100000, PEAK_CHAINS = 12 }; /* more chains than an FMA's latency times the units that run it */
+
+#if GENREG__X86
+#define PEAK(NAME, TARGET, TYPE, SET, FMA, STORE)                                                            \
+    __attribute__((target(TARGET))) static void NAME(float *out)                                             \
+    {                                                                                                        \
+        TYPE x = SET(0.999f), y = SET(1e-3f), a0 = x, a1 = y, a2 = x, a3 = y, a4 = x, a5 = y, a6 = x, a7 = y, a8 = x, a9 = y, a10 = x, a11 = y; \
+        int i;                                                                                               \
+        for (i = 0; i < PEAK_STEPS; i++) {                                                                   \
+            a0 = FMA(a0, x, y); a1 = FMA(a1, x, y); a2 = FMA(a2, x, y); a3 = FMA(a3, x, y); a4 = FMA(a4, x, y); a5 = FMA(a5, x, y); \
+            a6 = FMA(a6, x, y); a7 = FMA(a7, x, y); a8 = FMA(a8, x, y); a9 = FMA(a9, x, y); a10 = FMA(a10, x, y); a11 = FMA(a11, x, y); \
+        }                                                                                                    \
+        a0 = FMA(a0, a1, a2); a3 = FMA(a3, a4, a5); a6 = FMA(a6, a7, a8); a9 = FMA(a9, a10, a11);            \
+        a0 = FMA(a0, a3, FMA(a6, a9, x));                                                                    \
+        STORE(out, a0);                                                                                      \
+    }
+PEAK(peak_avx2, "avx2,fma", __m256, _mm256_set1_ps, _mm256_fmadd_ps, _mm256_storeu_ps)
+PEAK(peak_avx512, "avx512f", __m512, _mm512_set1_ps, _mm512_fmadd_ps, _mm512_storeu_ps)
+
+static void peak_member(void *lanes, int thread, int threads)
+{
+    static float out[256][16];
+    (void)threads;
+    if (*(int *)lanes == 16) peak_avx512(out[thread % 256]);
+    else peak_avx2(out[thread % 256]);
+}
+static void peak(void *lanes) { genreg__team(c->exec.threads, peak_member, lanes); }
+#endif
+
+static genreg_real *copy_from, *copy_to;
+static void copy_range(void *unused, ptrdiff_t first, ptrdiff_t last)
+{
+    (void)unused;
+    memcpy(copy_to + first, copy_from + first, (size_t)(last - first) * sizeof *copy_to);
+}
+static void copy(void *unused) { genreg__split_range(&c->exec, (128 << 20) / (ptrdiff_t)sizeof *copy_to, 64, 1, copy_range, unused); }
+
+static void bench_machine(void)
+{
+#if GENREG__X86
+    int lanes = c->exec.isa == GENREG_ISA_AVX512 ? 16 : c->exec.isa == GENREG_ISA_AVX2 ? 8 : 0;
+    if (lanes && wanted("peak"))
+        report_rate("peak", peak, &lanes, "loop", 2e-9 * PEAK_CHAINS * PEAK_STEPS * lanes * c->exec.threads, "GFLOP/s");
+#endif
+    if (!wanted("bandwidth")) return;
+    copy_from = (genreg_real *)calloc(128, 1 << 20);
+    copy_to = (genreg_real *)calloc(128, 1 << 20);
+    if (!copy_from || !copy_to) exit(1);
+    report_rate("bandwidth", copy, NULL, "copy", 2 * 0.134217728, "GB/s");
+    free(copy_from);
+    free(copy_to);
+}
+
+/* ---- products and convolutions */
+
 static genreg_tensor *a, *b;
 
 static void product(void *unused)
@@ -147,10 +214,59 @@ static void bench_gemm(void)
             genreg_normal_fill(a->data, a->size, 1, 1);
             genreg_normal_fill(b->data, b->size, 1, 2);
         }
-        report(name, product, NULL, "product");
+        report_rate(name, product, NULL, "product", 2e-9 * s[0] * s[1] * s[2], "GFLOP/s");
         genreg_release(c, p);
     }
 }
+
+static genreg_tensor *image, *kernel, *output, *seed;
+static genreg_real *into;
+
+static void convolve(void *unused)
+{
+    genreg_place p = genreg_mark(c);
+    (void)unused;
+    genreg_conv2d(c, image, kernel, NULL, 1, 1, 0);
+    genreg_release(c, p);
+}
+static void convolve_back(void *x) { genreg_gradient_into(c, output, seed, (genreg_tensor **)x, 1, &into); }
+
+/* The 3 x 3 convolutions of the paper's network, 128 images at a time: conv_SIZE_IN_OUT, and its gradients by the image and the kernel. */
+static void bench_conv(void)
+{
+    static const int layers[][3] = { { 32, 3, 32 }, { 32, 32, 32 }, { 16, 32, 64 }, { 16, 64, 64 }, { 8, 64, 128 }, { 8, 128, 128 } };
+    static const char *const passes[] = { "conv", "conv_dx", "conv_dw" };
+    size_t i;
+    int pass;
+    for (pass = 0; pass < 3; pass++)
+        for (i = 0; i < sizeof layers / sizeof *layers; i++) {
+            const int *l = layers[i], n = 128;
+            int shape_x[4], shape_w[4], shape_y[4];
+            const double work = 2e-9 * 9 * n * l[0] * l[0] * l[1] * l[2];
+            char name[64];
+            genreg_place p = genreg_mark(c);
+            snprintf(name, sizeof name, "%s_%dx%d_%d_%d", passes[pass], l[0], l[0], l[1], l[2]);
+            if (!wanted(name)) continue;
+            shape_x[0] = shape_y[0] = n; shape_x[1] = shape_x[2] = shape_y[1] = shape_y[2] = l[0];
+            shape_x[3] = shape_w[2] = l[1]; shape_y[3] = shape_w[3] = l[2]; shape_w[0] = shape_w[1] = 3;
+            image = genreg_variable(c, 4, shape_x, NULL);
+            kernel = genreg_variable(c, 4, shape_w, NULL);
+            seed = genreg_constant(c, 4, shape_y, NULL);
+            if (!image || !kernel || !seed) exit(1);
+            genreg_normal_fill(image->data, image->size, 1, 1);
+            genreg_normal_fill(kernel->data, kernel->size, 1, 2);
+            genreg_normal_fill(seed->data, seed->size, 1, 3);
+            output = genreg_conv2d(c, image, kernel, NULL, 1, 1, 0);
+            into = (genreg_real *)malloc((size_t)(image->size + kernel->size) * sizeof *into);
+            if (!into) exit(1);
+            if (pass == 0) report_rate(name, convolve, NULL, "convolution", work, "GFLOP/s");
+            else report_rate(name, convolve_back, pass == 1 ? &image : &kernel, "gradient", work, "GFLOP/s");
+            free(into);
+            genreg_release(c, p);
+        }
+}
+
+/* ---- models */
 
 static void step(void *trainer) { genreg_trainer_step((genreg_trainer *)trainer); }
 
@@ -259,7 +375,9 @@ int main(int argc, char **argv)
     }
     c = genreg_create(&o);
     fprintf(stderr, "genreg %s, %s\n", GENREG_VERSION, genreg_isa_name(c));
+    bench_machine();
     bench_gemm();
+    bench_conv();
     bench_train(&mlp, mlp_batches, 5);
     bench_train(&lenet, lenet_batches, 3);
     bench_train(&cnn, cnn_batches, 4);
