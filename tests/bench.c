@@ -137,7 +137,8 @@ enum { PEAK_STEPS = 100000, PEAK_CHAINS = 12 }; /* more chains than an FMA's lat
 #define PEAK(NAME, TARGET, TYPE, SET, FMA, STORE)                                                            \
     __attribute__((target(TARGET))) static void NAME(float *out)                                             \
     {                                                                                                        \
-        TYPE x = SET(0.999f), y = SET(1e-3f), a0 = x, a1 = y, a2 = x, a3 = y, a4 = x, a5 = y, a6 = x, a7 = y, a8 = x, a9 = y, a10 = x, a11 = y; \
+        TYPE x = SET(0.999f), y = SET(1e-3f), a0 = SET(0.f), a1 = SET(1.f), a2 = SET(2.f), a3 = SET(3.f), a4 = SET(4.f), a5 = SET(5.f); \
+        TYPE a6 = SET(6.f), a7 = SET(7.f), a8 = SET(8.f), a9 = SET(9.f), a10 = SET(10.f), a11 = SET(11.f); /* all different, or some are computed once */ \
         int i;                                                                                               \
         for (i = 0; i < PEAK_STEPS; i++) {                                                                   \
             a0 = FMA(a0, x, y); a1 = FMA(a1, x, y); a2 = FMA(a2, x, y); a3 = FMA(a3, x, y); a4 = FMA(a4, x, y); a5 = FMA(a5, x, y); \
