@@ -147,11 +147,12 @@ typedef struct lab_experiment {
 /* Reads the command line and loads the data. Does not return from --help, a wrong flag or missing data. */
 LAB_FN lab *lab_open(const lab_experiment *e, int argc, char **argv);
 
-/* The value of a flag: a number (NaN if unset), a whole number (0 if unset), a text or word ("" if unset), a list. */
+/* The value of a flag: a number (NaN if unset), a whole number (0 if unset), a text or word ("" if unset), a list; whether a switch is on. */
 LAB_FN double lab_number(lab *l, const char *flag);
 LAB_FN int lab_int(lab *l, const char *flag);
 LAB_FN const char *lab_text(lab *l, const char *flag);
 LAB_FN const double *lab_list(lab *l, const char *flag, int *n);
+LAB_FN int lab_switch(lab *l, const char *flag);
 
 /* Gives a flag that is not on the command line values for the presets that depend on others (as in lab_flag). Call it before the
    first configuration; --train and --seeds take effect too. */
@@ -250,6 +251,9 @@ LAB_FN lab_stats lab_element(lab *l, int config, const char *figure, int element
 /* A figure of one seed, counted from 0; NaN where there is no such seed or row. */
 LAB_FN double lab_value(lab *l, int config, int seed, const char *figure);
 
+/* How many seeds of a configuration have diverged. */
+LAB_FN int lab_diverged(lab *l, int config);
+
 /* One figure of two configurations, paired by seed: ratio a/b (as lab_ratio_of) or difference (a - b) times scale. "x|y" is
    figure x of a and y of b; a and b may then be one. */
 LAB_FN lab_stats lab_ratio(lab *l, int a, int b, const char *figure);
@@ -302,8 +306,8 @@ LAB_FN void lab_curve_of_list(lab_plot *p, lab *l, const char *name, const doubl
 LAB_FN void lab_density(lab_plot *p, lab *l, const char *name, int n, int config, const char *places, const char *weights, int first);
 
 /* Plain points joined by a line; low and high, the ends of the bars, may be NULL. LAB_DOTS: the points stay unjoined and faint and take the
-   colour of the curve before them. LAB_SMOOTH: the line alone. */
-enum { LAB_JOINED, LAB_DOTS, LAB_SMOOTH };
+   colour of the curve before them. LAB_SMOOTH: the line alone. LAB_RULE: a dashed vertical line at each x; y is NULL. */
+enum { LAB_JOINED, LAB_DOTS, LAB_SMOOTH, LAB_RULE };
 LAB_FN void lab_line(lab_plot *p, const char *name, const double *x, const double *y, const double *low, const double *high, int n, int style);
 
 /* Writes OUT/NAME.svg and frees the plot. Data, seeds and version are added to the caption. */
@@ -1277,6 +1281,8 @@ LAB_FN const double *lab_list(lab *l, const char *flag, int *n)
     return v->list;
 }
 
+LAB_FN int lab_switch(lab *l, const char *flag) { return lab__flag(l, flag)->given; }
+
 /* Whether word is one of "a|b|c". */
 LAB_FN int lab__among(const char *words, const char *word)
 {
@@ -1700,6 +1706,13 @@ LAB_FN double lab_value(lab *l, int config, int seed, const char *figure)
 {
     const lab__cell *cell = seed >= 0 && seed < l->seed_count ? lab__cell_at(l, config, seed) : NULL;
     return cell && cell->state == LAB__DONE ? lab__record_get(&cell->row.figures, figure) : (double)NAN;
+}
+
+LAB_FN int lab_diverged(lab *l, int config)
+{
+    int s, n = 0;
+    for (s = 0; s < l->seed_count; s++) n += !strcmp(lab__record_get_text(&lab__cell_at(l, config, s)->row.head, "status"), "diverged");
+    return n;
 }
 
 /* A figure of a and of b for each seed, to be freed; b's come after a's. "x|y" names one for each. */
@@ -2415,7 +2428,7 @@ LAB_FN void lab_line(lab_plot *p, const char *name, const double *x, const doubl
     c = &panel->curves[panel->count];
     c->name = lab__copy(name);
     c->x = lab__copy_numbers(x, n);
-    c->y = lab__copy_numbers(y, n);
+    c->y = y ? lab__copy_numbers(y, n) : NULL;
     c->low = low && high ? lab__copy_numbers(low, n) : NULL;
     c->high = low && high ? lab__copy_numbers(high, n) : NULL;
     c->n = n;
@@ -2626,6 +2639,11 @@ LAB_FN void lab__draw_curve(lab__buffer *b, const lab__curve *c, const lab__axis
 {
     const char *colour = lab__colour(c);
     int i, pen = 0, dots = c->style == LAB_DOTS;
+    for (i = 0; c->style == LAB_RULE && i < c->n; i++) {
+        double x = lab__pixel(ax, c->x[i]);
+        if (lab__finite(x)) lab__print(b, "<path d=\"M%.1f %.1fV%.1f\" stroke-width=\"1.4\" stroke-dasharray=\"5 4\" stroke=\"%s\"/>\n", x, ay->from, ay->to, colour);
+    }
+    if (c->style == LAB_RULE) return;
     if (dots) lab__print(b, "<g opacity=\"0.4\">\n");
     for (i = 0; c->low && i < c->n; i++) {
         double x = lab__pixel(ax, c->x[i]), low = lab__pixel(ay, c->low[i]), high = lab__pixel(ay, c->high[i]);
@@ -2694,8 +2712,9 @@ LAB_FN void lab__draw_panel(lab__buffer *b, const lab__panel *panel, int index, 
             key_x = left;
             key_y += 15;
         }
-        lab__print(b, "<path d=\"M%.1f %.1fh18\" stroke=\"%s\" stroke-width=\"1.8\"/>\n", key_x, key_y - 4, lab__colour(c));
-        if (c->style != LAB_SMOOTH) lab__marker(b, c, key_x + 9, key_y - 4, 3.6);
+        lab__print(b, "<path d=\"M%.1f %.1fh18\" stroke=\"%s\" stroke-width=\"1.8\"%s/>\n", key_x, key_y - 4, lab__colour(c),
+                   c->style == LAB_RULE ? " stroke-dasharray=\"5 4\"" : "");
+        if (c->style < LAB_SMOOTH) lab__marker(b, c, key_x + 9, key_y - 4, 3.6);
         lab__draw_text(b, key_x + 23, key_y, 11, "", c->name);
         key_x += room;
     }

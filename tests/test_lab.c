@@ -263,6 +263,7 @@ static void test_flags(counts *t)
     check(t, l->seed_count == 2 && l->seeds[0] > 6 && l->seeds[1] < 4, "seeds by list");
     check(t, l->shard == 2 && l->shards == 5, "shard");
     check(t, close_to(lab_number(l, "save-every"), 1e-3, 1e-15), "a number");
+    check(t, !lab_switch(l, "report") && !lab_switch(l, "fresh"), "switches are off");
     check(t, !strcmp(lab_text(l, "data"), "data") && !strcmp(lab_text(l, "out"), "results"), "defaults");
     check(t, lab__among("paper|linear", "linear") && !lab__among("paper|linear", "line") && !lab__among("paper|linear", "") && !lab__among("paper", "paper|"), "words are whole");
     lab_close(l);
@@ -272,11 +273,11 @@ static void test_presets(counts *t)
 {
     static const lab_flag flags[] = { { "widths", LAB_INTS, "8,16", NULL, "32", 1, 100, NULL, "" }, { "seed", LAB_INTS, "", NULL, "42", 0, 100, NULL, "" } };
     static const lab_experiment e = { "presets", "", "slice", flags, 2, NULL, 0, never };
-    char words[][16] = { "presets", "--preset", "paper", "--seeds", "2" };
-    char *argv[5];
+    char words[][16] = { "presets", "--preset", "paper", "--seeds", "2", "--report" };
+    char *argv[6];
     int i, n;
-    for (i = 0; i < 5; i++) argv[i] = words[i];
-    for (i = 3; i <= 5; i += 2) {
+    for (i = 0; i < 6; i++) argv[i] = words[i];
+    for (i = 3; i <= 6; i += 3) {
         lab *l = (lab *)lab__new(1, sizeof *l);
         const double *list;
         l->experiment = &e;
@@ -287,6 +288,7 @@ static void test_presets(counts *t)
         check(t, n == 2 && list[1] > 2, "values that depend on others; NULL is as before");
         lab_preset(l, "seeds", "4", NULL, NULL);
         check(t, lab_int(l, "seeds") == (i == 3 ? 4 : 2), "the command line goes first");
+        check(t, lab_switch(l, "report") == (i == 6), "a switch is on where it is given");
         lab_close(l);
     }
 }
@@ -324,6 +326,9 @@ static void test_elements(counts *t)
     s = lab_ratio(l, k, k, "pair[1]|pair[0]");
     check(t, s.n == 2 && close_to(s.mean, sqrt(8.0), 1e-12), "a ratio of two figures of one configuration");
     check(t, close_to(lab_difference(l, k, k, "pair[1]|pair[0]", 10).mean, 100, 1e-12), "and a difference");
+    check(t, lab_diverged(l, k) == 0, "none has diverged");
+    lab__record_text(&lab__cell_at(l, k, 1)->row.head, "status", "diverged");
+    check(t, lab_diverged(l, k) == 1, "one has");
     check(t, close_to(lab_value(l, k, 1, "pair[1]"), 20, 1e-12) && !(lab_value(l, k, 2, "pair[1]") >= 0), "one seed's value");
     lab_close(l);
 }
@@ -426,6 +431,7 @@ static void test_plots(counts *t)
     lab_panel(p, "<panel>", "x & x", "y\nz", LAB_LOG_X | LAB_LOG_Y);
     lab_line(p, "curve > 1", x, y, low, high, 3, LAB_JOINED);
     lab_line(p, "", x, y, NULL, NULL, 3, LAB_DOTS);
+    lab_line(p, "threshold", &x[1], NULL, NULL, NULL, 1, LAB_RULE);
     lab_panel(p, "all the same", "", "", 0);
     lab_line(p, "zero", zero, zero, NULL, NULL, 3, LAB_JOINED);
     lab_panel(p, "nothing", "", "", LAB_LOG_X);
@@ -433,6 +439,8 @@ static void test_plots(counts *t)
     check(t, strstr(svg, "a &lt; b &amp; &quot;c&quot;") && strstr(svg, "&lt;panel&gt;") && strstr(svg, "tag &lt;/svg&gt; in") && strstr(svg, "curve &gt; 1"), "text is escaped");
     check(t, !strstr(svg, "nan") && !strstr(svg, "inf"), "no NaN in a plot");
     check(t, strstr(svg, "</svg>") == svg + strlen(svg) - 7, "one end");
+    /* x runs from 1 to 100, so a rule at 10 stands amid the panel, between 71 and 405; it goes from the bottom at 298 to the top at 68 */
+    check(t, strstr(svg, "<path d=\"M238.0 298.0V68.0\" stroke-width=\"1.4\" stroke-dasharray") != NULL, "a rule is a dashed line at its place");
     free(svg);
     lab__plot_free(p);
 
