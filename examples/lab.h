@@ -238,6 +238,12 @@ LAB_FN lab_stats lab_ratio_of(const double *a, const double *b, int n);
 /* The slope of the least-squares line through (x, y); sd is its standard error. */
 LAB_FN lab_stats lab_slope_of(const double *x, const double *y, int n);
 
+/* Where y first falls from above a level to it or below, linear between the two points, x rising; NaN if it never does. */
+LAB_FN double lab_crossing_of(const double *x, const double *y, int n, double level);
+
+/* The point that stands highest above the lowest on either side of it, which are *left and *right; -1 if there is none. */
+LAB_FN int lab_peak_of(const double *y, int n, int *left, int *right);
+
 /* t with P(|T| <= t) = confidence, for a whole number of degrees of freedom from 1. */
 LAB_FN double lab_t_quantile(int freedom, double confidence);
 
@@ -245,7 +251,7 @@ LAB_FN double lab_t_quantile(int freedom, double confidence);
 LAB_FN int lab_values(lab *l, int config, const char *figure, double scale, double *out);
 LAB_FN lab_stats lab_over_seeds(lab *l, int config, const char *figure, double scale);
 
-/* Statistics of one element of a list. */
+/* Statistics of one element of a list; element -1 is a plain figure. */
 LAB_FN lab_stats lab_element(lab *l, int config, const char *figure, int element, double scale);
 
 /* A figure of one seed, counted from 0; NaN where there is no such seed or row. */
@@ -297,6 +303,10 @@ LAB_FN void lab_panel(lab_plot *p, const char *title, const char *x, const char 
 
 /* Means over seeds with their intervals as bars, and every seed as a faint point. */
 LAB_FN void lab_curve(lab_plot *p, lab *l, const char *name, const double *x, const int *configs, int n, const char *figure, double scale);
+
+/* The same where point i is element elements[i] of a list, or a plain figure for -1. */
+LAB_FN void lab_curve_of_elements(lab_plot *p, lab *l, const char *name, const double *x, const int *configs, const int *elements, int n, const char *figure,
+                                  double scale);
 
 /* The same for n elements of a list, from the first one on, against x. */
 LAB_FN void lab_curve_of_list(lab_plot *p, lab *l, const char *name, const double *x, int n, int config, const char *figure, int first, double scale);
@@ -910,6 +920,35 @@ LAB_FN lab_stats lab_slope_of(const double *x, const double *y, int n)
     s.low = s.mean - half;
     s.high = s.mean + half;
     return s;
+}
+
+LAB_FN double lab_crossing_of(const double *x, const double *y, int n, double level)
+{
+    int i, before = -1; /* the last point that is there */
+    for (i = 0; i < n; i++) {
+        if (!lab__finite(x[i]) || !lab__finite(y[i])) continue;
+        if (before >= 0 && y[before] > level && y[i] <= level) return x[before] + (x[i] - x[before]) * (y[before] - level) / (y[before] - y[i]);
+        before = i;
+    }
+    return (double)NAN;
+}
+
+LAB_FN int lab_peak_of(const double *y, int n, int *left, int *right)
+{
+    int i, k, peak = -1;
+    double highest = 0;
+    for (i = 0; i < n; i++) {
+        int low[2] = { -1, -1 };
+        for (k = 0; k < n; k++)
+            if (k != i && lab__finite(y[k]) && (low[k > i] < 0 || y[k] < y[low[k > i]])) low[k > i] = k;
+        if (low[0] >= 0 && low[1] >= 0 && y[i] - y[low[0]] > highest && y[i] - y[low[1]] > highest) {
+            highest = y[i] - (y[low[0]] > y[low[1]] ? y[low[0]] : y[low[1]]);
+            peak = i;
+            *left = low[0];
+            *right = low[1];
+        }
+    }
+    return peak;
 }
 
 // >>system
@@ -1694,9 +1733,12 @@ LAB_FN lab_stats lab_over_seeds(lab *l, int config, const char *figure, double s
     return s;
 }
 
+/* "figure[3]", or the plain figure for element -1; to be freed. */
+LAB_FN char *lab__element_name(const char *figure, int element) { return element < 0 ? lab__copy(figure) : lab__format("%s[%d]", figure, element); }
+
 LAB_FN lab_stats lab_element(lab *l, int config, const char *figure, int element, double scale)
 {
-    char *text = lab__format("%s[%d]", figure, element);
+    char *text = lab__element_name(figure, element);
     lab_stats s = lab_over_seeds(l, config, text, scale);
     free(text);
     return s;
@@ -2340,9 +2382,9 @@ LAB_FN void lab_entries(lab_table *t, lab *l, int config, int element, const cha
 {
     while (*figures) {
         size_t n = strcspn(figures, "|"), k = strcspn(figures, " ");
-        char *name = element < 0 ? lab__format("%.*s", (int)k, figures) : lab__format("%.*s[%d]", (int)k, figures, element), how = figures[k + 1];
+        char *name = lab__format("%.*s", (int)k, figures), how = figures[k + 1];
         int digits = figures[k + 2] - '0';
-        lab_stats s = lab_over_seeds(l, config, name, how == '%' ? 100 : 1);
+        lab_stats s = lab_element(l, config, name, element, how == '%' ? 100 : 1);
         if (how == 'e') lab_entry(t, "%.*e", digits, s.mean);
         else if (how == 'f') lab_entry(t, "%.*f", digits, s.mean);
         else if (how == 'g') lab_entry(t, "%.*g", digits, s.mean);
@@ -2437,22 +2479,30 @@ LAB_FN void lab_line(lab_plot *p, const char *name, const double *x, const doubl
     panel->count++;
 }
 
-LAB_FN void lab_curve(lab_plot *p, lab *l, const char *name, const double *x, const int *configs, int n, const char *figure, double scale)
+LAB_FN void lab_curve_of_elements(lab_plot *p, lab *l, const char *name, const double *x, const int *configs, const int *elements, int n, const char *figure,
+                                  double scale)
 {
     int seeds = l->seed_count, i, k;
     double *rows = (double *)lab__new((size_t)(n * (2 * seeds + 3)), sizeof *rows); /* mean, low, high; then x and y of every seed */
     double *mean = rows, *low = rows + n, *high = rows + 2 * n, *xs = rows + 3 * n, *ys = xs + n * seeds;
     for (i = 0; i < n; i++) {
-        lab_stats s = lab_over_seeds(l, configs[i], figure, scale);
+        char *text = lab__element_name(figure, elements ? elements[i] : -1);
+        lab_stats s = lab_over_seeds(l, configs[i], text, scale);
         mean[i] = s.mean;
         low[i] = s.low;
         high[i] = s.high;
-        lab_values(l, configs[i], figure, scale, ys + i * seeds);
+        lab_values(l, configs[i], text, scale, ys + i * seeds);
+        free(text);
         for (k = 0; k < seeds; k++) xs[i * seeds + k] = x[i];
     }
     lab_line(p, name, x, mean, low, high, n, LAB_JOINED);
     if (seeds > 1) lab_line(p, "", xs, ys, NULL, NULL, n * seeds, LAB_DOTS);
     free(rows);
+}
+
+LAB_FN void lab_curve(lab_plot *p, lab *l, const char *name, const double *x, const int *configs, int n, const char *figure, double scale)
+{
+    lab_curve_of_elements(p, l, name, x, configs, NULL, n, figure, scale);
 }
 
 LAB_FN void lab_curve_of_list(lab_plot *p, lab *l, const char *name, const double *x, int n, int config, const char *figure, int first, double scale)

@@ -242,6 +242,20 @@ static void test_statistics(counts *t)
 
 static void never(lab_cell *cell) { (void)cell; }
 
+static void test_shapes(counts *t)
+{
+    const double x[] = { 0, 1, 2, 4, 5 }, y[] = { 5, 3, 1, 0, 4 }, hump[] = { 4, 1, 7, 3, 9, 2, 2.5 }, fall[] = { 9, 5, 5, 2, 1 }, gap[] = { 1, (double)NAN, 3, 2 };
+    const double holes[] = { 5, 3, (double)NAN, 0, 4 }, again[] = { 0, 3, 2, 4, 0 };
+    int a = 0, b = 0;
+    check(t, close_to(lab_crossing_of(x, y, 5, 2), 1.5, 1e-12) && close_to(lab_crossing_of(x, y, 5, 0.25), 3.5, 1e-12), "a crossing, linear between points");
+    check(t, close_to(lab_crossing_of(x, y, 5, 1), 2, 1e-12) && !(lab_crossing_of(x, y, 5, -1) <= 9), "on a point; never");
+    check(t, close_to(lab_crossing_of(x, holes, 5, 1), 3, 1e-12), "over a point that is not there");
+    check(t, close_to(lab_crossing_of(x, again, 5, 2), 2, 1e-12), "who starts below has to rise first");
+    check(t, lab_peak_of(hump, 7, &a, &b) == 4 && a == 1 && b == 5, "the highest above both valleys");
+    check(t, lab_peak_of(fall, 5, &a, &b) == -1 && lab_peak_of(fall, 0, &a, &b) == -1, "no peak");
+    check(t, lab_peak_of(gap, 4, &a, &b) == 2 && a == 0 && b == 3, "a peak beside a gap");
+}
+
 static void test_flags(counts *t)
 {
     static const lab_flag flags[] = { { "widths", LAB_INTS, "8,16", NULL, "8,16,32", 1, 100, NULL, "" },
@@ -323,6 +337,7 @@ static void test_elements(counts *t)
     s = lab_over_seeds(l, k, "pair[1]", 1);
     check(t, s.n == 2 && close_to(s.mean, 15, 1e-12), "an element over seeds");
     check(t, close_to(lab_element(l, k, "pair", 1, 2).mean, 30, 1e-12), "by number, scaled");
+    check(t, !(lab_element(l, k, "pair", 2, 1).mean >= 0) && close_to(lab_element(l, k, "pair", -1, 1).mean, 5, 1e-12), "element -1 is the figure itself");
     s = lab_ratio(l, k, k, "pair[1]|pair[0]");
     check(t, s.n == 2 && close_to(s.mean, sqrt(8.0), 1e-12), "a ratio of two figures of one configuration");
     check(t, close_to(lab_difference(l, k, k, "pair[1]|pair[0]", 10).mean, 100, 1e-12), "and a difference");
@@ -523,6 +538,7 @@ int main(void)
     test_mutations(&t);
     test_keys(&t);
     test_statistics(&t);
+    test_shapes(&t);
     test_flags(&t);
     test_presets(&t);
     test_elements(&t);
