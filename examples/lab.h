@@ -257,7 +257,11 @@ LAB_FN lab_stats lab_element(lab *l, int config, const char *figure, int element
 /* A figure of one seed, counted from 0; NaN where there is no such seed or row. */
 LAB_FN double lab_value(lab *l, int config, int seed, const char *figure);
 
-/* How many seeds of a configuration have diverged. */
+/* Where a figure's curve, point i being element elements[i] of configs[i], falls to a level (as lab_crossing_of): over the seeds that reach it. */
+LAB_FN lab_stats lab_crossing(lab *l, const double *x, const int *configs, const int *elements, int n, const char *figure, double level);
+
+/* How many seeds there are, and how many of a configuration have diverged. */
+LAB_FN int lab_seed_count(const lab *l);
 LAB_FN int lab_diverged(lab *l, int config);
 
 /* One figure of two configurations, paired by seed: ratio a/b (as lab_ratio_of) or difference (a - b) times scale. "x|y" is
@@ -1749,6 +1753,26 @@ LAB_FN double lab_value(lab *l, int config, int seed, const char *figure)
     const lab__cell *cell = seed >= 0 && seed < l->seed_count ? lab__cell_at(l, config, seed) : NULL;
     return cell && cell->state == LAB__DONE ? lab__record_get(&cell->row.figures, figure) : (double)NAN;
 }
+
+LAB_FN lab_stats lab_crossing(lab *l, const double *x, const int *configs, const int *elements, int n, const char *figure, double level)
+{
+    double *at = (double *)lab__new((size_t)(l->seed_count + n), sizeof *at), *y = at + l->seed_count;
+    lab_stats s;
+    int seed, i;
+    for (seed = 0; seed < l->seed_count; seed++) {
+        for (i = 0; i < n; i++) {
+            char *name = lab__element_name(figure, elements[i]);
+            y[i] = lab_value(l, configs[i], seed, name);
+            free(name);
+        }
+        at[seed] = lab_crossing_of(x, y, n, level);
+    }
+    s = lab_stats_of(at, l->seed_count);
+    free(at);
+    return s;
+}
+
+LAB_FN int lab_seed_count(const lab *l) { return l->seed_count; }
 
 LAB_FN int lab_diverged(lab *l, int config)
 {

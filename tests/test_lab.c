@@ -312,7 +312,8 @@ static void test_elements(counts *t)
 {
     static const char *const names[] = { "pair", "one" };
     static const lab_experiment e = { "elements", "", "slice", NULL, 0, names, 2, never };
-    const double list[] = { 1, 2, 3 };
+    const double list[] = { 1, 2, 3 }, zero_one[] = { 0, 1 };
+    const int configs[] = { 0, 0 }, elements[] = { 1, 0 };
     lab *l = (lab *)lab__new(1, sizeof *l);
     lab_stats s;
     double seeds[] = { 1, 2 };
@@ -341,6 +342,10 @@ static void test_elements(counts *t)
     s = lab_ratio(l, k, k, "pair[1]|pair[0]");
     check(t, s.n == 2 && close_to(s.mean, sqrt(8.0), 1e-12), "a ratio of two figures of one configuration");
     check(t, close_to(lab_difference(l, k, k, "pair[1]|pair[0]", 10).mean, 100, 1e-12), "and a difference");
+    /* from pair[1] = 10 and 20 down to pair[0] = 5 over x from 0 to 1: level 8 is at 2/5 and 12/15 of the way */
+    s = lab_crossing(l, zero_one, configs, elements, 2, "pair", 8);
+    check(t, s.n == 2 && close_to(s.mean, 0.6, 1e-12) && close_to(s.sd, sqrt(0.08), 1e-12), "a crossing for each seed");
+    check(t, lab_crossing(l, zero_one, configs, elements, 2, "pair", 15).n == 1 && lab_seed_count(l) == 2, "over the seeds that have one");
     check(t, lab_diverged(l, k) == 0, "none has diverged");
     lab__record_text(&lab__cell_at(l, k, 1)->row.head, "status", "diverged");
     check(t, lab_diverged(l, k) == 1, "one has");

@@ -1,0 +1,297 @@
+/* double_descent.c - does the test error fall, rise at the interpolation threshold, and fall again, as a network grows?
+
+      cc -O2 -fopenmp examples/double_descent.c -o double_descent -lm && ./double_descent
+
+   The paper's experiment 1 (Z. Johannsen, arXiv 2604.07603, 2026): MLP(w) on a fixed random 10,000 images of MNIST, and CNN(w) without batch
+   normalisation on CIFAR-10, for growing w. Its curves fall all the way, but for one seed of CNN(8) that died at 10 %. So every seed is drawn, and
+   runs that end at chance are counted and take no part in the search for a peak. Two settings in which theory expects one:
+      --label-noise P   a share P of the training labels is wrong (Nakkiran et al. 2020); test labels are right
+      --belkin          Belkin et al. 2019: one hidden layer, squared loss (mean over outputs) on one-hot targets, 4,000 images, momentum 0.95. A net with
+                        fewer parameters than n x classes starts from the trained smaller one (--reuse), its rate falls by a tenth each twelfth of the
+                        run, and it stops after an epoch without a mistake; a larger net starts afresh, runs to the end and keeps its rate. New weights
+                        are N(0, 0.01), biases 0, pixels in [0, 1]. The paper leaves rate and batch open: 0.01 and 128 are those of a public
+                        reproduction (github.com/SongweiGe/double-descent-pytorch). --preset paper takes 6,000 epochs, reduced 2,000 at rate 0.03
+   The interpolation threshold is where the training error, in evaluation mode, first falls through 1 %: for each seed, linear in the logarithm of the
+   parameters between the two widths on either side; over seeds, the mean of the logarithms. */
+#define GENREG_IMPLEMENTATION
+#include "../genreg.h"
+#include "lab.h"
+
+enum { DATA_SEED = 0 }; /* the images and wrong labels are the same for every seed */
+
+static const double fitted = 0.01, at_chance = 1.2; /* training error that counts as none; an accuracy below at_chance/classes is a dead run's */
+
+/* The paper's widths and test accuracies. */
+static const struct { const char *model; double width; const char *test; } paper[] = {
+    { "mlp", 8, "89.7 ± 0.6" },   { "mlp", 16, "93.4 ± 0.3" },  { "mlp", 32, "95.4 ± 0.0" }, { "mlp", 64, "96.1 ± 0.1" }, { "mlp", 128, "96.7 ± 0.1" },
+    { "mlp", 256, "96.7 ± 0.2" }, { "mlp", 512, "96.9 ± 0.0" }, { "mlp", 1024, "96.8 ± 0.1" }, { "cnn", 4, "32.9 ± 1.7" }, { "cnn", 8, "27.6 ± 17.5" },
+    { "cnn", 16, "56.1 ± 2.3" },  { "cnn", 32, "65.8 ± 0.1" },  { "cnn", 64, "69.7 ± 0.5" }, { "cnn", 96, "72.0 ± 0.3" } };
+
+/* ------------------------------------------------------------------------------------------------ the physics: one cell */
+
+/* Belkin's net: N(0, 0.01) weights, over which the smaller net is laid, if there is one. Both have the same four parameters. */
+static genreg_model *one_hidden_layer(lab_cell *cell, int width, const genreg_model *smaller)
+{
+    int sizes[3] = { cell->train->features, width, cell->train->classes }, i;
+    genreg_model *net = genreg_mlp(cell->ctx, sizes, 3);
+    ptrdiff_t k;
+    for (i = 0; net && i < net->parameter_count; i++) {
+        const genreg_parameter *p = &net->parameters[i], *q = smaller ? &smaller->parameters[i] : p;
+        int columns = p->shape[p->rank - 1], kept = q->shape[q->rank - 1];
+        genreg_real *w = net->theta->data + p->offset;
+        genreg_normal_fill(w, p->size, cell->seed, (uint64_t)(width * 4 + i));
+        for (k = 0; k < p->size; k++) w[k] *= (genreg_real)(p->kind == GENREG_KIND_WEIGHT ? 0.1 : 0);
+        for (k = 0; smaller && k < q->size; k++) w[k / kept * columns + k % kept] = smaller->theta->data[q->offset + k];
+    }
+    return net;
+}
+
+static int stop_when_fitted(const genreg_progress *p, void *user)
+{
+    (void)user;
+    return p->accuracy >= 1;
+}
+
+/* Trains net k of the cell and measures it. NULL: leave the cell. */
+static genreg_model *train_and_measure(lab_cell *cell, const genreg_dataset *d, const genreg_dataset *test, int width, const genreg_model *smaller, int k)
+{
+    const char *model = lab_get_text(cell, "model");
+    int sizes[5] = { d->features, width, width, width, d->classes }, belkin = !strcmp(model, "belkin"), i;
+    genreg_model *net = belkin ? one_hidden_layer(cell, width, smaller) : !strcmp(model, "cnn") ? genreg_cnn(cell->ctx, d->shape, width, 0, d->classes)
+                                                                                                : genreg_mlp(cell->ctx, sizes, 5);
+    genreg_train_options o = genreg_train_defaults(); /* cross-entropy, cosine, no weight decay */
+    genreg_progress last;
+    genreg_score fit, score;
+    if (!net) return NULL;
+    if (!belkin) genreg_init(net, GENREG_INIT_PYTORCH, cell->seed);
+    o.batch = lab_get_int(cell, "batch");
+    o.lr = lab_get(cell, "lr");
+    o.momentum = lab_get(cell, "momentum");
+    o.epochs = lab_get_int(cell, "epochs");
+    o.seed = cell->seed;
+    if (belkin) {
+        int below = net->theta->size < (ptrdiff_t)d->n * d->classes;
+        o.loss = GENREG_LOSS_MSE;
+        o.schedule = below ? GENREG_SCHEDULE_STEP : GENREG_SCHEDULE_CONSTANT;
+        o.gamma = 0.9;
+        o.period = (o.epochs + 11) / 12;
+        o.on_epoch = below ? stop_when_fitted : NULL;
+    }
+    if (!lab_train(cell, net, d, &o, NULL, &last)) return NULL;
+    fit = genreg_evaluate_classes(net, d, o.loss, NULL);
+    score = genreg_evaluate_classes(net, test, o.loss, NULL);
+    {
+        /* A dead run has no errors, only accuracies: it is seen, but no mean or peak is made of it. */
+        double alive = score.accuracy * d->classes < at_chance ? (double)NAN : 1;
+        const struct { const char *name; double value; } found[] = { { "parameters", (double)net->theta->size }, { "epochs_done", last.epoch },
+            { "running_accuracy", last.accuracy }, /* as the paper's */ { "train_accuracy", fit.accuracy }, { "test_accuracy", score.accuracy },
+            { "train_loss", fit.loss }, { "test_loss", alive * score.loss }, { "train_error", alive * (1 - fit.accuracy) }, { "test_error", alive * (1 - score.accuracy) } };
+        for (i = 0; i < 9; i++) lab_figure_part(cell, found[i].name, k, &found[i].value, 1);
+    }
+    return lab_alive(cell) ? net : NULL;
+}
+
+/* A cell is one net; with weight reuse, all nets below n x classes parameters, one after the other. Its figures are lists. */
+static void run(lab_cell *cell)
+{
+    genreg_dataset d = genreg_sample(cell->ctx, cell->train, lab_get_int(cell, "sample"), DATA_SEED), test = *cell->test;
+    const char *widths = lab_get_text(cell, "widths");
+    genreg_model *net = NULL;
+    int i, k;
+    if (lab_get(cell, "label_noise") > 0) d = genreg_label_noise(cell->ctx, &d, lab_get(cell, "label_noise"), DATA_SEED);
+    for (i = 0; i < 4 && !strcmp(lab_get_text(cell, "model"), "belkin"); i++) {
+        d.mean[i] = test.mean[i] = 0;
+        d.std[i] = test.std[i] = 1;
+    }
+    for (k = 0; *widths; k++) {
+        char part[16] = "";
+        net = train_and_measure(cell, &d, &test, atoi(widths), net, k);
+        if (!net) return;
+        if (strchr(lab_get_text(cell, "widths"), ',')) snprintf(part, sizeof part, "%d", atoi(widths));
+        lab_save(cell, net, part);
+        widths += strcspn(widths, ",");
+        widths += *widths == ',';
+    }
+}
+
+/* ------------------------------------------------------------------------------------------------ the report */
+
+/* A curve: for each width a configuration and the place in its lists. */
+typedef struct series {
+    int n, config[LAB_LISTED], element[LAB_LISTED];
+    double width[LAB_LISTED], parameters[LAB_LISTED], threshold;
+} series;
+
+static lab_stats figure_of(lab *l, const series *s, int i, const char *figure, double scale) { return lab_element(l, s->config[i], figure, s->element[i], scale); }
+
+/* The threshold in parameters. */
+static double print_threshold(lab *l, const series *s)
+{
+    double x[LAB_LISTED];
+    lab_stats t;
+    int i;
+    for (i = 0; i < s->n; i++) x[i] = log(s->parameters[i]);
+    t = lab_crossing(l, x, s->config, s->element, s->n, "train_error", fitted);
+    if (!t.n) printf("  interpolation threshold: none, no seed's training error falls through %g %% between two widths\n", 100 * fitted);
+    else if (t.n == 1) printf("  interpolation threshold: %.0f parameters (one seed: no interval)\n", exp(t.mean));
+    else printf("  interpolation threshold: %.0f parameters, 95 %% interval [%.0f, %.0f] over %d seeds\n", exp(t.mean), exp(t.low), exp(t.high), t.n);
+    return exp(t.mean);
+}
+
+static void print_table(lab *l, const series *s, const char *model)
+{
+    lab_table t = lab_table_new("width|parameters|epochs|running train %|train %|train loss|test %|test loss|paper's test %|dead or diverged");
+    int i, k;
+    for (i = 0; i < s->n; i++) {
+        lab_stats all = figure_of(l, s, i, "test_accuracy", 1), living = figure_of(l, s, i, "test_error", 100);
+        int lost = all.n - living.n + lab_diverged(l, s->config[i]);
+        const char *theirs = "-";
+        for (k = 0; k < (int)(sizeof paper / sizeof paper[0]); k++)
+            if (!strcmp(paper[k].model, model) && fabs(paper[k].width - s->width[i]) < 0.5) theirs = paper[k].test;
+        lab_entry(&t, "%.0f", s->width[i]);
+        lab_entries(&t, l, s->config[i], s->element[i], "parameters f0|epochs_done f0|running_accuracy %2|train_accuracy %2|train_loss e2|test_accuracy %2|test_loss s4");
+        lab_entry(&t, "%s", theirs);
+        if (lost) lab_entry(&t, "%d of %d, test %% of the others: %.2f", lost, lab_seed_count(l), 100 - living.mean);
+        else lab_entry(&t, "-");
+    }
+    lab_table_print(&t);
+}
+
+/* The width that stands highest above the valleys on either side of it, and whether that is more than what seeds differ by. */
+static void print_peak(lab *l, const series *s, const char *figure, const char *what, double limit)
+{
+    double mean[LAB_LISTED];
+    int i, valley[2], stands = 1, loss = !strcmp(figure, "test_loss"), peak;
+    lab_stats above[2];
+    for (i = 0; i < s->n; i++) mean[i] = figure_of(l, s, i, figure, loss ? 1 : 100).mean;
+    peak = lab_peak_of(mean, s->n, &valley[0], &valley[1]);
+    if (peak < 0) {
+        printf("  no peak of the %s: no width stands above a smaller one and a larger one\n", what);
+        return;
+    }
+    for (i = 0; i < 2; i++) {
+        char names[80];
+        snprintf(names, sizeof names, "%s[%d]|%s[%d]", figure, s->element[peak], figure, s->element[valley[i]]);
+        above[i] = loss ? lab_ratio(l, s->config[peak], s->config[valley[i]], names) : lab_difference(l, s->config[peak], s->config[valley[i]], names, 100);
+        stands &= above[i].low > (loss ? 1 : 0);
+    }
+    printf("  %s of the %s at width %.0f, %.0f parameters, %.2f x n x classes", stands ? "peak" : "no peak that these seeds can tell: the highest rise", what,
+           s->width[peak], s->parameters[peak], s->parameters[peak] / limit);
+    if (s->threshold > 0) printf(", %.2f times the threshold", s->parameters[peak] / s->threshold);
+    printf(": %.*f%s\n", loss ? 4 : 2, mean[peak], loss ? "" : " %");
+    for (i = 0; i < 2; i++) {
+        char text[80];
+        snprintf(text, sizeof text, "  %s the valley at width %.0f: ", loss ? "times" : "above", s->width[valley[i]]);
+        lab_verdict(text, above[i], loss ? "" : " points", loss ? 1 : 0, "higher", "lower");
+    }
+}
+
+static void draw(lab *l, const series *s, int first, int last, double limit, const char *caption)
+{
+    static const char *const figures[2][2] = { { "test_accuracy", "train_accuracy" }, { "test_loss", "train_loss" } }, *const sets[2] = { "test", "training" };
+    lab_plot *p = lab_plot_new("Accuracy and loss as the network grows");
+    int panel, i, k;
+    for (panel = 0; panel < 2; panel++) {
+        lab_panel(p, panel ? "Loss" : "Accuracy", "parameters", panel ? "mean loss" : "accuracy, %", panel ? LAB_LOG_X | LAB_LOG_Y : LAB_LOG_X);
+        for (i = first; i <= last; i++)
+            for (k = 0; k < 2; k++) {
+                char text[100];
+                snprintf(text, sizeof text, "%s%s", sets[k], first == last ? "" : i ? ", with reuse" : ", afresh");
+                lab_curve_of_elements(p, l, text, s[i].parameters, s[i].config, s[i].element, s[i].n, figures[panel][k], panel ? 1 : 100);
+            }
+        for (i = first; i <= last; i++) lab_line(p, first == last ? "threshold" : i ? "threshold with reuse" : "threshold", &s[i].threshold, NULL, NULL, NULL, 1, LAB_RULE);
+        lab_line(p, "n x classes", &limit, NULL, NULL, NULL, 1, LAB_RULE);
+    }
+    lab_plot_save(p, l, caption);
+}
+
+/* A configuration; its widths, as text, are settings. */
+static int configure(lab *l, const char *model, const char *widths, double cost)
+{
+    static const char *const numbers[] = { "batch", "lr", "epochs" };
+    int k = lab_config(l), belkin = !strcmp(model, "belkin"), i;
+    lab_set_text(l, k, "model", model);
+    lab_set_text(l, k, "widths", widths);
+    lab_set_text(l, k, "schedule", belkin ? "0.9 each twelfth below n x classes" : "cosine by epoch");
+    lab_set(l, k, "momentum", belkin ? 0.95 : 0.9);
+    lab_set(l, k, "label_noise", lab_number(l, "label-noise"));
+    lab_set(l, k, "sample", fmin(lab_int(l, "sample"), lab_training_set(l)->n));
+    for (i = 0; i < 3; i++) lab_set(l, k, numbers[i], lab_number(l, numbers[i]));
+    lab_label(l, k, cost, strchr(widths, ',') ? "w %.4s ... with reuse" : "w %s", widths);
+    return k;
+}
+
+int main(int argc, char **argv)
+{
+    static const lab_flag flags[] = {
+        { "widths", LAB_INTS, "8,16", NULL, NULL, 1, 1e5, NULL, "hidden units, of a CNN channels, rising; this and what follows: by the setting" },
+        { "sample", LAB_INT, "", NULL, NULL, 1, 1e9, NULL, "train on N random images" },
+        { "lr", LAB_NUMBER, "", NULL, NULL, 1e-9, 1e9, NULL, "rate" },
+        { "epochs", LAB_INT, "", NULL, NULL, 1, 1e6, NULL, "epochs of training" },
+        { "seeds", LAB_INT, "3", NULL, NULL, 1, 10000, NULL, "run with the seeds 1 to N" },
+        { "batch", LAB_INT, "128", NULL, NULL, 1, 1e9, NULL, "batch size" },
+        { "model", LAB_WORD, "", NULL, NULL, 0, 0, "mlp|cnn", "cnn on CIFAR-10 and mlp elsewhere, unless given" },
+        { "label-noise", LAB_NUMBER, "0", NULL, NULL, 0, 1, NULL, "share of the training labels that are wrong" },
+        { "belkin", LAB_SWITCH, "", NULL, NULL, 0, 0, NULL, "one hidden layer and squared loss, after Belkin et al. 2019" },
+        { "reuse", LAB_WORD, "both", NULL, NULL, 0, 0, "yes|no|both", "--belkin: whether a small net starts from the one before" },
+    };
+    static const char *const figures[] = { "parameters", "epochs_done", "running_accuracy", "train_accuracy", "test_accuracy", "train_loss", "test_loss", "train_error", "test_error" };
+    static const char *const names[] = { "mlp", "mlp", "cnn", "belkin" };
+    static const char *const presets[4][5][3] = { /* of the first five flags; label noise has widths dense around its threshold */
+        { { "8,16,32,64,128,256,512", "8,16,32,64,128,256,512,1024", NULL }, { "2000", "10000", NULL }, { ".05", NULL, NULL }, { "60", NULL, NULL }, { "3", NULL, "2" } },
+        { { "2,4,6,8,10,12,14,16,20,24,32,48,64,128,256", "8,16,24,32,40,48,56,64,80,96,112,128,192,256,512,1024", NULL }, { "2000", "10000", NULL },
+          { ".05", NULL, NULL }, { "60", NULL, NULL }, { "3", NULL, NULL } },
+        { { "2,4,8,16", "4,8,16,32,64", "4,8,16,32,64,96" }, { "1000", "10000", "50000" }, { ".1", NULL, NULL }, { "10", "30", "60" }, { "2", "3", "2" } },
+        { { "1,2,3,4,6,8,10,11,12,13,14,16,20,25,40,64,128", "4,8,12,18,25,32,40,45,50,55,63,75,100,150,250,500", NULL }, { "1000", "4000", NULL },
+          { ".03", NULL, ".01" }, { "1500", "2000", "6000" }, { "2", "3", NULL } } };
+    static const lab_experiment about = { "double_descent", "does the test error fall, rise and fall again as a network grows?", "mnist|fashion|slice|cifar10",
+                                          flags, sizeof flags / sizeof flags[0], figures, sizeof figures / sizeof figures[0], run };
+    lab *l = lab_open(&about, argc, argv);
+    int cnn = *lab_text(l, "model") ? !strcmp(lab_text(l, "model"), "cnn") : !strcmp(lab_training_set(l)->name, "cifar10") && !lab_switch(l, "belkin");
+    int belkin = lab_switch(l, "belkin"), setting = belkin ? 3 : cnn ? 2 : lab_number(l, "label-noise") > 0, n, i, j, below = 0, chain = 0, first, last;
+    const char *reuse = lab_text(l, "reuse");
+    const double *widths;
+    double limit, cost = 0;
+    char all[8 * LAB_LISTED] = "", text[300];
+    series s[2];
+    if (belkin && cnn) lab_fail(l, 2, "--belkin has one hidden layer: not with --model cnn");
+    if (!belkin && strcmp(reuse, "both")) lab_fail(l, 2, "--reuse goes with --belkin");
+    for (i = 0; i < 5; i++) lab_preset(l, flags[i].name, presets[setting][i][0], presets[setting][i][1], presets[setting][i][2]);
+    if (cnn) lab_pad(l, 32);
+    widths = lab_list(l, "widths", &n);
+    first = belkin && !strcmp(reuse, "yes");
+    last = belkin && strcmp(reuse, "no");
+    limit = fmin(lab_int(l, "sample"), lab_training_set(l)->n) * lab_training_set(l)->classes;
+    for (i = 0; i < n; i++) {
+        if (i && widths[i] <= widths[i - 1]) lab_fail(l, 2, "--widths: %.0f comes after %.0f; they must rise", widths[i], widths[i - 1]);
+        if (!last || widths[i] * (lab_training_set(l)->features + lab_training_set(l)->classes + 1) + lab_training_set(l)->classes >= limit) continue;
+        snprintf(all + strlen(all), sizeof all - strlen(all), "%s%.0f", below++ ? "," : "", widths[i]);
+        cost += widths[i] * (widths[i] + 400);
+    }
+    if (below == 1) below = 0; /* nothing to reuse */
+    if (below) chain = configure(l, names[setting], all, cost);
+    for (i = 0; i < n; i++) {
+        snprintf(text, sizeof text, "%.0f", widths[i]);
+        for (j = 0; j < 2; j++) {
+            s[j].n = n;
+            s[j].width[i] = widths[i];
+            s[j].element[i] = j && i < below ? i : 0;
+            s[j].config[i] = j && i < below ? chain : j && !first ? s[0].config[i] : j || !first ? configure(l, names[setting], text, widths[i] * (widths[i] + 400)) : 0;
+        }
+    }
+    if (lab_run(l)) {
+        for (j = first; j <= last; j++) {
+            printf("%s%s, mean ± standard deviation over seeds [95 %% interval]\n\n", belkin ? "one hidden layer" : cnn ? "CNN" : "MLP", !belkin ? "" : j ? ", with weight reuse" : ", without weight reuse");
+            print_table(l, &s[j], setting == 1 ? "" : names[setting]);
+            for (i = 0; i < n; i++) s[j].parameters[i] = figure_of(l, &s[j], i, "parameters", 1).mean;
+            s[j].threshold = print_threshold(l, &s[j]);
+            print_peak(l, &s[j], "test_error", "test error", limit);
+            print_peak(l, &s[j], "test_loss", "test loss", limit);
+            printf("\n");
+        }
+        snprintf(text, sizeof text, "Means over seeds with 95 %% intervals; faint points are single seeds. Batch %d, rate %g, %d epochs, label noise %g. Threshold: training error %g %%.",
+                 lab_int(l, "batch"), lab_number(l, "lr"), lab_int(l, "epochs"), lab_number(l, "label-noise"), 100 * fitted);
+        draw(l, s, first, last, limit, text);
+    }
+    return lab_close(l);
+}
