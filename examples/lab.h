@@ -260,6 +260,15 @@ LAB_FN double lab_value(lab *l, int config, int seed, const char *figure);
 /* Where a figure's curve, point i being element elements[i] of configs[i], falls to a level (as lab_crossing_of): over the seeds that reach it. */
 LAB_FN lab_stats lab_crossing(lab *l, const double *x, const int *configs, const int *elements, int n, const char *figure, double level);
 
+/* The point of such a curve whose mean stands highest above the lowest means before and after it: its place, -1 if there is none, and those of the
+   two. over: by how much, paired by seed, as a difference times scale or, for scale 0, as a ratio. stands: both intervals say that it is above. */
+typedef struct lab_peak {
+    int at, low[2], stands;
+    double mean;
+    lab_stats over[2];
+} lab_peak;
+LAB_FN lab_peak lab_find_peak(lab *l, const int *configs, const int *elements, int n, const char *figure, double scale);
+
 /* How many seeds there are, and how many of a configuration have diverged. */
 LAB_FN int lab_seed_count(const lab *l);
 LAB_FN int lab_diverged(lab *l, int config);
@@ -1810,6 +1819,27 @@ LAB_FN lab_stats lab_difference(lab *l, int a, int b, const char *figure, double
     s = lab_stats_of(x, n);
     free(x);
     return s;
+}
+
+LAB_FN lab_peak lab_find_peak(lab *l, const int *configs, const int *elements, int n, const char *figure, double scale)
+{
+    double *mean = (double *)lab__new((size_t)n, sizeof *mean);
+    lab_peak p;
+    int i;
+    memset(&p, 0, sizeof p);
+    for (i = 0; i < n; i++) mean[i] = lab_element(l, configs[i], figure, elements[i], 1).mean;
+    p.at = lab_peak_of(mean, n, &p.low[0], &p.low[1]);
+    p.mean = p.at < 0 ? (double)NAN : mean[p.at];
+    p.stands = p.at >= 0;
+    for (i = 0; i < 2 && p.at >= 0; i++) {
+        char *top = lab__element_name(figure, elements[p.at]), *low = lab__element_name(figure, elements[p.low[i]]), *both = lab__format("%s|%s", top, low);
+        if (scale > 0) p.over[i] = lab_difference(l, configs[p.at], configs[p.low[i]], both, scale);
+        else p.over[i] = lab_ratio(l, configs[p.at], configs[p.low[i]], both);
+        p.stands &= p.over[i].low > (scale > 0 ? 0 : 1);
+        free(top); free(low); free(both);
+    }
+    free(mean);
+    return p;
 }
 
 // >>rows

@@ -353,6 +353,45 @@ static void test_elements(counts *t)
     lab_close(l);
 }
 
+/* A curve of three points over three seeds: elements 0 of lists, with a plain figure between. */
+static void test_peak(counts *t)
+{
+    static const char *const names[] = { "y" };
+    static const lab_experiment e = { "peak", "", "slice", NULL, 0, names, 1, never };
+    const double left[] = { 1, 2, 4 }, top[] = { 2, 3, 6 }, right[] = { 1, 1, 5 };
+    const int configs[] = { 0, 1, 2 }, elements[] = { 0, -1, 0 };
+    lab *l = (lab *)lab__new(1, sizeof *l);
+    lab_peak p;
+    int i, k;
+    l->experiment = &e;
+    l->checksum = lab__copy("0");
+    l->seeds = (double *)lab__new(3, sizeof *l->seeds);
+    l->seed_count = 3;
+    l->ctx = genreg_create(NULL);
+    for (k = 0; k < 3; k++) {
+        lab_config(l);
+        for (i = 0; i < 3; i++) {
+            lab__cell *cell = lab__cell_at(l, k, i);
+            cell->view.own = cell;
+            if (k == 1) lab_figure(&cell->view, "y", top[i]);
+            else lab_figure_part(&cell->view, "y", 0, k ? &right[i] : &left[i], 1);
+            cell->state = LAB__DONE;
+        }
+    }
+    p = lab_find_peak(l, configs, elements, 3, "y", 10);
+    check(t, p.at == 1 && p.low[0] == 0 && p.low[1] == 2 && close_to(p.mean, 11.0 / 3, 1e-12), "the middle is the peak");
+    /* differences 1, 1, 2 and 1, 2, 1: mean 4/3, sd 1/sqrt(3), and t = 4.302653 for 2 degrees of freedom: half the interval is 1.434218 */
+    check(t, close_to(p.over[0].mean, 40.0 / 3, 1e-12) && close_to(p.over[1].low, 10 * (4.0 / 3 - 1.434218), 1e-5) && !p.stands, "but not beyond what seeds differ by");
+    p = lab_find_peak(l, configs, elements, 3, "y", 0);
+    check(t, close_to(p.over[0].mean, cbrt(2 * 1.5 * 1.5), 1e-12) && close_to(p.over[1].mean, cbrt(2 * 3 * 1.2), 1e-12), "as ratios");
+    check(t, p.over[0].low > 1 && p.over[1].low < 1 && !p.stands, "one interval above 1 is not enough");
+    for (i = 0; i < 3; i++) lab_figure(&lab__cell_at(l, 1, i)->view, "y", top[i] + 2);
+    p = lab_find_peak(l, configs, elements, 3, "y", 1);
+    check(t, close_to(p.over[0].low, 10.0 / 3 - 1.434218, 1e-6) && p.stands, "a peak that stands");
+    check(t, lab_find_peak(l, configs, elements, 2, "y", 1).at == -1, "none at an end");
+    lab_close(l);
+}
+
 /* ------------------------------------------------------------------------------------------------ files and locks */
 
 static int holds(const char *path, const char *expected)
@@ -547,6 +586,7 @@ int main(void)
     test_flags(&t);
     test_presets(&t);
     test_elements(&t);
+    test_peak(&t);
     test_append(&t);
     test_locks(&t);
     test_plots(&t);
