@@ -10,7 +10,8 @@
                         fewer parameters than n x classes starts from the trained smaller one (--reuse), its rate falls by a tenth each twelfth of the
                         run, and it stops after an epoch without a mistake; a larger net starts afresh, runs to the end and keeps its rate. New weights
                         are N(0, 0.01), biases 0, pixels in [0, 1]. The paper leaves rate and batch open: 0.01 and 128 are those of a public
-                        reproduction (github.com/SongweiGe/double-descent-pytorch). --preset paper takes 6,000 epochs, reduced 2,000 at rate 0.03
+                        reproduction (github.com/SongweiGe/double-descent-pytorch). --preset paper takes 6,000 epochs, reduced 2,000 at rate 0.03.
+                        The schedule changes where the peak is to be; --schedule same is the control: all nets run to the end and keep their rate
    The interpolation threshold is where the training error, in evaluation mode, first falls through 1 %: for each seed, linear in the logarithm of the
    parameters between the two widths on either side; over seeds, the mean of the logarithms. */
 #define GENREG_IMPLEMENTATION
@@ -52,16 +53,19 @@ static int stop_when_fitted(const genreg_progress *p, void *user)
     return p->accuracy >= 1;
 }
 
+static void put(lab_cell *cell, const char *figure, int k, double value) { lab_figure_part(cell, figure, k, &value, 1); }
+
 /* Trains net k of the cell and measures it. NULL: leave the cell. */
 static genreg_model *train_and_measure(lab_cell *cell, const genreg_dataset *d, const genreg_dataset *test, int width, const genreg_model *smaller, int k)
 {
     const char *model = lab_get_text(cell, "model");
-    int sizes[5] = { d->features, width, width, width, d->classes }, belkin = !strcmp(model, "belkin"), i;
+    int sizes[5] = { d->features, width, width, width, d->classes }, belkin = !strcmp(model, "belkin");
     genreg_model *net = belkin ? one_hidden_layer(cell, width, smaller) : !strcmp(model, "cnn") ? genreg_cnn(cell->ctx, d->shape, width, 0, d->classes)
                                                                                                 : genreg_mlp(cell->ctx, sizes, 5);
     genreg_train_options o = genreg_train_defaults(); /* cross-entropy, cosine, no weight decay */
     genreg_progress last;
     genreg_score fit, score;
+    double alive = 1;
     if (!net) return NULL;
     if (!belkin) genreg_init(net, GENREG_INIT_PYTORCH, cell->seed);
     o.batch = lab_get_int(cell, "batch");
@@ -70,7 +74,7 @@ static genreg_model *train_and_measure(lab_cell *cell, const genreg_dataset *d, 
     o.epochs = lab_get_int(cell, "epochs");
     o.seed = cell->seed;
     if (belkin) {
-        int below = net->theta->size < (ptrdiff_t)d->n * d->classes;
+        int below = net->theta->size < (ptrdiff_t)d->n * d->classes && strcmp(lab_get_text(cell, "schedule"), "same");
         o.loss = GENREG_LOSS_MSE;
         o.schedule = below ? GENREG_SCHEDULE_STEP : GENREG_SCHEDULE_CONSTANT;
         o.gamma = 0.9;
@@ -80,14 +84,16 @@ static genreg_model *train_and_measure(lab_cell *cell, const genreg_dataset *d, 
     if (!lab_train(cell, net, d, &o, NULL, &last)) return NULL;
     fit = genreg_evaluate_classes(net, d, o.loss, NULL);
     score = genreg_evaluate_classes(net, test, o.loss, NULL);
-    {
-        /* A dead run has no errors, only accuracies: it is seen, but no mean or peak is made of it. */
-        double alive = score.accuracy * d->classes < at_chance ? (double)NAN : 1;
-        const struct { const char *name; double value; } found[] = { { "parameters", (double)net->theta->size }, { "epochs_done", last.epoch },
-            { "running_accuracy", last.accuracy }, /* as the paper's */ { "train_accuracy", fit.accuracy }, { "test_accuracy", score.accuracy },
-            { "train_loss", fit.loss }, { "test_loss", alive * score.loss }, { "train_error", alive * (1 - fit.accuracy) }, { "test_error", alive * (1 - score.accuracy) } };
-        for (i = 0; i < 9; i++) lab_figure_part(cell, found[i].name, k, &found[i].value, 1);
-    }
+    if (score.accuracy * d->classes < at_chance) alive = (double)NAN;
+    put(cell, "parameters", k, (double)net->theta->size);
+    put(cell, "epochs_done", k, last.epoch);
+    put(cell, "running_accuracy", k, last.accuracy); /* as the paper's */
+    put(cell, "train_accuracy", k, fit.accuracy);
+    put(cell, "test_accuracy", k, score.accuracy);
+    put(cell, "train_loss", k, fit.loss);
+    put(cell, "test_loss", k, alive * score.loss); /* a dead run has accuracies, and is seen; no threshold or peak is made of it */
+    put(cell, "train_error", k, alive * (1 - fit.accuracy));
+    put(cell, "test_error", k, alive * (1 - score.accuracy));
     return lab_alive(cell) ? net : NULL;
 }
 
@@ -122,9 +128,27 @@ typedef struct series {
     double width[LAB_LISTED], parameters[LAB_LISTED], threshold;
 } series;
 
-static lab_stats figure_of(lab *l, const series *s, int i, const char *figure, double scale) { return lab_element(l, s->config[i], figure, s->element[i], scale); }
+static void print_table(lab *l, const series *s, const char *model)
+{
+    lab_table t = lab_table_new("width|parameters|epochs|running train %|train %|train loss|test %|test loss|paper's test %|dead or diverged");
+    int i, k;
+    for (i = 0; i < s->n; i++) {
+        lab_stats all = lab_element(l, s->config[i], "test_accuracy", s->element[i], 1), living = lab_element(l, s->config[i], "test_error", s->element[i], 100);
+        int lost = all.n - living.n + lab_diverged(l, s->config[i]);
+        const char *theirs = "-";
+        for (k = 0; k < (int)(sizeof paper / sizeof paper[0]); k++)
+            if (!strcmp(paper[k].model, model) && fabs(paper[k].width - s->width[i]) < 0.5) theirs = paper[k].test;
+        lab_entry(&t, "%.0f", s->width[i]);
+        lab_entries(&t, l, s->config[i], s->element[i],
+                    "parameters f0|epochs_done f0|running_accuracy %2|train_accuracy %2|train_loss e2|test_accuracy %2|test_loss s4");
+        lab_entry(&t, "%s", theirs);
+        if (lost) lab_entry(&t, "%d of %d, test %% of the others: %.2f", lost, lab_seed_count(l), 100 - living.mean);
+        else lab_entry(&t, "-");
+    }
+    lab_table_print(&t);
+}
 
-/* The threshold in parameters. */
+/* Prints the interpolation threshold and returns it, in parameters. */
 static double print_threshold(lab *l, const series *s)
 {
     double x[LAB_LISTED];
@@ -138,81 +162,51 @@ static double print_threshold(lab *l, const series *s)
     return exp(t.mean);
 }
 
-static void print_table(lab *l, const series *s, const char *model)
+/* Where a figure stands highest above both valleys, and whether that is more than what seeds differ by; of the loss as a ratio. */
+static void print_peak(lab *l, const series *s, const char *figure, const char *what, double scale, double limit)
 {
-    lab_table t = lab_table_new("width|parameters|epochs|running train %|train %|train loss|test %|test loss|paper's test %|dead or diverged");
-    int i, k;
-    for (i = 0; i < s->n; i++) {
-        lab_stats all = figure_of(l, s, i, "test_accuracy", 1), living = figure_of(l, s, i, "test_error", 100);
-        int lost = all.n - living.n + lab_diverged(l, s->config[i]);
-        const char *theirs = "-";
-        for (k = 0; k < (int)(sizeof paper / sizeof paper[0]); k++)
-            if (!strcmp(paper[k].model, model) && fabs(paper[k].width - s->width[i]) < 0.5) theirs = paper[k].test;
-        lab_entry(&t, "%.0f", s->width[i]);
-        lab_entries(&t, l, s->config[i], s->element[i], "parameters f0|epochs_done f0|running_accuracy %2|train_accuracy %2|train_loss e2|test_accuracy %2|test_loss s4");
-        lab_entry(&t, "%s", theirs);
-        if (lost) lab_entry(&t, "%d of %d, test %% of the others: %.2f", lost, lab_seed_count(l), 100 - living.mean);
-        else lab_entry(&t, "-");
+    lab_peak p = lab_find_peak(l, s->config, s->element, s->n, figure, scale);
+    int i;
+    if (p.at < 0) printf("  no peak of the %s: no width stands above a smaller one and a larger one\n", what);
+    else {
+        printf("  %s of the %s: %.*f%s at width %.0f, %.0f parameters, %.2f times n x classes", p.stands ? "peak" : "no peak that these seeds can tell; highest rise", what,
+               scale > 0 ? 2 : 4, p.mean * (scale > 0 ? scale : 1), scale > 0 ? " %" : "", s->width[p.at], s->parameters[p.at], s->parameters[p.at] / limit);
+        if (s->threshold > 0) printf(", %.2f times the threshold", s->parameters[p.at] / s->threshold);
+        printf("\n");
     }
-    lab_table_print(&t);
-}
-
-/* The width that stands highest above the valleys on either side of it, and whether that is more than what seeds differ by. */
-static void print_peak(lab *l, const series *s, const char *figure, const char *what, double limit)
-{
-    double mean[LAB_LISTED];
-    int i, valley[2], stands = 1, loss = !strcmp(figure, "test_loss"), peak;
-    lab_stats above[2];
-    for (i = 0; i < s->n; i++) mean[i] = figure_of(l, s, i, figure, loss ? 1 : 100).mean;
-    peak = lab_peak_of(mean, s->n, &valley[0], &valley[1]);
-    if (peak < 0) {
-        printf("  no peak of the %s: no width stands above a smaller one and a larger one\n", what);
-        return;
-    }
-    for (i = 0; i < 2; i++) {
-        char names[80];
-        snprintf(names, sizeof names, "%s[%d]|%s[%d]", figure, s->element[peak], figure, s->element[valley[i]]);
-        above[i] = loss ? lab_ratio(l, s->config[peak], s->config[valley[i]], names) : lab_difference(l, s->config[peak], s->config[valley[i]], names, 100);
-        stands &= above[i].low > (loss ? 1 : 0);
-    }
-    printf("  %s of the %s at width %.0f, %.0f parameters, %.2f x n x classes", stands ? "peak" : "no peak that these seeds can tell: the highest rise", what,
-           s->width[peak], s->parameters[peak], s->parameters[peak] / limit);
-    if (s->threshold > 0) printf(", %.2f times the threshold", s->parameters[peak] / s->threshold);
-    printf(": %.*f%s\n", loss ? 4 : 2, mean[peak], loss ? "" : " %");
-    for (i = 0; i < 2; i++) {
+    for (i = 0; i < 2 && p.at >= 0; i++) {
         char text[80];
-        snprintf(text, sizeof text, "  %s the valley at width %.0f: ", loss ? "times" : "above", s->width[valley[i]]);
-        lab_verdict(text, above[i], loss ? "" : " points", loss ? 1 : 0, "higher", "lower");
+        snprintf(text, sizeof text, "  %s the valley at width %.0f: ", scale > 0 ? "above" : "times", s->width[p.low[i]]);
+        lab_verdict(text, p.over[i], scale > 0 ? " points" : "", scale > 0 ? 0 : 1, "higher", "lower");
     }
 }
 
 static void draw(lab *l, const series *s, int first, int last, double limit, const char *caption)
 {
-    static const char *const figures[2][2] = { { "test_accuracy", "train_accuracy" }, { "test_loss", "train_loss" } }, *const sets[2] = { "test", "training" };
+    static const struct { const char *title, *axis, *figure; int flags, scale; } panels[] = { { "Test", "accuracy, %", "test_accuracy", LAB_LOG_X, 100 },
+        { "Test", "mean loss", "test_loss", LAB_LOG_X | LAB_LOG_Y, 1 }, { "Training", "accuracy, %", "train_accuracy", LAB_LOG_X, 100 } };
+    static const char *const names[] = { "new weights", "with reuse", "threshold", "threshold, reuse" };
     lab_plot *p = lab_plot_new("Accuracy and loss as the network grows");
-    int panel, i, k;
-    for (panel = 0; panel < 2; panel++) {
-        lab_panel(p, panel ? "Loss" : "Accuracy", "parameters", panel ? "mean loss" : "accuracy, %", panel ? LAB_LOG_X | LAB_LOG_Y : LAB_LOG_X);
-        for (i = first; i <= last; i++)
-            for (k = 0; k < 2; k++) {
-                char text[100];
-                snprintf(text, sizeof text, "%s%s", sets[k], first == last ? "" : i ? ", with reuse" : ", afresh");
-                lab_curve_of_elements(p, l, text, s[i].parameters, s[i].config, s[i].element, s[i].n, figures[panel][k], panel ? 1 : 100);
-            }
-        for (i = first; i <= last; i++) lab_line(p, first == last ? "threshold" : i ? "threshold with reuse" : "threshold", &s[i].threshold, NULL, NULL, NULL, 1, LAB_RULE);
+    int k, i;
+    for (k = 0; k < 3; k++) {
+        lab_panel(p, panels[k].title, "parameters", panels[k].axis, panels[k].flags);
+        for (i = first; i <= last; i++) lab_curve_of_elements(p, l, first == last ? "" : names[i], s[i].parameters, s[i].config, s[i].element, s[i].n, panels[k].figure, panels[k].scale);
+        for (i = first; i <= last; i++) lab_line(p, names[2 + (i > first)], &s[i].threshold, NULL, NULL, NULL, 1, LAB_RULE);
         lab_line(p, "n x classes", &limit, NULL, NULL, NULL, 1, LAB_RULE);
     }
     lab_plot_save(p, l, caption);
 }
 
-/* A configuration; its widths, as text, are settings. */
+/* ------------------------------------------------------------------------------------------------ settings */
+
+/* A configuration; its widths are a setting as text. */
 static int configure(lab *l, const char *model, const char *widths, double cost)
 {
     static const char *const numbers[] = { "batch", "lr", "epochs" };
     int k = lab_config(l), belkin = !strcmp(model, "belkin"), i;
     lab_set_text(l, k, "model", model);
     lab_set_text(l, k, "widths", widths);
-    lab_set_text(l, k, "schedule", belkin ? "0.9 each twelfth below n x classes" : "cosine by epoch");
+    lab_set_text(l, k, "schedule", belkin ? lab_text(l, "schedule") : "cosine by epoch");
     lab_set(l, k, "momentum", belkin ? 0.95 : 0.9);
     lab_set(l, k, "label_noise", lab_number(l, "label-noise"));
     lab_set(l, k, "sample", fmin(lab_int(l, "sample"), lab_training_set(l)->n));
@@ -224,73 +218,76 @@ static int configure(lab *l, const char *model, const char *widths, double cost)
 int main(int argc, char **argv)
 {
     static const lab_flag flags[] = {
-        { "widths", LAB_INTS, "8,16", NULL, NULL, 1, 1e5, NULL, "hidden units, of a CNN channels, rising; this and what follows: by the setting" },
-        { "sample", LAB_INT, "", NULL, NULL, 1, 1e9, NULL, "train on N random images" },
-        { "lr", LAB_NUMBER, "", NULL, NULL, 1e-9, 1e9, NULL, "rate" },
-        { "epochs", LAB_INT, "", NULL, NULL, 1, 1e6, NULL, "epochs of training" },
-        { "seeds", LAB_INT, "3", NULL, NULL, 1, 10000, NULL, "run with the seeds 1 to N" },
+        { "widths", LAB_INTS, "8,16,32,64,128,256,512", "8,16,32,64,128,256,512,1024", NULL, 1, 1e5, NULL, "hidden units or a CNN's channels, rising" },
+        { "sample", LAB_INT, "2000", "10000", NULL, 1, 1e9, NULL, "train on N random images" },
+        { "lr", LAB_NUMBER, ".05", NULL, NULL, 1e-9, 1e9, NULL, "rate" },
+        { "epochs", LAB_INT, "60", NULL, NULL, 1, 1e6, NULL, "epochs of training; these four are other ones for a CNN, label noise and --belkin" },
+        { "seeds", LAB_INT, "3", NULL, "2", 1, 10000, NULL, "run with the seeds 1 to N; with label noise or --belkin 3" },
         { "batch", LAB_INT, "128", NULL, NULL, 1, 1e9, NULL, "batch size" },
         { "model", LAB_WORD, "", NULL, NULL, 0, 0, "mlp|cnn", "cnn on CIFAR-10 and mlp elsewhere, unless given" },
         { "label-noise", LAB_NUMBER, "0", NULL, NULL, 0, 1, NULL, "share of the training labels that are wrong" },
         { "belkin", LAB_SWITCH, "", NULL, NULL, 0, 0, NULL, "one hidden layer and squared loss, after Belkin et al. 2019" },
         { "reuse", LAB_WORD, "both", NULL, NULL, 0, 0, "yes|no|both", "--belkin: whether a small net starts from the one before" },
+        { "schedule", LAB_WORD, "belkin", NULL, NULL, 0, 0, "belkin|same", "--belkin: whether small nets stop early and cut their rate" },
     };
-    static const char *const figures[] = { "parameters", "epochs_done", "running_accuracy", "train_accuracy", "test_accuracy", "train_loss", "test_loss", "train_error", "test_error" };
-    static const char *const names[] = { "mlp", "mlp", "cnn", "belkin" };
-    static const char *const presets[4][5][3] = { /* of the first five flags; label noise has widths dense around its threshold */
-        { { "8,16,32,64,128,256,512", "8,16,32,64,128,256,512,1024", NULL }, { "2000", "10000", NULL }, { ".05", NULL, NULL }, { "60", NULL, NULL }, { "3", NULL, "2" } },
-        { { "2,4,6,8,10,12,14,16,20,24,32,48,64,128,256", "8,16,24,32,40,48,56,64,80,96,112,128,192,256,512,1024", NULL }, { "2000", "10000", NULL },
-          { ".05", NULL, NULL }, { "60", NULL, NULL }, { "3", NULL, NULL } },
+    static const char *const presets[3][5][3] = { /* of the first five flags; widths lie densely where theory or a trial has the threshold */
+        { { "2,4,6,8,10,12,16,20,24,32,48,64,128,256", "8,16,24,32,40,48,56,64,80,96,112,128,192,256,512,1024", NULL }, { "2000", "10000", NULL }, { ".05", NULL, NULL },
+          { "60", NULL, NULL }, { "3", NULL, NULL } },
         { { "2,4,8,16", "4,8,16,32,64", "4,8,16,32,64,96" }, { "1000", "10000", "50000" }, { ".1", NULL, NULL }, { "10", "30", "60" }, { "2", "3", "2" } },
-        { { "1,2,3,4,6,8,10,11,12,13,14,16,20,25,40,64,128", "4,8,12,18,25,32,40,45,50,55,63,75,100,150,250,500", NULL }, { "1000", "4000", NULL },
-          { ".03", NULL, ".01" }, { "1500", "2000", "6000" }, { "2", "3", NULL } } };
+        { { "1,2,4,6,8,10,12,13,14,16,20,32,64,128", "4,8,12,18,25,32,40,45,50,55,63,75,100,150,250,500", NULL }, { "1000", "4000", NULL }, { ".03", NULL, ".01" },
+          { "1500", "2000", "6000" }, { "3", NULL, NULL } } };
+    static const char *const names[] = { "mlp", "mlp", "cnn", "belkin" };
+    static const char *const figures[] = { "parameters", "epochs_done", "running_accuracy", "train_accuracy", "test_accuracy", "train_loss", "test_loss", "train_error", "test_error" };
     static const lab_experiment about = { "double_descent", "does the test error fall, rise and fall again as a network grows?", "mnist|fashion|slice|cifar10",
                                           flags, sizeof flags / sizeof flags[0], figures, sizeof figures / sizeof figures[0], run };
     lab *l = lab_open(&about, argc, argv);
-    int cnn = *lab_text(l, "model") ? !strcmp(lab_text(l, "model"), "cnn") : !strcmp(lab_training_set(l)->name, "cifar10") && !lab_switch(l, "belkin");
-    int belkin = lab_switch(l, "belkin"), setting = belkin ? 3 : cnn ? 2 : lab_number(l, "label-noise") > 0, n, i, j, below = 0, chain = 0, first, last;
-    const char *reuse = lab_text(l, "reuse");
+    const genreg_dataset *d = lab_training_set(l);
+    int belkin = lab_switch(l, "belkin"), cnn = *lab_text(l, "model") ? !strcmp(lab_text(l, "model"), "cnn") : !strcmp(d->name, "cifar10") && !belkin;
+    int setting = belkin ? 3 : cnn ? 2 : lab_number(l, "label-noise") > 0, n, i, j, below = 0, chain = 0, first, last;
     const double *widths;
     double limit, cost = 0;
     char all[8 * LAB_LISTED] = "", text[300];
     series s[2];
-    if (belkin && cnn) lab_fail(l, 2, "--belkin has one hidden layer: not with --model cnn");
-    if (!belkin && strcmp(reuse, "both")) lab_fail(l, 2, "--reuse goes with --belkin");
-    for (i = 0; i < 5; i++) lab_preset(l, flags[i].name, presets[setting][i][0], presets[setting][i][1], presets[setting][i][2]);
+    if (belkin && cnn) lab_fail(l, 2, "--belkin has one hidden layer: leave out --model cnn");
+    if (!belkin && (strcmp(lab_text(l, "reuse"), "both") || strcmp(lab_text(l, "schedule"), "belkin"))) lab_fail(l, 2, "--reuse and --schedule go with --belkin");
+    for (i = 0; i < 5 && setting; i++) lab_preset(l, flags[i].name, presets[setting - 1][i][0], presets[setting - 1][i][1], presets[setting - 1][i][2]);
     if (cnn) lab_pad(l, 32);
     widths = lab_list(l, "widths", &n);
-    first = belkin && !strcmp(reuse, "yes");
-    last = belkin && strcmp(reuse, "no");
-    limit = fmin(lab_int(l, "sample"), lab_training_set(l)->n) * lab_training_set(l)->classes;
+    first = belkin && !strcmp(lab_text(l, "reuse"), "yes");
+    last = belkin && strcmp(lab_text(l, "reuse"), "no");
+    limit = fmin(lab_int(l, "sample"), d->n) * d->classes;
     for (i = 0; i < n; i++) {
         if (i && widths[i] <= widths[i - 1]) lab_fail(l, 2, "--widths: %.0f comes after %.0f; they must rise", widths[i], widths[i - 1]);
-        if (!last || widths[i] * (lab_training_set(l)->features + lab_training_set(l)->classes + 1) + lab_training_set(l)->classes >= limit) continue;
+        if (!last || widths[i] * (d->features + d->classes + 1) + d->classes >= limit) continue;
         snprintf(all + strlen(all), sizeof all - strlen(all), "%s%.0f", below++ ? "," : "", widths[i]);
         cost += widths[i] * (widths[i] + 400);
     }
     if (below == 1) below = 0; /* nothing to reuse */
     if (below) chain = configure(l, names[setting], all, cost);
     for (i = 0; i < n; i++) {
+        int own = 0;
         snprintf(text, sizeof text, "%.0f", widths[i]);
-        for (j = 0; j < 2; j++) {
+        if (!first || i >= below) own = configure(l, names[setting], text, widths[i] * (widths[i] + 400));
+        for (j = first; j <= last; j++) {
             s[j].n = n;
             s[j].width[i] = widths[i];
+            s[j].config[i] = j && i < below ? chain : own;
             s[j].element[i] = j && i < below ? i : 0;
-            s[j].config[i] = j && i < below ? chain : j && !first ? s[0].config[i] : j || !first ? configure(l, names[setting], text, widths[i] * (widths[i] + 400)) : 0;
         }
     }
     if (lab_run(l)) {
         for (j = first; j <= last; j++) {
-            printf("%s%s, mean ± standard deviation over seeds [95 %% interval]\n\n", belkin ? "one hidden layer" : cnn ? "CNN" : "MLP", !belkin ? "" : j ? ", with weight reuse" : ", without weight reuse");
+            printf("%s%s, mean ± standard deviation over seeds [95 %% interval]\n\n", belkin ? "one hidden layer" : cnn ? "CNN" : "MLP",
+                   !belkin ? "" : j ? ", with weight reuse" : ", each from new weights");
             print_table(l, &s[j], setting == 1 ? "" : names[setting]);
-            for (i = 0; i < n; i++) s[j].parameters[i] = figure_of(l, &s[j], i, "parameters", 1).mean;
+            for (i = 0; i < n; i++) s[j].parameters[i] = lab_element(l, s[j].config[i], "parameters", s[j].element[i], 1).mean;
             s[j].threshold = print_threshold(l, &s[j]);
-            print_peak(l, &s[j], "test_error", "test error", limit);
-            print_peak(l, &s[j], "test_loss", "test loss", limit);
+            print_peak(l, &s[j], "test_error", "test error", 100, limit);
+            print_peak(l, &s[j], "test_loss", "test loss", 0, limit);
             printf("\n");
         }
-        snprintf(text, sizeof text, "Means over seeds with 95 %% intervals; faint points are single seeds. Batch %d, rate %g, %d epochs, label noise %g. Threshold: training error %g %%.",
-                 lab_int(l, "batch"), lab_number(l, "lr"), lab_int(l, "epochs"), lab_number(l, "label-noise"), 100 * fitted);
+        snprintf(text, sizeof text, "Means over seeds with 95 %% intervals; faint points are single seeds. %.0f random images, label noise %g, batch %d, rate %g, %d epochs. "
+                 "Threshold: training error %g %%.", limit / d->classes, lab_number(l, "label-noise"), lab_int(l, "batch"), lab_number(l, "lr"), lab_int(l, "epochs"), 100 * fitted);
         draw(l, s, first, last, limit, text);
     }
     return lab_close(l);
