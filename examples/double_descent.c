@@ -28,6 +28,11 @@ static const struct { const char *model; double width; const char *test; } paper
     { "mlp", 256, "96.7 ± 0.2" }, { "mlp", 512, "96.9 ± 0.0" }, { "mlp", 1024, "96.8 ± 0.1" }, { "cnn", 4, "32.9 ± 1.7" }, { "cnn", 8, "27.6 ± 17.5" },
     { "cnn", 16, "56.1 ± 2.3" },  { "cnn", 32, "65.8 ± 0.1" },  { "cnn", 64, "69.7 ± 0.5" }, { "cnn", 96, "72.0 ± 0.3" } };
 
+/* running_accuracy is measured along the epoch, as the paper's. A dead run has no errors and no test loss: it is seen by its accuracy, and no threshold or
+   peak is made of it. */
+static const char *const figures[] = { "parameters", "epochs_done", "running_accuracy", "train_accuracy", "test_accuracy", "train_loss", "test_loss", "train_error",
+                                       "test_error" };
+
 /* ------------------------------------------------------------------------------------------------ the physics: one cell */
 
 /* Belkin's net: N(0, 0.01) weights, over which the smaller net is laid, if there is one. Both have the same four parameters. */
@@ -53,13 +58,11 @@ static int stop_when_fitted(const genreg_progress *p, void *user)
     return p->accuracy >= 1;
 }
 
-static void put(lab_cell *cell, const char *figure, int k, double value) { lab_figure_part(cell, figure, k, &value, 1); }
-
 /* Trains net k of the cell and measures it. NULL: leave the cell. */
 static genreg_model *train_and_measure(lab_cell *cell, const genreg_dataset *d, const genreg_dataset *test, int width, const genreg_model *smaller, int k)
 {
     const char *model = lab_get_text(cell, "model");
-    int sizes[5] = { d->features, width, width, width, d->classes }, belkin = !strcmp(model, "belkin");
+    int sizes[5] = { d->features, width, width, width, d->classes }, belkin = !strcmp(model, "belkin"), i;
     genreg_model *net = belkin ? one_hidden_layer(cell, width, smaller) : !strcmp(model, "cnn") ? genreg_cnn(cell->ctx, d->shape, width, 0, d->classes)
                                                                                                 : genreg_mlp(cell->ctx, sizes, 5);
     genreg_train_options o = genreg_train_defaults(); /* cross-entropy, cosine, no weight decay */
@@ -74,26 +77,24 @@ static genreg_model *train_and_measure(lab_cell *cell, const genreg_dataset *d, 
     o.epochs = lab_get_int(cell, "epochs");
     o.seed = cell->seed;
     if (belkin) {
-        int below = net->theta->size < (ptrdiff_t)d->n * d->classes && strcmp(lab_get_text(cell, "schedule"), "same");
         o.loss = GENREG_LOSS_MSE;
-        o.schedule = below ? GENREG_SCHEDULE_STEP : GENREG_SCHEDULE_CONSTANT;
+        o.schedule = GENREG_SCHEDULE_CONSTANT;
+    }
+    if (belkin && net->theta->size < (ptrdiff_t)d->n * d->classes && strcmp(lab_get_text(cell, "schedule"), "same")) {
+        o.schedule = GENREG_SCHEDULE_STEP;
         o.gamma = 0.9;
         o.period = (o.epochs + 11) / 12;
-        o.on_epoch = below ? stop_when_fitted : NULL;
+        o.on_epoch = stop_when_fitted;
     }
     if (!lab_train(cell, net, d, &o, NULL, &last)) return NULL;
     fit = genreg_evaluate_classes(net, d, o.loss, NULL);
     score = genreg_evaluate_classes(net, test, o.loss, NULL);
     if (score.accuracy * d->classes < at_chance) alive = (double)NAN;
-    put(cell, "parameters", k, (double)net->theta->size);
-    put(cell, "epochs_done", k, last.epoch);
-    put(cell, "running_accuracy", k, last.accuracy); /* as the paper's */
-    put(cell, "train_accuracy", k, fit.accuracy);
-    put(cell, "test_accuracy", k, score.accuracy);
-    put(cell, "train_loss", k, fit.loss);
-    put(cell, "test_loss", k, alive * score.loss); /* a dead run has accuracies, and is seen; no threshold or peak is made of it */
-    put(cell, "train_error", k, alive * (1 - fit.accuracy));
-    put(cell, "test_error", k, alive * (1 - score.accuracy));
+    {
+        const double found[] = { (double)net->theta->size, last.epoch, last.accuracy, fit.accuracy, score.accuracy, fit.loss, alive * score.loss,
+                                 alive * (1 - fit.accuracy), alive * (1 - score.accuracy) };
+        for (i = 0; i < (int)(sizeof found / sizeof found[0]); i++) lab_figure_part(cell, figures[i], k, &found[i], 1);
+    }
     return lab_alive(cell) ? net : NULL;
 }
 
@@ -110,13 +111,13 @@ static void run(lab_cell *cell)
         d.std[i] = test.std[i] = 1;
     }
     for (k = 0; *widths; k++) {
-        char part[16] = "";
-        net = train_and_measure(cell, &d, &test, atoi(widths), net, k);
+        char *end, part[16] = "";
+        int width = (int)strtol(widths, &end, 10);
+        net = train_and_measure(cell, &d, &test, width, net, k);
         if (!net) return;
-        if (strchr(lab_get_text(cell, "widths"), ',')) snprintf(part, sizeof part, "%d", atoi(widths));
+        if (k || *end) snprintf(part, sizeof part, "%d", width);
         lab_save(cell, net, part);
-        widths += strcspn(widths, ",");
-        widths += *widths == ',';
+        widths = end + (*end == ',');
     }
 }
 
@@ -148,37 +149,27 @@ static void print_table(lab *l, const series *s, const char *model)
     lab_table_print(&t);
 }
 
-/* Prints the interpolation threshold and returns it, in parameters. */
-static double print_threshold(lab *l, const series *s)
+/* Threshold and peaks. */
+static void print_findings(lab *l, series *s, double limit)
 {
+    static const struct { const char *figure, *name; int scale; } peaks[2] = { { "test_error", "test error in %", 100 }, { "test_loss", "test loss", 0 } };
     double x[LAB_LISTED];
     lab_stats t;
     int i;
-    for (i = 0; i < s->n; i++) x[i] = log(s->parameters[i]);
+    for (i = 0; i < s->n; i++) x[i] = log(s->parameters[i] = lab_element(l, s->config[i], "parameters", s->element[i], 1).mean);
     t = lab_crossing(l, x, s->config, s->element, s->n, "train_error", fitted);
-    if (!t.n) printf("  interpolation threshold: none, no seed's training error falls through %g %% between two widths\n", 100 * fitted);
-    else if (t.n == 1) printf("  interpolation threshold: %.0f parameters (one seed: no interval)\n", exp(t.mean));
-    else printf("  interpolation threshold: %.0f parameters, 95 %% interval [%.0f, %.0f] over %d seeds\n", exp(t.mean), exp(t.low), exp(t.high), t.n);
-    return exp(t.mean);
-}
-
-/* Where a figure stands highest above both valleys, and whether that is more than what seeds differ by; of the loss as a ratio. */
-static void print_peak(lab *l, const series *s, const char *figure, const char *what, double scale, double limit)
-{
-    lab_peak p = lab_find_peak(l, s->config, s->element, s->n, figure, scale);
-    int i;
-    if (p.at < 0) printf("  no peak of the %s: no width stands above a smaller one and a larger one\n", what);
-    else {
-        printf("  %s of the %s: %.*f%s at width %.0f, %.0f parameters, %.2f times n x classes", p.stands ? "peak" : "no peak that these seeds can tell; highest rise", what,
-               scale > 0 ? 2 : 4, p.mean * (scale > 0 ? scale : 1), scale > 0 ? " %" : "", s->width[p.at], s->parameters[p.at], s->parameters[p.at] / limit);
-        if (s->threshold > 0) printf(", %.2f times the threshold", s->parameters[p.at] / s->threshold);
-        printf("\n");
+    s->threshold = exp(t.mean);
+    if (!t.n) printf("  interpolation threshold: no seed's training error falls through %g %% between two widths", 100 * fitted);
+    else printf("  interpolation threshold: %.0f parameters, found in %d of %d seeds", s->threshold, t.n, lab_seed_count(l));
+    if (t.n > 1) printf(", 95 %% interval [%.0f, %.0f]", exp(t.low), exp(t.high));
+    printf("\n");
+    for (i = 0; i < 2; i++) {
+        lab_peak p = lab_print_peak(l, peaks[i].name, "width", s->width, s->config, s->element, s->n, peaks[i].figure, peaks[i].scale);
+        if (p.at >= 0) printf("    there: %.0f parameters, %.2f times n x classes", s->parameters[p.at], s->parameters[p.at] / limit);
+        if (p.at >= 0 && t.n) printf(", %.2f times the threshold", s->parameters[p.at] / s->threshold);
+        if (p.at >= 0) printf("\n");
     }
-    for (i = 0; i < 2 && p.at >= 0; i++) {
-        char text[80];
-        snprintf(text, sizeof text, "  %s the valley at width %.0f: ", scale > 0 ? "above" : "times", s->width[p.low[i]]);
-        lab_verdict(text, p.over[i], scale > 0 ? " points" : "", scale > 0 ? 0 : 1, "higher", "lower");
-    }
+    printf("\n");
 }
 
 static void draw(lab *l, const series *s, int first, int last, double limit, const char *caption)
@@ -197,20 +188,19 @@ static void draw(lab *l, const series *s, int first, int last, double limit, con
     lab_plot_save(p, l, caption);
 }
 
-/* ------------------------------------------------------------------------------------------------ settings */
-
 /* A configuration; its widths are a setting as text. */
 static int configure(lab *l, const char *model, const char *widths, double cost)
 {
-    static const char *const numbers[] = { "batch", "lr", "epochs" };
-    int k = lab_config(l), belkin = !strcmp(model, "belkin"), i;
+    int k = lab_config(l), belkin = !strcmp(model, "belkin");
     lab_set_text(l, k, "model", model);
     lab_set_text(l, k, "widths", widths);
     lab_set_text(l, k, "schedule", belkin ? lab_text(l, "schedule") : "cosine by epoch");
     lab_set(l, k, "momentum", belkin ? 0.95 : 0.9);
     lab_set(l, k, "label_noise", lab_number(l, "label-noise"));
     lab_set(l, k, "sample", fmin(lab_int(l, "sample"), lab_training_set(l)->n));
-    for (i = 0; i < 3; i++) lab_set(l, k, numbers[i], lab_number(l, numbers[i]));
+    lab_set(l, k, "batch", lab_number(l, "batch"));
+    lab_set(l, k, "lr", lab_number(l, "lr"));
+    lab_set(l, k, "epochs", lab_number(l, "epochs"));
     lab_label(l, k, cost, strchr(widths, ',') ? "w %.4s ... with reuse" : "w %s", widths);
     return k;
 }
@@ -218,7 +208,7 @@ static int configure(lab *l, const char *model, const char *widths, double cost)
 int main(int argc, char **argv)
 {
     static const lab_flag flags[] = {
-        { "widths", LAB_INTS, "8,16,32,64,128,256,512", "8,16,32,64,128,256,512,1024", NULL, 1, 1e5, NULL, "hidden units or a CNN's channels, rising" },
+        { "widths", LAB_INTS, "4,8,16,32,64,128,256,512", "8,16,32,64,128,256,512,1024", NULL, 1, 1e5, NULL, "hidden units or a CNN's channels, rising" },
         { "sample", LAB_INT, "2000", "10000", NULL, 1, 1e9, NULL, "train on N random images" },
         { "lr", LAB_NUMBER, ".05", NULL, NULL, 1e-9, 1e9, NULL, "rate" },
         { "epochs", LAB_INT, "60", NULL, NULL, 1, 1e6, NULL, "epochs of training; these four are other ones for a CNN, label noise and --belkin" },
@@ -237,7 +227,6 @@ int main(int argc, char **argv)
         { { "1,2,4,6,8,10,12,13,14,16,20,32,64,128", "4,8,12,18,25,32,40,45,50,55,63,75,100,150,250,500", NULL }, { "1000", "4000", NULL }, { ".03", NULL, ".01" },
           { "1500", "2000", "6000" }, { "3", NULL, NULL } } };
     static const char *const names[] = { "mlp", "mlp", "cnn", "belkin" };
-    static const char *const figures[] = { "parameters", "epochs_done", "running_accuracy", "train_accuracy", "test_accuracy", "train_loss", "test_loss", "train_error", "test_error" };
     static const lab_experiment about = { "double_descent", "does the test error fall, rise and fall again as a network grows?", "mnist|fashion|slice|cifar10",
                                           flags, sizeof flags / sizeof flags[0], figures, sizeof figures / sizeof figures[0], run };
     lab *l = lab_open(&about, argc, argv);
@@ -280,11 +269,7 @@ int main(int argc, char **argv)
             printf("%s%s, mean ± standard deviation over seeds [95 %% interval]\n\n", belkin ? "one hidden layer" : cnn ? "CNN" : "MLP",
                    !belkin ? "" : j ? ", with weight reuse" : ", each from new weights");
             print_table(l, &s[j], setting == 1 ? "" : names[setting]);
-            for (i = 0; i < n; i++) s[j].parameters[i] = lab_element(l, s[j].config[i], "parameters", s[j].element[i], 1).mean;
-            s[j].threshold = print_threshold(l, &s[j]);
-            print_peak(l, &s[j], "test_error", "test error", 100, limit);
-            print_peak(l, &s[j], "test_loss", "test loss", 0, limit);
-            printf("\n");
+            print_findings(l, &s[j], limit);
         }
         snprintf(text, sizeof text, "Means over seeds with 95 %% intervals; faint points are single seeds. %.0f random images, label noise %g, batch %d, rate %g, %d epochs. "
                  "Threshold: training error %g %%.", limit / d->classes, lab_number(l, "label-noise"), lab_int(l, "batch"), lab_number(l, "lr"), lab_int(l, "epochs"), 100 * fitted);

@@ -301,6 +301,10 @@ LAB_FN void lab_entries(lab_table *t, lab *l, int config, int element, const cha
 /* A line for a ratio or difference with its interval, and in words whether that lies above neutral or below. */
 LAB_FN void lab_verdict(const char *when, lab_stats s, const char *unit, double neutral, const char *above, const char *below);
 
+/* Finds a peak as lab_find_peak does and says where and how high, with the two intervals; axis names what x is ("width"). */
+LAB_FN lab_peak lab_print_peak(lab *l, const char *what, const char *axis, const double *x, const int *configs, const int *elements, int n, const char *figure,
+                               double scale);
+
 /* |w|^2 over a model's weights: without biases and normalisation. */
 LAB_FN double lab_weight_norm2(const genreg_model *net);
 
@@ -2454,6 +2458,21 @@ LAB_FN void lab_verdict(const char *when, lab_stats s, const char *unit, double 
     if (s.n > 1) printf("  %s%.2f%s, 95 %% interval [%.2f, %.2f] over %d seeds: %s\n", when, s.mean, unit, s.low, s.high, s.n, verdict);
     else if (s.n) printf("  %s%.2f%s (one seed: no interval)\n", when, s.mean, unit);
     else printf("  %sno seed has both\n", when);
+}
+
+LAB_FN lab_peak lab_print_peak(lab *l, const char *what, const char *axis, const double *x, const int *configs, const int *elements, int n, const char *figure,
+                               double scale)
+{
+    lab_peak p = lab_find_peak(l, configs, elements, n, figure, scale);
+    int i, ratio = !(scale > 0);
+    if (p.at < 0) printf("  no peak of the %s: it is nowhere above a value before and one after it\n", what);
+    else printf("  %s of the %s: %.4g at %s %g\n", p.stands ? "peak" : "no peak that these seeds can tell; highest rise", what, p.mean * (ratio ? 1 : scale), axis, x[p.at]);
+    for (i = 0; i < 2 && p.at >= 0; i++) {
+        char *text = lab__format(ratio ? "  times that at %s %g: " : "  above that at %s %g by ", axis, x[p.low[i]]);
+        lab_verdict(text, p.over[i], "", ratio ? 1 : 0, "higher", "lower");
+        free(text);
+    }
+    return p;
 }
 
 LAB_FN double lab_weight_norm2(const genreg_model *net)

@@ -40,7 +40,7 @@ count() { [ "$(wc -l <"$1")" -eq "$2" ]; }
 none_left() { [ -z "$(find "$1" -name '*.ckpt' -o -name '*.tmp' -o -name 'batch_size.*.json')" ]; }
 
 # ------------------------------------------------------------------------------------------------ they compile and run
-for name in quickstart batch_size landscape; do
+for name in quickstart batch_size landscape double_descent; do
     ok "$name compiles" ${CC:-cc} -O2 -fopenmp "examples/$name.c" -o "$tmp/$name" -lm
 done
 [ -x "$tmp/batch_size" ] || { echo "$passed passed, $((failed + 1)) failed"; exit 1; }
@@ -144,6 +144,63 @@ ok "a missing model is 1" exits 1 land --checkpoint "$tmp/nothing"
 head -c 300 "$model" >"$tmp/cut.safetensors"
 ok "half a model is 1" exits 1 land --checkpoint "$tmp/cut.safetensors"
 ok "a model of other images is 1" exits 1 land --checkpoint "$tmp/net.safetensors"
+
+# ------------------------------------------------------------------------------------------------ widths, and nets that start from smaller ones
+dd() { "$tmp/double_descent" --dataset slice "$@" >"$tmp/out" 2>"$tmp/err" </dev/null; }
+grow() { dd --sample 64 --epochs 2 --widths 1,2,4 --seeds 2 "$@"; }
+chain() { dd --belkin --sample 200 --epochs 300 --widths 1,2,3,4 --seeds 1 --save-every 0.02 "$@"; } # 200 x 10 > 1592 parameters of width 2
+ok "double_descent, from width 1" exits 0 grow --out "$tmp/dd"
+ok "one row a width and seed" count "$tmp/dd/double_descent.jsonl" 6
+ok "parameters of MLP(2)" grep -q '"widths":"2".*"parameters":\[1612\]' "$tmp/dd/double_descent.jsonl"
+ok "a plot of three panels" [ "$(grep -c '<clipPath' "$tmp/dd/double_descent.svg")" -eq 3 ]
+ok "with the line of n x classes" [ "$(grep -c 'n x classes' "$tmp/dd/double_descent.svg")" -eq 3 ]
+ok "and every seed" grep -q 'opacity="0.4"' "$tmp/dd/double_descent.svg"
+ok "a word on the peak" shows 'peak.* of the test error'
+ok "and on the threshold" shows 'interpolation threshold'
+cp "$tmp/dd/double_descent.svg" "$tmp/before.svg"
+ok "--report" exits 0 grow --out "$tmp/dd" --report
+ok "draws the same plot" cmp -s "$tmp/before.svg" "$tmp/dd/double_descent.svg"
+ok "label noise" exits 0 grow --label-noise 0.5 --out "$tmp/dd"
+ok "makes rows of its own" count "$tmp/dd/double_descent.jsonl" 12
+ok "all labels wrong" exits 0 grow --label-noise 1 --out "$tmp/dd"
+ok "a CNN" exits 0 dd --model cnn --sample 32 --epochs 1 --widths 1,2 --seeds 1 --out "$tmp/ddc"
+ok "without batch norm: 302 + 64 x 256 + 256 + 2570 parameters" grep -q '"widths":"1".*"parameters":\[19512\]' "$tmp/ddc/double_descent.jsonl"
+ok "a rate that kills" exits 0 grow --lr 1000 --out "$tmp/ddk"
+ok "is seen in the table" shows '[12] of 2, test % of the others'
+ok "--belkin" exits 0 chain --out "$tmp/ddb"
+ok "one row for the chain, one a width" count "$tmp/ddb/double_descent.jsonl" 5
+ok "a chain's figures are lists" grep -q '"widths":"1,2".*"parameters":\[805,1600\]' "$tmp/ddb/double_descent.jsonl"
+ok "its first net is the one without reuse" eval 'sed -n "s/.*\"widths\":\"1,2\".*\"test_loss\":\[\([^],]*\),.*/\1/p" "$tmp/ddb/double_descent.jsonl" >"$tmp/a"
+    sed -n "s/.*\"widths\":\"1\".*\"test_loss\":\[\([^],]*\)\].*/\1/p" "$tmp/ddb/double_descent.jsonl" >"$tmp/b"; [ -s "$tmp/a" ] && cmp -s "$tmp/a" "$tmp/b"'
+ok "two tables" [ "$(grep -c 'one hidden layer' "$tmp/out")" -eq 2 ]
+cp "$tmp/ddb/double_descent.jsonl" "$tmp/before"
+ok "--reuse yes" exits 0 chain --out "$tmp/ddb" --reuse yes
+ok "has its rows there" cmp -s "$tmp/before" "$tmp/ddb/double_descent.jsonl"
+ok "--reuse no too" eval 'exits 0 chain --out "$tmp/ddb" --reuse no && cmp -s "$tmp/before" "$tmp/ddb/double_descent.jsonl"'
+ok "one job makes the same rows" eval 'chain --out "$tmp/ddj" --jobs 1 --threads 1 && same_rows "$tmp/ddj/double_descent.jsonl" "$tmp/ddb/double_descent.jsonl"'
+long_chain() { dd --belkin --sample 1000 --epochs 400 --widths 2,4,6,8 --seeds 1 --reuse yes --save-every 0.02 "$@"; }
+ok "a chain unbroken" exits 0 long_chain --out "$tmp/ddu"
+for kills in 1 2; do
+    "$tmp/double_descent" --dataset slice --belkin --sample 1000 --epochs 400 --widths 2,4,6,8 --seeds 1 --reuse yes --save-every 0.02 --out "$tmp/ddx" >"$tmp/out" 2>"$tmp/err" &
+    pid=$!
+    tries=0
+    while [ -z "$(find "$tmp/ddx" -name "double_descent.*.$kills.json" 2>/dev/null)" ] && [ $tries -lt 100 ] && kill -0 $pid 2>/dev/null; do
+        sleep 0.1
+        tries=$((tries + 1))
+    done
+    kill -KILL $pid 2>/dev/null
+    wait $pid 2>/dev/null
+    ok "a kill at link $kills leaves checkpoints" [ "$(find "$tmp/ddx" -name '*.ckpt' | wc -l)" -gt 0 ]
+done
+ok "a chain that was killed goes on" exits 0 long_chain --out "$tmp/ddx"
+ok "to the same row" same_rows "$tmp/ddx/double_descent.jsonl" "$tmp/ddu/double_descent.jsonl"
+ok "and leaves no checkpoint" [ -z "$(find "$tmp/ddx" -name '*.ckpt')" ]
+for bad in "--label-noise 1.5" "--label-noise -0.1" "--label-noise x" "--widths 0" "--widths 4,2" "--belkin --widths 8,4" "--belkin --model cnn" "--reuse no" \
+    "--belkin --reuse maybe" "--belkin=1" "--schedule same"; do
+    # shellcheck disable=SC2086
+    ok "bad flag is 2: $bad" exits 2 dd --out "$tmp/bad" $bad
+done
+ok "a bad flag writes nothing" [ ! -e "$tmp/bad" ]
 
 # ------------------------------------------------------------------------------------------------ kills
 ok "an unbroken run" exits 0 long --out "$tmp/u"
