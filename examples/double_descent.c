@@ -2,18 +2,18 @@
 
       cc -O2 -fopenmp examples/double_descent.c -o double_descent -lm && ./double_descent
 
-   The paper's experiment 1 (Z. Johannsen, arXiv 2604.07603, 2026): MLP(w) on a fixed random 10,000 images of MNIST, and CNN(w) without batch
-   normalisation on CIFAR-10, for growing w. Its curves fall all the way, but for one seed of CNN(8) that died at 10 %. So every seed is drawn, and
-   runs that end at chance are counted and take no part in the search for a peak. Two settings in which theory expects one:
+   The paper's experiment 1 (Z. Johannsen, arXiv 2604.07603, 2026): MLP(w) on a fixed random 10,000 images of MNIST, and CNN(w) without batch norm
+   on CIFAR-10, for growing w. Its curves fall all the way, but for one seed of CNN(8) that died at 10 %. So every seed is drawn, and runs that
+   end at chance are counted and take no part in the search for a peak. Two settings in which theory expects one:
       --label-noise P   a share P of the training labels is wrong (Nakkiran et al. 2020); test labels are right
-      --belkin          Belkin et al. 2019: one hidden layer, squared loss (mean over outputs) on one-hot targets, 4,000 images, momentum 0.95. A net with
-                        fewer parameters than n x classes starts from the trained smaller one (--reuse), its rate falls by a tenth each twelfth of the
-                        run, and it stops after an epoch without a mistake; a larger net starts afresh, runs to the end and keeps its rate. New weights
-                        are N(0, 0.01), biases 0, pixels in [0, 1]. The paper leaves rate and batch open: 0.01 and 128 are those of a public
-                        reproduction (github.com/SongweiGe/double-descent-pytorch). --preset paper takes 6,000 epochs, reduced 2,000 at rate 0.03.
-                        The schedule changes where the peak is to be; --schedule same is the control: all nets run to the end and keep their rate
-   The interpolation threshold is where the training error, in evaluation mode, first falls through 1 %: for each seed, linear in the logarithm of the
-   parameters between the two widths on either side; over seeds, the mean of the logarithms. */
+      --belkin          Belkin et al. 2019: one hidden layer, squared loss (mean over outputs) on one-hot targets, 4,000 images, momentum 0.95. A net
+                        with fewer parameters than n x classes starts from the trained smaller one (--reuse), its rate falls by a tenth each
+                        twelfth of the run, and it stops after an epoch without a mistake; a larger one starts afresh, keeps its rate and runs to
+                        the end. New weights are N(0, 0.01), biases 0, pixels in [0, 1]. The paper leaves rate and batch open: 0.01 and 128 are
+                        those of github.com/SongweiGe/double-descent-pytorch. 6,000 epochs; in preset reduced 2,000 at rate 0.03.
+      --schedule same   the control, as that schedule changes where the peak is to be: all nets keep their rate and run to the end
+   The interpolation threshold is where the training error, in evaluation mode, first falls through 1 %: for each seed, linear in the logarithm of
+   the parameters between the two widths on either side; over seeds, the mean of the logarithms. */
 #define GENREG_IMPLEMENTATION
 #include "../genreg.h"
 #include "lab.h"
@@ -52,11 +52,7 @@ static genreg_model *one_hidden_layer(lab_cell *cell, int width, const genreg_mo
     return net;
 }
 
-static int stop_when_fitted(const genreg_progress *p, void *user)
-{
-    (void)user;
-    return p->accuracy >= 1;
-}
+static int stop_when_fitted(const genreg_progress *p, void *user) { return (void)user, p->accuracy >= 1; }
 
 /* Trains net k of the cell and measures it. NULL: leave the cell. */
 static genreg_model *train_and_measure(lab_cell *cell, const genreg_dataset *d, const genreg_dataset *test, int width, const genreg_model *smaller, int k)
@@ -65,10 +61,9 @@ static genreg_model *train_and_measure(lab_cell *cell, const genreg_dataset *d, 
     int sizes[5] = { d->features, width, width, width, d->classes }, belkin = !strcmp(model, "belkin"), i;
     genreg_model *net = belkin ? one_hidden_layer(cell, width, smaller) : !strcmp(model, "cnn") ? genreg_cnn(cell->ctx, d->shape, width, 0, d->classes)
                                                                                                 : genreg_mlp(cell->ctx, sizes, 5);
-    genreg_train_options o = genreg_train_defaults(); /* cross-entropy, cosine, no weight decay */
+    genreg_train_options o = genreg_train_defaults(); /* no weight decay */
     genreg_progress last;
     genreg_score fit, score;
-    double alive = 1;
     if (!net) return NULL;
     if (!belkin) genreg_init(net, GENREG_INIT_PYTORCH, cell->seed);
     o.batch = lab_get_int(cell, "batch");
@@ -76,10 +71,8 @@ static genreg_model *train_and_measure(lab_cell *cell, const genreg_dataset *d, 
     o.momentum = lab_get(cell, "momentum");
     o.epochs = lab_get_int(cell, "epochs");
     o.seed = cell->seed;
-    if (belkin) {
-        o.loss = GENREG_LOSS_MSE;
-        o.schedule = GENREG_SCHEDULE_CONSTANT;
-    }
+    o.loss = belkin ? GENREG_LOSS_MSE : GENREG_LOSS_CROSS_ENTROPY;
+    o.schedule = belkin ? GENREG_SCHEDULE_CONSTANT : GENREG_SCHEDULE_COSINE;
     if (belkin && net->theta->size < (ptrdiff_t)d->n * d->classes && strcmp(lab_get_text(cell, "schedule"), "same")) {
         o.schedule = GENREG_SCHEDULE_STEP;
         o.gamma = 0.9;
@@ -89,9 +82,9 @@ static genreg_model *train_and_measure(lab_cell *cell, const genreg_dataset *d, 
     if (!lab_train(cell, net, d, &o, NULL, &last)) return NULL;
     fit = genreg_evaluate_classes(net, d, o.loss, NULL);
     score = genreg_evaluate_classes(net, test, o.loss, NULL);
-    if (score.accuracy * d->classes < at_chance) alive = (double)NAN;
     {
-        const double found[] = { (double)net->theta->size, last.epoch, last.accuracy, fit.accuracy, score.accuracy, fit.loss, alive * score.loss,
+        const double alive = score.accuracy * d->classes < at_chance ? (double)NAN : 1;
+        const double found[] = { (double)net->theta->size, (double)last.epoch, last.accuracy, fit.accuracy, score.accuracy, fit.loss, alive * score.loss,
                                  alive * (1 - fit.accuracy), alive * (1 - score.accuracy) };
         for (i = 0; i < (int)(sizeof found / sizeof found[0]); i++) lab_figure_part(cell, figures[i], k, &found[i], 1);
     }
@@ -149,7 +142,7 @@ static void print_table(lab *l, const series *s, const char *model)
     lab_table_print(&t);
 }
 
-/* Threshold and peaks. */
+/* The interpolation threshold, and whether test error and test loss have a peak. */
 static void print_findings(lab *l, series *s, double limit)
 {
     static const struct { const char *figure, *name; int scale; } peaks[2] = { { "test_error", "test error in %", 100 }, { "test_loss", "test loss", 0 } };
@@ -165,9 +158,10 @@ static void print_findings(lab *l, series *s, double limit)
     printf("\n");
     for (i = 0; i < 2; i++) {
         lab_peak p = lab_print_peak(l, peaks[i].name, "width", s->width, s->config, s->element, s->n, peaks[i].figure, peaks[i].scale);
-        if (p.at >= 0) printf("    there: %.0f parameters, %.2f times n x classes", s->parameters[p.at], s->parameters[p.at] / limit);
-        if (p.at >= 0 && t.n) printf(", %.2f times the threshold", s->parameters[p.at] / s->threshold);
-        if (p.at >= 0) printf("\n");
+        if (p.at < 0) continue;
+        printf("    there: %.0f parameters, %.2f times n x classes", s->parameters[p.at], s->parameters[p.at] / limit);
+        if (t.n) printf(", %.2f times the threshold", s->parameters[p.at] / s->threshold);
+        printf("\n");
     }
     printf("\n");
 }
@@ -191,16 +185,15 @@ static void draw(lab *l, const series *s, int first, int last, double limit, con
 /* A configuration; its widths are a setting as text. */
 static int configure(lab *l, const char *model, const char *widths, double cost)
 {
-    int k = lab_config(l), belkin = !strcmp(model, "belkin");
+    static const char *const numbers[] = { "batch", "lr", "epochs" };
+    int k = lab_config(l), belkin = !strcmp(model, "belkin"), i;
     lab_set_text(l, k, "model", model);
     lab_set_text(l, k, "widths", widths);
     lab_set_text(l, k, "schedule", belkin ? lab_text(l, "schedule") : "cosine by epoch");
     lab_set(l, k, "momentum", belkin ? 0.95 : 0.9);
     lab_set(l, k, "label_noise", lab_number(l, "label-noise"));
     lab_set(l, k, "sample", fmin(lab_int(l, "sample"), lab_training_set(l)->n));
-    lab_set(l, k, "batch", lab_number(l, "batch"));
-    lab_set(l, k, "lr", lab_number(l, "lr"));
-    lab_set(l, k, "epochs", lab_number(l, "epochs"));
+    for (i = 0; i < 3; i++) lab_set(l, k, numbers[i], lab_number(l, numbers[i]));
     lab_label(l, k, cost, strchr(widths, ',') ? "w %.4s ... with reuse" : "w %s", widths);
     return k;
 }
