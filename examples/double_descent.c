@@ -194,7 +194,7 @@ static int configure(lab *l, const char *model, const char *widths, double cost)
     lab_set(l, k, "label_noise", lab_number(l, "label-noise"));
     lab_set(l, k, "sample", fmin(lab_int(l, "sample"), lab_training_set(l)->n));
     for (i = 0; i < 3; i++) lab_set(l, k, numbers[i], lab_number(l, numbers[i]));
-    lab_label(l, k, cost, strchr(widths, ',') ? "w %.4s ... with reuse" : "w %s", widths);
+    lab_label(l, k, cost, "%s%s", strchr(widths, ',') ? "with reuse" : "w ", strchr(widths, ',') ? "" : widths);
     return k;
 }
 

@@ -178,6 +178,23 @@ ok "--reuse yes" exits 0 chain --out "$tmp/ddb" --reuse yes
 ok "has its rows there" cmp -s "$tmp/before" "$tmp/ddb/double_descent.jsonl"
 ok "--reuse no too" eval 'exits 0 chain --out "$tmp/ddb" --reuse no && cmp -s "$tmp/before" "$tmp/ddb/double_descent.jsonl"'
 ok "one job makes the same rows" eval 'chain --out "$tmp/ddj" --jobs 1 --threads 1 && same_rows "$tmp/ddj/double_descent.jsonl" "$tmp/ddb/double_descent.jsonl"'
+if command -v python3 >/dev/null 2>&1; then # at a rate of next to nothing the larger net is still the smaller one and new weights
+    ok "--save of a chain" exits 0 dd --belkin --sample 200 --epochs 1 --lr 1e-9 --widths 1,2 --seeds 1 --reuse yes --out "$tmp/dds" --save "$tmp/dds.safetensors"
+    ok "the smaller net lies in the larger one" python3 -c '
+import array, json, sys
+def load(path):
+    raw = open(path, "rb").read()
+    n = int.from_bytes(raw[:8], "little")
+    head = json.loads(raw[8:8 + n])
+    return {k: (v["shape"], array.array("f", raw[8 + n + v["data_offsets"][0]:8 + n + v["data_offsets"][1]])) for k, v in head.items() if k != "__metadata__"}
+one, two = load(sys.argv[1]), load(sys.argv[2])
+near = lambda a, b: len(a) == len(b) > 0 and max(abs(x - y) for x, y in zip(a, b)) < 1e-6
+assert one["0.weight"][0] == [1, 784] and two["0.weight"][0] == [2, 784] and two["2.weight"][0] == [10, 2]
+assert near(one["0.weight"][1], two["0.weight"][1][:784]) and near(one["2.weight"][1], two["2.weight"][1][::2]) and near(one["2.bias"][1], two["2.bias"][1])
+new = two["0.weight"][1][784:]
+assert not near(new, one["0.weight"][1]) and 0.09 < (sum(x * x for x in new) / 784) ** 0.5 < 0.11
+' "$tmp/dds-1.safetensors" "$tmp/dds-2.safetensors"
+fi
 long_chain() { dd --belkin --sample 1000 --epochs 400 --widths 2,4,6,8 --seeds 1 --reuse yes --save-every 0.02 "$@"; }
 ok "a chain unbroken" exits 0 long_chain --out "$tmp/ddu"
 for kills in 1 2; do
