@@ -429,6 +429,12 @@ typedef struct genreg_batch {
 /* Samples order[0 ... n-1] of the set (order NULL: first ... first+n-1), normalised. */
 GENREG__API genreg_batch genreg_get_batch(genreg_ctx *c, const genreg_dataset *d, const int *order, int first, int n);
 
+/* The same for training on images, with each image moved and mirrored at random (He et al. 2016): it gets a border of `crop` zeros after
+   normalisation and is cut to its size again at a random place, and, if flip is 1, with probability 1/2 left and right change sides. The draws
+   are those of (seed, epoch, the sample's number in the set): they depend neither on the batch that a sample is in nor on the order. */
+GENREG__API genreg_batch genreg_get_augmented_batch(genreg_ctx *c, const genreg_dataset *d, const int *order, int first, int n, int flip, int crop,
+                                                    uint64_t seed, uint64_t epoch);
+
 /* Rows of zeros with a one at the label: [n, classes]. */
 GENREG__API genreg_tensor *genreg_one_hot(genreg_ctx *c, const int *labels, int n, int classes);
 
@@ -568,8 +574,9 @@ typedef struct genreg_train_options {
     int batch;                /* 128; larger than the set means the whole set */
     int epochs;               /* 10 */
     int64_t steps;            /* 0; if not, train for this many steps whatever `epochs` says */
-    uint64_t seed;            /* of order and dropout; not of the initialisation */
+    uint64_t seed;            /* of order, dropout and augmentation; not of the initialisation */
     int no_shuffle;           /* 0: a new order each epoch */
+    int flip, crop;           /* 0: images as they are; else as in genreg_get_augmented_batch, drawn anew each epoch */
     genreg_loss loss;         /* default GENREG_LOSS_CROSS_ENTROPY */
     int (*on_epoch)(const genreg_progress *p, void *user); /* after each epoch; returns nonzero to stop */
     void *user;
@@ -1381,7 +1388,8 @@ static double genreg__cos_pi(double t)
 
 /* What draws: the upper 16 bits of a stream; the lower 48 tell its draws apart. */
 #define GENREG__STREAM(kind, index) ((uint64_t)(kind) << 48 | (uint64_t)(index))
-enum { GENREG__DRAW_INIT = 1, GENREG__DRAW_ORDER, GENREG__DRAW_DROPOUT, GENREG__DRAW_SUBSET, GENREG__DRAW_SPLIT, GENREG__DRAW_NOISE, GENREG__DRAW_PROBE, GENREG__DRAW_PERTURBATION };
+enum { GENREG__DRAW_INIT = 1, GENREG__DRAW_ORDER, GENREG__DRAW_DROPOUT, GENREG__DRAW_SUBSET, GENREG__DRAW_SPLIT, GENREG__DRAW_NOISE, GENREG__DRAW_PROBE, GENREG__DRAW_PERTURBATION,
+       GENREG__DRAW_AUGMENTATION };
 
 /* Philox4x32-10: ten rounds of multiply and xor make a block of 128 random bits of a counter and a key. */
 static void genreg__philox(uint64_t seed, uint64_t stream, uint64_t block, uint64_t out[2])
@@ -6792,7 +6800,7 @@ GENREG__API genreg_tensor *genreg_forward(genreg_model *m, genreg_tensor *theta,
 
 
 // >>data ---------------------------------------------------------------------------------------------------------------
-// Owns labelled samples in memory: subsets, splits, label noise, and the batches that losses see.
+// Owns labelled samples in memory: subsets, splits, label noise, augmentation, and the batches that losses see.
 
 static uint64_t genreg__fnv1a(uint64_t hash, const void *data, size_t bytes)
 {
@@ -7034,42 +7042,79 @@ GENREG__API genreg_dataset genreg_pad(genreg_ctx *c, const genreg_dataset *d, in
     return s;
 }
 
-typedef struct genreg__fetch_job { const genreg_dataset *d; const int *order; int first; genreg_real *x; } genreg__fetch_job;
+typedef struct genreg__fetch_job { const genreg_dataset *d; const int *order; int first, flip, crop; uint64_t seed, stream; genreg_real *x; } genreg__fetch_job;
+
+/* Left and right of an image change sides. */
+static void genreg__mirror(genreg_real *x, int height, int width, int channels)
+{
+    int row, left, k;
+    for (row = 0; row < height; row++, x += (ptrdiff_t)width * channels)
+        for (left = 0; left < width / 2; left++)
+            for (k = 0; k < channels; k++) {
+                genreg_real *a = x + (ptrdiff_t)left * channels + k, *b = x + (ptrdiff_t)(width - 1 - left) * channels + k, held = *a;
+                *a = *b;
+                *b = held;
+            }
+}
 
 static void genreg__fetch_range(void *arg, ptrdiff_t first, ptrdiff_t last)
 {
     const genreg__fetch_job *j = (const genreg__fetch_job *)arg;
     const genreg_dataset *d = j->d;
-    int channels = genreg__channels(d), k;
-    /* An image is stored in runs: one, or a run a line if there is a border to leave. */
-    ptrdiff_t lines = d->pad ? d->shape[0] - 2 * d->pad : 1, run = d->pad ? (ptrdiff_t)(d->shape[1] - 2 * d->pad) * channels : d->features;
-    ptrdiff_t line_step = d->pad ? (ptrdiff_t)d->shape[1] * channels : 0, corner = d->pad * (line_step + channels), r, i, line;
+    int channels = genreg__channels(d), framed = d->pad || j->crop, k;
+    /* An image is stored in runs: one, or a run a line if it does not fill its frame. */
+    int height = framed ? d->shape[0] : 1, lines = height - 2 * d->pad, columns = framed ? d->shape[1] - 2 * d->pad : 1, line;
+    ptrdiff_t run = framed ? (ptrdiff_t)columns * channels : d->features, line_step = framed ? (ptrdiff_t)d->shape[1] * channels : 0, r, i;
     genreg_real value[4][256]; /* each byte's normalised value */
     for (k = 0; d->bytes && k < channels; k++)
         for (i = 0; i < 256; i++) value[k][i] = (genreg_real)(((double)i / 255.0 - (double)d->mean[k]) / (double)d->std[k]);
     for (r = first; r < last; r++) {
-        int sample = j->order ? j->order[r] : j->first + (int)r;
-        ptrdiff_t from = (ptrdiff_t)(d->rows ? d->rows[sample] : sample) * lines * run;
-        if (d->pad) memset(j->x + r * d->features, 0, (size_t)d->features * sizeof *j->x);
-        for (line = 0; line < lines; line++, from += run) {
-            genreg_real *x = j->x + r * d->features + corner + line * line_step;
-            if (d->reals) memcpy(x, d->reals + from, (size_t)run * sizeof *x);
-            else if (channels == 1)
-                for (i = 0; i < run; i++) x[i] = value[0][d->bytes[from + i]];
-            else
-                for (i = 0; i + channels <= run; i += channels)
-                    for (k = 0; k < channels; k++) x[i + k] = value[k][d->bytes[from + i + k]];
+        int sample = j->order ? j->order[r] : j->first + (int)r, top = d->pad, left = d->pad, skip = 0;
+        ptrdiff_t from = (ptrdiff_t)(d->rows ? d->rows[sample] : sample) * lines * run, part = run;
+        genreg_real *image = j->x + r * d->features;
+        if (framed) memset(image, 0, (size_t)d->features * sizeof *image);
+        if (j->crop) { /* the stored image's corner in the frame, and what of a line the frame shows */
+            top += (int)(genreg_uniform(j->seed, j->stream, 4 * (uint64_t)sample) * (2 * j->crop + 1)) - j->crop;
+            left += (int)(genreg_uniform(j->seed, j->stream, 4 * (uint64_t)sample + 1) * (2 * j->crop + 1)) - j->crop;
+            skip = GENREG__MAX(-left, 0);
+            part = (ptrdiff_t)GENREG__MAX(GENREG__MIN(columns, d->shape[1] - left) - skip, 0) * channels;
         }
+        for (line = 0; line < lines; line++, from += run) {
+            ptrdiff_t at = from + (ptrdiff_t)skip * channels;
+            genreg_real *x;
+            if (top + line < 0 || top + line >= height || !part) continue;
+            x = image + (top + line) * line_step + (ptrdiff_t)(left + skip) * channels;
+            if (d->reals) memcpy(x, d->reals + at, (size_t)part * sizeof *x);
+            else if (channels == 1)
+                for (i = 0; i < part; i++) x[i] = value[0][d->bytes[at + i]];
+            else
+                for (i = 0; i + channels <= part; i += channels)
+                    for (k = 0; k < channels; k++) x[i + k] = value[k][d->bytes[at + i + k]];
+        }
+        if (j->flip && genreg_uniform(j->seed, j->stream, 4 * (uint64_t)sample + 2) < 0.5) genreg__mirror(image, d->shape[0], d->shape[1], channels);
     }
 }
 
-GENREG__API genreg_batch genreg_get_batch(genreg_ctx *c, const genreg_dataset *d, const int *order, int first, int n)
+/* Whether the samples are images that can be moved and mirrored like this; sets the error if not. */
+static int genreg__augmentation_fits(genreg_ctx *c, const char *name, const genreg_dataset *d, int flip, int crop)
+{
+    if (!flip && !crop) return 1;
+    if (d->rank != 3)
+        genreg__fail(c, GENREG_ERROR_SHAPE, "%s: flip and crop take images [height,width,channels], and the samples have %d axes: make the set with its images' shape", name, d->rank);
+    else if (crop < 0 || crop >= d->shape[0] || crop >= d->shape[1])
+        genreg__fail(c, GENREG_ERROR_ARGUMENT, "%s: crop is %d for images of %d x %d; it must be 0 or more, and less than both", name, crop, d->shape[0], d->shape[1]);
+    else return 1;
+    return 0;
+}
+
+GENREG__API genreg_batch genreg_get_augmented_batch(genreg_ctx *c, const genreg_dataset *d, const int *order, int first, int n, int flip, int crop,
+                                                    uint64_t seed, uint64_t epoch)
 {
     genreg_batch b;
     genreg__fetch_job j;
     int shape[4], *labels, i;
     memset(&b, 0, sizeof b);
-    if (!genreg__has_samples(c, "get_batch", d)) return b;
+    if (!genreg__has_samples(c, "get_batch", d) || !genreg__augmentation_fits(c, "get_batch", d, flip, crop)) return b;
     if (n < 1 || (!order && (first < 0 || first > d->n - n)) || (order && !genreg__index_fits(c, "get_batch", order, n, d->n))) {
         genreg__fail(c, GENREG_ERROR_ARGUMENT, "get_batch: %d samples from %d on, of %d", n, first, d->n);
         return b;
@@ -7083,12 +7128,18 @@ GENREG__API genreg_batch genreg_get_batch(genreg_ctx *c, const genreg_dataset *d
         return b;
     }
     j.d = d; j.order = order; j.first = first; j.x = b.x->data;
+    j.flip = flip; j.crop = crop; j.seed = seed; j.stream = GENREG__STREAM(GENREG__DRAW_AUGMENTATION, epoch & 0xffffffffffffu);
     genreg__split_range(&c->exec, n, 1, b.x->size >= 2 * GENREG__SERIAL, genreg__fetch_range, &j);
     for (i = 0; i < n; i++) labels[i] = d->labels[order ? order[i] : first + i];
     b.labels = labels;
     b.n = n;
     b.classes = d->classes;
     return b;
+}
+
+GENREG__API genreg_batch genreg_get_batch(genreg_ctx *c, const genreg_dataset *d, const int *order, int first, int n)
+{
+    return genreg_get_augmented_batch(c, d, order, first, n, 0, 0, 0, 0);
 }
 
 // >>train --------------------------------------------------------------------------------------------------------------
@@ -7245,7 +7296,8 @@ GENREG__API genreg_trainer *genreg_trainer_create(genreg_model *m, const genreg_
     genreg_train_options o = options ? *options : genreg_train_defaults();
     genreg_ctx *c = m ? m->ctx : NULL;
     genreg_trainer *t;
-    if (!genreg__model_ready(m, "train") || !genreg__has_samples(c, "train", d) || !genreg__train_options_fit(c, &o)) return NULL;
+    if (!genreg__model_ready(m, "train") || !genreg__has_samples(c, "train", d) || !genreg__train_options_fit(c, &o)
+        || !genreg__augmentation_fits(c, "train", d, o.flip, o.crop)) return NULL;
     t = (genreg_trainer *)genreg__keep(c, 1, sizeof *t);
     if (!t) return NULL;
     t->m = m;
@@ -7417,7 +7469,7 @@ static void genreg__train_batch(genreg_trainer *t, int n)
 {
     genreg_ctx *c = t->m->ctx;
     genreg_place p = genreg_mark(c);
-    genreg_batch b = genreg_get_batch(c, &t->data, t->order + t->position, 0, n);
+    genreg_batch b = genreg_get_augmented_batch(c, &t->data, t->order + t->position, 0, n, t->o.flip, t->o.crop, t->o.seed, (uint64_t)t->epoch);
     genreg_pass pass;
     genreg_tensor *y, *loss, *state = t->m->state;
     genreg_real *before = state && b.x ? (genreg_real *)genreg__take(c, &c->tape_arena, (size_t)state->size, sizeof *before) : NULL;
@@ -9036,6 +9088,9 @@ static void genreg__write_run(genreg__text *t, const genreg_trainer *r)
     for (i = 0; i < 14; i++) { genreg__text_int(t, whole[i]); genreg__text_add(t, " "); }
     for (i = 0; i < 8; i++) { genreg__text_double(t, reals[i]); genreg__text_add(t, " "); }
     genreg__text_bits(t, r->data.checksum);
+    if (!o->flip && !o->crop) return; /* as before there was augmentation: such files stay good */
+    genreg__text_add(t, o->flip ? " flip 1 crop " : " flip 0 crop ");
+    genreg__text_int(t, o->crop);
 }
 
 static void genreg__write_progress(genreg__text *t, const genreg_trainer *r)

@@ -787,6 +787,7 @@ static genreg_train_options run_options(int variant)
     o.weight_decay = 0.01;
     if (variant == 1) { o.optimizer = GENREG_OPTIMIZER_ADAM; o.schedule = GENREG_SCHEDULE_STEP; o.schedule_by_step = 1; o.period = 4; o.gamma = 0.5; o.loss = GENREG_LOSS_MSE; }
     if (variant == 2) { o.nesterov = 1; o.schedule_by_step = 1; o.lr_min = 1e-3; o.no_shuffle = 1; }
+    if (variant == 3) { o.flip = 1; o.crop = 1; }
     return o;
 }
 
@@ -805,7 +806,7 @@ static int stop_at_once(const genreg_progress *p, void *user)
 static void test_resume(void)
 {
     int variant, k;
-    for (variant = 0; variant < 3; variant++) {
+    for (variant = 0; variant < 4; variant++) {
         genreg_ctx *c = check_context(GENREG_ISA_AUTO, 1);
         genreg_dataset d = points(c);
         genreg_train_options o = run_options(variant);
@@ -1225,7 +1226,7 @@ static void test_other_files(void)
     genreg_model *m;
     genreg_trainer *t;
     int i;
-    for (i = 0; i < 19; i++) { /* any option that the run depends on */
+    for (i = 0; i < 22; i++) { /* any option that the run depends on */
         long before = live;
         o = run_options(0);
         switch (i) {
@@ -1247,6 +1248,9 @@ static void test_other_files(void)
         case 15: o.optimizer = GENREG_OPTIMIZER_ADAM; break;
         case 16: o.beta1 = 0.8; break;
         case 17: o.beta2 = 0.8; break;
+        case 18: o.flip = 1; break;
+        case 19: o.crop = 1; break;
+        case 20: o.flip = 1; o.crop = 1; break;
         default: o.eps = 1e-7; break;
         }
         m = every_kind(c, GENREG_INIT_HE, 5);

@@ -360,6 +360,104 @@ static void test_batches(void)
     }
 }
 
+/* Every image of an augmented batch is its plain image moved by some (dy, dx) with |dy|, |dx| <= crop, zeros coming in, and then perhaps
+   mirrored: each of the 2 (2 crop + 1)^2 ways as often as the others, and the same way whatever the batch, the order and the threads. */
+static void test_augmentation(void)
+{
+    enum { H = 5, W = 4, C = 3, IMAGES = 3000, CROP = 2, WAYS = 2 * 5 * 5, VALUES = (H + 2) * (W + 2) * C };
+    static unsigned char image[IMAGES * H * W * C];
+    static genreg_real reals[IMAGES * H * W * C], first_seen[IMAGES * VALUES];
+    static int label[IMAGES], order[IMAGES];
+    const float mean[3] = { 0.4914f, 0.4822f, 0.4465f }, std[3] = { 0.2023f, 0.1994f, 0.2010f };
+    const int shape[3] = { H, W, C }, flat[1] = { H * W * C };
+    int kind, i, k;
+    for (i = 0; i < IMAGES * H * W * C; i++) {
+        reals[i] = (genreg_real)wild((unsigned)i);
+        image[i] = (unsigned char)(reals[i] * 100 + 120);
+    }
+    for (kind = 0; kind < 8; kind++) { /* reals or bytes, with a border of their own or without, with one thread or two */
+        const int threads = 1 + kind % 2, pad = kind / 2 % 2, h = H + 2 * pad, w = W + 2 * pad, values = h * w * C;
+        genreg_ctx *c = check_context(GENREG_ISA_AUTO, threads);
+        genreg_dataset d = kind / 4 ? genreg_dataset_bytes(c, image, label, IMAGES, 3, shape, 1, mean, std) : genreg_dataset_reals(c, reals, label, IMAGES, 3, shape, 1);
+        genreg_batch plain, b, other;
+        int count[WAYS] = { 0 }, lost = 0, flips, same;
+        double chi2 = 0;
+        d = genreg_pad(c, &d, pad);
+        plain = genreg_get_batch(c, &d, NULL, 0, IMAGES);
+        b = genreg_get_augmented_batch(c, &d, NULL, 0, IMAGES, 1, CROP, 42, 3);
+        CHECK(b.x && plain.x && b.x->size == (ptrdiff_t)IMAGES * values && b.n == IMAGES && b.labels[7] == label[7], "%s", genreg_error_message(c));
+        if (!b.x || !plain.x) { genreg_destroy(c); continue; }
+        for (i = 0; i < IMAGES; i++) {
+            int way, found = -1;
+            for (way = 0; way < WAYS && found < 0; way++) {
+                const int dy = way / 2 / 5 - CROP, dx = way / 2 % 5 - CROP, mirrored = way % 2;
+                for (k = 0; k < values; k++) {
+                    const int ch = k % C, x = mirrored ? w - 1 - k / C % w : k / C % w, y = k / C / w, from_y = y - dy, from_x = x - dx;
+                    const int inside = from_y >= 0 && from_y < h && from_x >= 0 && from_x < w;
+                    const genreg_real want = inside ? plain.x->data[(ptrdiff_t)i * values + (from_y * w + from_x) * C + ch] : 0;
+                    if (b.x->data[(ptrdiff_t)i * values + k] != want) break;
+                }
+                if (k == values) found = way;
+            }
+            if (found < 0) lost++;
+            else count[found]++;
+        }
+        for (i = 0, flips = 0; i < WAYS; i++) {
+            const double expected = (double)IMAGES / WAYS;
+            chi2 += (count[i] - expected) * (count[i] - expected) / expected;
+            flips += i % 2 ? count[i] : 0;
+        }
+        CHECK(lost == 0, "%d of %d images are not their plain ones moved and mirrored", lost, IMAGES);
+        CHECK(chi2 < 85.4, "chi-squared is %g with 49 degrees of freedom; 85.4 is passed once in 1000", chi2);
+        CHECK(abs(flips - IMAGES / 2) < 90, "%d of %d are mirrored", flips, IMAGES); /* 3.3 standard deviations */
+        if (kind % 4 == 1 || kind % 4 == 3) CHECK(!memcmp(first_seen, b.x->data, (size_t)b.x->size * sizeof(genreg_real)), "two threads give other bits than one");
+        memcpy(first_seen, b.x->data, (size_t)b.x->size * sizeof(genreg_real));
+        for (i = 0; i < IMAGES; i++) order[i] = (i * 7 + 5) % IMAGES; /* 7 and 3000 have no common divisor */
+        other = genreg_get_augmented_batch(c, &d, order, 0, 100, 1, CROP, 42, 3);
+        for (i = 0, same = 0; i < 100; i++) same += !memcmp(other.x->data + (ptrdiff_t)i * values, b.x->data + (ptrdiff_t)order[i] * values, (size_t)values * sizeof(genreg_real));
+        CHECK(same == 100, "%d of 100 samples have the same draws in another batch and order", same);
+        other = genreg_get_augmented_batch(c, &d, NULL, 0, IMAGES, 1, CROP, 42, 4);
+        for (i = 0, same = 0; i < IMAGES; i++) same += !memcmp(other.x->data + (ptrdiff_t)i * values, b.x->data + (ptrdiff_t)i * values, (size_t)values * sizeof(genreg_real));
+        CHECK(same < 120, "%d of %d samples have the same draws in another epoch; one in %d is chance", same, IMAGES, WAYS);
+        other = genreg_get_augmented_batch(c, &d, NULL, 0, IMAGES, 1, CROP, 43, 3);
+        for (i = 0, same = 0; i < IMAGES; i++) same += !memcmp(other.x->data + (ptrdiff_t)i * values, b.x->data + (ptrdiff_t)i * values, (size_t)values * sizeof(genreg_real));
+        CHECK(same < 120, "%d of %d samples have the same draws under another seed", same, IMAGES);
+        other = genreg_get_augmented_batch(c, &d, NULL, 0, IMAGES, 0, 0, 42, 3);
+        CHECK(!memcmp(other.x->data, plain.x->data, (size_t)plain.x->size * sizeof(genreg_real)), "neither flip nor crop: the images as they are");
+        if (kind % 2 == 0) { /* flip alone mirrors and moves nothing */
+            other = genreg_get_augmented_batch(c, &d, NULL, 0, IMAGES, 1, 0, 42, 3);
+            for (i = 0, lost = flips = 0; i < IMAGES; i++) {
+                int as_is = 0, mirrored = 0;
+                for (k = 0; k < values; k++) {
+                    const genreg_real *from = plain.x->data + (ptrdiff_t)i * values, value = other.x->data[(ptrdiff_t)i * values + k];
+                    as_is += value == from[k];
+                    mirrored += value == from[(k / C / w * w + w - 1 - k / C % w) * C + k % C];
+                }
+                lost += as_is != values && mirrored != values;
+                flips += mirrored == values;
+            }
+            CHECK(lost == 0 && abs(flips - IMAGES / 2) < 90, "flip: %d lost, %d of %d mirrored", lost, flips, IMAGES);
+        }
+        genreg_destroy(c);
+    }
+    {
+        genreg_ctx *c = check_context(GENREG_ISA_AUTO, 1);
+        genreg_dataset d = genreg_dataset_reals(c, reals, label, 4, 1, flat, 1);
+        CHECK(!genreg_get_augmented_batch(c, &d, NULL, 0, 4, 1, 0, 1, 1).x, "a flat set");
+        CHECK_ERROR(c, GENREG_ERROR_SHAPE, "get_batch: flip and crop take images [height,width,channels], and the samples have 1 axes");
+        CHECK(!genreg_get_augmented_batch(c, &d, NULL, 0, 4, 0, 1, 1, 1).x, "a flat set");
+        CHECK_ERROR(c, GENREG_ERROR_SHAPE, "images");
+        CHECK(genreg_get_augmented_batch(c, &d, NULL, 0, 4, 0, 0, 1, 1).x != NULL, "with neither any set will do");
+        d = genreg_dataset_reals(c, reals, label, 4, 3, shape, 1);
+        CHECK(!genreg_get_augmented_batch(c, &d, NULL, 0, 4, 0, -1, 1, 1).x, "a negative crop");
+        CHECK_ERROR(c, GENREG_ERROR_ARGUMENT, "crop is -1");
+        CHECK(!genreg_get_augmented_batch(c, &d, NULL, 0, 4, 0, 4, 1, 1).x, "the image would leave its frame");
+        CHECK_ERROR(c, GENREG_ERROR_ARGUMENT, "crop is 4 for images of 5 x 4");
+        CHECK(genreg_get_augmented_batch(c, &d, NULL, 0, 4, 1, 3, 1, 1).x != NULL, "%s", genreg_error_message(c));
+        genreg_destroy(c);
+    }
+}
+
 /* A border of zeros, after normalisation, around each image. */
 static void test_pad(void)
 {
@@ -1496,6 +1594,7 @@ int main(void)
     test_label_noise();
     test_checksums();
     test_batches();
+    test_augmentation();
     test_pad();
     test_one_hot();
     test_bad_datasets();

@@ -829,6 +829,82 @@ static void test_divergence(void)
     genreg_destroy(c);
 }
 
+/* Augmented images come into training as genreg_get_augmented_batch gives them: without momentum and shuffling, one step of an epoch is
+   theta - lr gradient of the loss on that batch. */
+static void test_augmented_training(void)
+{
+    enum { H = 6, W = 5, C = 2, N = 7, B = 3 };
+    static genreg_real x[N * H * W * C];
+    static int y[N];
+    const int shape[3] = { H, W, C };
+    genreg_ctx *c = check_context(GENREG_ISA_AUTO, 1);
+    genreg_train_options o = genreg_train_defaults();
+    genreg_dataset d, flat;
+    genreg_model *m, *n;
+    genreg_trainer *t;
+    genreg_real *want, *g;
+    double away = 0, plain_away;
+    int i, epoch, first;
+    for (i = 0; i < N * H * W * C; i++) x[i] = (genreg_real)wild((unsigned)i);
+    for (i = 0; i < N; i++) y[i] = i % 2;
+    d = genreg_dataset_reals(c, x, y, N, 3, shape, 2);
+    m = genreg_model_create(c, 3, shape);
+    genreg_layer_flatten(m);
+    genreg_layer_linear(m, 2);
+    genreg_init(m, GENREG_INIT_PYTORCH, 3);
+    want = (genreg_real *)malloc((size_t)m->theta->size * sizeof *want);
+    g = (genreg_real *)malloc((size_t)m->theta->size * sizeof *g);
+    memcpy(want, m->theta->data, (size_t)m->theta->size * sizeof *want);
+    o.schedule = GENREG_SCHEDULE_CONSTANT;
+    o.momentum = 0;
+    o.lr = 0.5;
+    o.batch = B;
+    o.epochs = 3;
+    o.seed = 12;
+    o.no_shuffle = 1;
+    o.flip = 1;
+    o.crop = 2;
+    CHECK(genreg_train_defaults().flip == 0 && genreg_train_defaults().crop == 0, "off by default");
+    t = genreg_trainer_create(m, &d, &o);
+    for (epoch = 1; epoch <= 3; epoch++)
+        for (first = 0; first < N; first += B) {
+            genreg_place p = genreg_mark(c);
+            genreg_batch b = genreg_get_augmented_batch(c, &d, NULL, first, first + B > N ? N - first : B, 1, 2, 12, (uint64_t)epoch);
+            genreg_tensor *theta = genreg_variable(c, 1, m->theta->shape, want), *outputs = genreg_forward(m, theta, b.x, NULL), *loss = genreg_cross_entropy(c, outputs, b.labels);
+            CHECK(genreg_gradient_into(c, loss, NULL, &theta, 1, &g), "%s", genreg_error_message(c));
+            for (i = 0; i < m->theta->size; i++) want[i] -= (genreg_real)0.5 * g[i];
+            genreg_release(c, p);
+            genreg_trainer_step(t);
+            away = check_distance(m->theta->data, want, m->theta->size);
+            CHECK(away < (DOUBLE ? 1e-14 : 1e-6), "epoch %d, from sample %d on: off by %g", epoch, first, away);
+        }
+    CHECK(genreg_error(c) == GENREG_OK, "%s", genreg_error_message(c));
+    o.flip = o.crop = 0;
+    n = genreg_model_create(c, 3, shape);
+    genreg_layer_flatten(n);
+    genreg_layer_linear(n, 2);
+    genreg_init(n, GENREG_INIT_PYTORCH, 3);
+    genreg_train(n, &d, &o);
+    plain_away = check_distance(n->theta->data, want, n->theta->size);
+    CHECK(plain_away > 0.01, "without augmentation another run: %g", plain_away);
+
+    flat = points(c, POINTS); /* what cannot be augmented is said when the trainer is made */
+    n = small_net(c, 1);
+    o.flip = 1;
+    CHECK(!genreg_trainer_create(n, &flat, &o), "a flat set");
+    CHECK_ERROR(c, GENREG_ERROR_SHAPE, "train: flip and crop take images");
+    o.flip = 0;
+    o.crop = -1;
+    CHECK(!genreg_trainer_create(m, &d, &o), "a negative crop");
+    CHECK_ERROR(c, GENREG_ERROR_ARGUMENT, "train: crop is -1 for images of 6 x 5");
+    o.crop = 5;
+    CHECK(!genreg_trainer_create(m, &d, &o), "a crop as wide as the image");
+    CHECK_ERROR(c, GENREG_ERROR_ARGUMENT, "train: crop is 5 for images of 6 x 5");
+    free(want);
+    free(g);
+    genreg_destroy(c);
+}
+
 static void test_bad_options(void)
 {
     genreg_ctx *c = check_context(GENREG_ISA_AUTO, 1);
@@ -1118,6 +1194,7 @@ int main(void)
     test_order();
     test_dropout_in_training();
     test_divergence();
+    test_augmented_training();
     test_bad_options();
     test_provenance();
     test_threads();
