@@ -249,8 +249,8 @@ static void test_against_pytorch(void)
 enum { CNN_N = 10, CNN_C = 2, CNN_H = 8, CNN_W = 7, CNN_OUT = 3, CNN_PARAMETERS = 310 };
 
 /* Where ours[i] stands among PyTorch's parameters: convolutions are [out, in, h, w] there and [h, w, in, out] here; linear weights [out, in] and
-   [in, out]; and what the flattened 2 x 2 x 4 image feeds runs over channels first there. */
-static void cnn_order(const genreg_model *m, int *place)
+   [in, out]; and what the flattened image of `area` pixels feeds runs over channels first there. */
+static void cnn_order(const genreg_model *m, int *place, int area, int channels)
 {
     int p, i, o, k, y, x;
     for (p = 0; p < m->parameter_count; p++) {
@@ -267,7 +267,7 @@ static void cnn_order(const genreg_model *m, int *place)
         } else
             for (i = 0; i < size; i++)
                 for (o = 0; o < q->shape[1]; o++) {
-                    k = size == 16 ? i % 4 * 4 + i / 4 : i; /* 16 inputs: channel fastest here, slowest there */
+                    k = size == area * channels ? i % channels * area + i / channels : i; /* channel fastest here, slowest there */
                     place[at + i * q->shape[1] + o] = at + o * size + k;
                 }
     }
@@ -304,6 +304,7 @@ static void test_cnn_against_pytorch(void)
                      *direction = fixture_get(&x, "v", CNN_PARAMETERS);
         if (!genreg_isa_available((genreg_isa)isa)) continue;
         c = check_context((genreg_isa)isa, 1);
+        c->exec.winograd = 0;
         m = genreg_model_create(c, 3, shape);
         genreg_layer_conv2d(m, 3, 3, 1, 1);
         genreg_layer_batch_norm(m);
@@ -319,7 +320,7 @@ static void test_cnn_against_pytorch(void)
         genreg_init(m, GENREG_INIT_PYTORCH, 1);
         CHECK(genreg_error(c) == GENREG_OK && m->theta->size == CNN_PARAMETERS && m->state && m->state->size == 18, "%s", genreg_error_message(c));
         if (genreg_error(c) || !theta || !pixels || !y || !direction) { CHECK(0, "no net or no fixture"); genreg_destroy(c); continue; }
-        cnn_order(m, place);
+        cnn_order(m, place, 4, 4);
         for (i = 0; i < CNN_PARAMETERS; i++) {
             m->theta->data[i] = (genreg_real)theta[place[i]];
             v[i] = (genreg_real)direction[place[i]];
@@ -367,8 +368,8 @@ static void test_cnn_against_pytorch(void)
         o.lr = 0.05;
         o.weight_decay = 0.01;
         o.schedule = GENREG_SCHEDULE_CONSTANT;
-        o.batch = 4;
-        o.epochs = 3;
+        o.batch = 6;
+        o.epochs = 2;
         o.no_shuffle = 1;
         genreg_train(m, &d, &o);
         CHECK(cnn_distance(place, m->theta->data, fixture_get(&x, "theta_end", CNN_PARAMETERS), CNN_PARAMETERS) < tolerance, "%s: parameters after training are off by %g, %s", genreg_isa_name(c),
@@ -380,6 +381,141 @@ static void test_cnn_against_pytorch(void)
             genreg_tensor *outputs = genreg_forward(m, NULL, b.x, NULL);
             CHECK(outputs && cnn_distance(NULL, outputs->data, fixture_get(&x, "outputs_end", CNN_N * CNN_OUT), CNN_N * CNN_OUT) < tolerance, "%s: outputs after training", genreg_isa_name(c));
         }
+        genreg_destroy(c);
+    }
+    fixture_free(&x);
+}
+
+/* ---- the paper's CNN(4) with batch norm */
+
+enum { CNN4_N = 4, CNN4_H = 16, CNN4_W = 8, CNN4_PARAMETERS = 15758, CNN4_STATES = 112, CNN4_STRIDE = 13, CNN4_TENSORS = 28, CNN4_KEPT = (CNN4_PARAMETERS + CNN4_STRIDE - 1) / CNN4_STRIDE };
+
+/* drawn() of make_fixtures.py. */
+static genreg_real drawn(int i, int salt)
+{
+    uint32_t x = ((uint32_t)i + 65536u * (uint32_t)salt) * 2654435761u;
+    x = (x ^ x >> 15) * 2246822519u;
+    x = (x ^ x >> 13) * 3266489917u;
+    return (genreg_real)((double)((x ^ x >> 16) >> 22) / 512 - 1);
+}
+
+/* A vector of the size of theta against block `name` (every 13th value, in PyTorch's order) and `name`_sums (each tensor's norm and its product
+   with v): the larger of the two relative distances in norm. */
+static double cnn4_distance(const fixture *x, const char *name, const genreg_model *m, const int *place, const genreg_real *ours, const genreg_real *v)
+{
+    static double torch[CNN4_PARAMETERS];
+    char block[64];
+    const double *kept, *sums;
+    double difference[2] = { 0, 0 }, size[2] = { 0, 0 }, away[2];
+    int i, p;
+    for (i = 0; i < CNN4_PARAMETERS; i++) torch[place[i]] = (double)ours[i];
+    kept = fixture_get(x, name, CNN4_KEPT);
+    sprintf(block, "%s_sums", name);
+    sums = fixture_get(x, block, 2 * CNN4_TENSORS);
+    if (!kept || !sums || m->parameter_count != CNN4_TENSORS) return HUGE_VAL;
+    for (i = 0; i < CNN4_KEPT; i++) {
+        difference[0] += (torch[i * CNN4_STRIDE] - kept[i]) * (torch[i * CNN4_STRIDE] - kept[i]);
+        size[0] += kept[i] * kept[i];
+    }
+    for (p = 0; p < CNN4_TENSORS; p++) {
+        const genreg_parameter *q = &m->parameters[p];
+        double square = 0, dot = 0;
+        for (i = 0; i < q->size; i++) {
+            square += (double)ours[q->offset + i] * (double)ours[q->offset + i];
+            dot += (double)ours[q->offset + i] * (double)v[q->offset + i];
+        }
+        difference[1] += (sqrt(square) - sums[2 * p]) * (sqrt(square) - sums[2 * p]) + (dot - sums[2 * p + 1]) * (dot - sums[2 * p + 1]);
+        size[1] += sums[2 * p] * sums[2 * p] + sums[2 * p + 1] * sums[2 * p + 1];
+    }
+    for (i = 0; i < 2; i++) away[i] = difference[i] != difference[i] || !(size[i] > 0) ? HUGE_VAL : sqrt(difference[i] / size[i]);
+    return away[0] > away[1] ? away[0] : away[1];
+}
+
+static void test_cnn4_against_pytorch(void)
+{
+    static genreg_real images[CNN4_N * CNN4_H * CNN4_W * 3], v[CNN4_PARAMETERS], out[CNN4_PARAMETERS];
+    static int place[CNN4_PARAMETERS], labels[CNN4_N] = { 0, 3, 6, 9 };
+    const int shape[3] = { CNN4_H, CNN4_W, 3 };
+    const double tolerance = DOUBLE ? 1e-10 : 1e-5;
+    const double *salt_read;
+    fixture x;
+    int isa, i, k, ch, h, w, mode, salt;
+    if (!fixture_read(&x, __FILE__, "cnn4.txt") || !(salt_read = fixture_get(&x, "salt", 1))) { CHECK(0, "cnn4.txt"); return; }
+    salt = (int)*salt_read;
+    for (i = 0; i < CNN4_N; i++)
+        for (ch = 0; ch < 3; ch++)
+            for (h = 0; h < CNN4_H; h++)
+                for (w = 0; w < CNN4_W; w++) images[((i * CNN4_H + h) * CNN4_W + w) * 3 + ch] = drawn(((i * 3 + ch) * CNN4_H + h) * CNN4_W + w, salt + 1000);
+    for (isa = GENREG_ISA_PLAIN; isa <= GENREG_ISA_AVX512; isa++) {
+        genreg_ctx *c;
+        genreg_model *m;
+        genreg_dataset d;
+        genreg_train_options o = genreg_train_defaults();
+        genreg_place start;
+        genreg_tensor *outputs;
+        double away;
+        if (!genreg_isa_available((genreg_isa)isa)) continue;
+        c = check_context((genreg_isa)isa, 1);
+        c->exec.winograd = 0;
+        m = genreg_cnn(c, shape, 4, 1, 10);
+        CHECK(m && m->theta->size == CNN4_PARAMETERS && m->state->size == CNN4_STATES, "%s", genreg_error_message(c));
+        if (!m || m->theta->size != CNN4_PARAMETERS) { genreg_destroy(c); continue; }
+        cnn_order(m, place, 2, 16);
+        for (k = 0; k < m->parameter_count; k++) {
+            const genreg_parameter *q = &m->parameters[k];
+            const int norm = q->kind == GENREG_KIND_NORM_WEIGHT || q->kind == GENREG_KIND_NORM_BIAS;
+            const double factor = norm ? 0.25 : pow(2, floor(1 - 0.5 * log((double)q->fan_in) / log(2.0) + 1e-9));
+            for (i = (int)q->offset; i < q->offset + q->size; i++) {
+                m->theta->data[i] = (genreg_real)((double)drawn(place[i], salt) * factor) + (genreg_real)(q->kind == GENREG_KIND_NORM_WEIGHT);
+                v[i] = drawn(place[i], salt + 2000);
+            }
+        }
+        d = genreg_dataset_reals(c, images, labels, CNN4_N, 3, shape, 10);
+        start = genreg_mark(c);
+        for (mode = 0; mode < 2; mode++) {
+            static const char *const name[] = { "evaluation", "training" };
+            genreg_objective f = mode ? genreg_training_objective(m, &d, GENREG_LOSS_CROSS_ENTROPY) : genreg_model_objective(m, &d, GENREG_LOSS_CROSS_ENTROPY);
+            genreg_batch b = genreg_get_batch(c, &d, NULL, 0, CNN4_N);
+            genreg_hessian *hessian;
+            genreg_pass pass;
+            char block[32];
+            const double *want;
+            memset(&pass, 0, sizeof pass);
+            pass.training = mode;
+            pass.keep_state = 1;
+            outputs = genreg_forward(m, NULL, b.x, &pass);
+            sprintf(block, "outputs_%s", name[mode]);
+            want = fixture_get(&x, block, CNN4_N * 10);
+            away = outputs ? cnn_distance(NULL, outputs->data, want, CNN4_N * 10) : HUGE_VAL;
+            CHECK(away < tolerance, "CNN(4), %s, %s: outputs are off by %g", genreg_isa_name(c), name[mode], away);
+            sprintf(block, "loss_%s", name[mode]);
+            want = fixture_get(&x, block, 1);
+            away = want ? relative(genreg_objective_gradient(&f, out), *want) : HUGE_VAL;
+            CHECK(away < tolerance, "CNN(4), %s, %s: the loss is off by %g", genreg_isa_name(c), name[mode], away);
+            sprintf(block, "gradient_%s", name[mode]);
+            away = cnn4_distance(&x, block, m, place, out, v);
+            CHECK(away < tolerance, "CNN(4), %s, %s: the gradient is off by %g", genreg_isa_name(c), name[mode], away);
+            hessian = genreg_hessian_open(&f);
+            CHECK(genreg_hessian_product(hessian, v, out), "%s", genreg_error_message(c));
+            sprintf(block, "hvp_%s", name[mode]);
+            away = cnn4_distance(&x, block, m, place, out, v);
+            CHECK(away < tolerance, "CNN(4), %s, %s: the Hessian product is off by %g", genreg_isa_name(c), name[mode], away);
+            genreg_hessian_close(hessian);
+            genreg_release(c, start);
+        }
+        o.lr = 0.05;
+        o.schedule = GENREG_SCHEDULE_CONSTANT;
+        o.batch = 2;
+        o.steps = 3;
+        o.no_shuffle = 1;
+        genreg_train(m, &d, &o);
+        away = cnn4_distance(&x, "theta_end", m, place, m->theta->data, v);
+        CHECK(away < tolerance, "CNN(4), %s: parameters after three steps are off by %g, %s", genreg_isa_name(c), away, genreg_error_message(c));
+        away = cnn_distance(NULL, m->state->data, fixture_get(&x, "state_end", CNN4_STATES), CNN4_STATES);
+        CHECK(away < tolerance, "CNN(4), %s: running statistics after three steps are off by %g", genreg_isa_name(c), away);
+        outputs = genreg_forward(m, NULL, genreg_get_batch(c, &d, NULL, 0, CNN4_N).x, NULL);
+        away = outputs ? cnn_distance(NULL, outputs->data, fixture_get(&x, "outputs_end", CNN4_N * 10), CNN4_N * 10) : HUGE_VAL;
+        CHECK(away < tolerance, "CNN(4), %s: outputs after three steps are off by %g", genreg_isa_name(c), away);
         genreg_destroy(c);
     }
     fixture_free(&x);
@@ -1188,6 +1324,7 @@ int main(void)
     (void)counted_realloc; /* the library grows nothing in place, yet takes all three or none */
     test_against_pytorch();
     test_cnn_against_pytorch();
+    test_cnn4_against_pytorch();
     test_formulas();
     test_defaults();
     test_lengths();
