@@ -704,9 +704,9 @@ GENREG__API int genreg_perturb(genreg_model *m, const genreg_dataset *d, genreg_
 /* ---------------------------------------------------------------------------------------------------- files */
 #ifndef GENREG_NO_STDIO
 
-/* An IDX pair (LeCun's format): images and labels, checked against each other and against the files' sizes. mean and std as in
-   genreg_dataset_bytes; classes is 10. */
-GENREG__API genreg_dataset genreg_load_idx(genreg_ctx *c, const char *images, const char *labels, const float *mean, const float *std);
+/* An IDX pair (LeCun's format): images and labels, checked against each other and against the files' sizes; labels are 0 ... classes-1 (MNIST:
+   10 classes, EMNIST balanced: 47), at most 256. mean and std as in genreg_dataset_bytes. */
+GENREG__API genreg_dataset genreg_load_idx(genreg_ctx *c, const char *images, const char *labels, int classes, const float *mean, const float *std);
 
 /* The four files train-images-idx3-ubyte, train-labels-idx1-ubyte, t10k-images-idx3-ubyte and t10k-labels-idx1-ubyte in a folder,
    with the usual normalisation: MNIST 0.1307, 0.3081; Fashion-MNIST 0.2860, 0.3530. Either set may be NULL. Returns 1, or 0 after an error. */
@@ -8444,17 +8444,23 @@ static unsigned char *genreg__read_idx(genreg_ctx *c, const char *path, int rank
     return data;
 }
 
-GENREG__API genreg_dataset genreg_load_idx(genreg_ctx *c, const char *images, const char *labels, const float *mean, const float *std)
+GENREG__API genreg_dataset genreg_load_idx(genreg_ctx *c, const char *images, const char *labels, int classes, const float *mean, const float *std)
 {
     genreg_dataset d;
     int shape[3], count[1], image[3], *wide = NULL, i;
-    unsigned char *pixels = genreg__read_idx(c, images, 3, shape), *bytes = pixels ? genreg__read_idx(c, labels, 1, count) : NULL;
+    unsigned char *pixels, *bytes;
     memset(&d, 0, sizeof d);
+    if (classes < 1 || classes > 256) {
+        genreg__fail(c, GENREG_ERROR_ARGUMENT, "load_idx: %d classes; a label is a byte, so that 1 ... 256 are possible", classes);
+        return d;
+    }
+    pixels = genreg__read_idx(c, images, 3, shape);
+    bytes = pixels ? genreg__read_idx(c, labels, 1, count) : NULL;
     if (bytes && count[0] != shape[0])
         genreg__fail(c, GENREG_ERROR_FORMAT, "%s has %d images and %s has %d labels: they do not belong together", images, shape[0], labels, count[0]);
     for (i = 0; bytes && i < count[0]; i++)
-        if (bytes[i] > 9) {
-            genreg__fail(c, GENREG_ERROR_FORMAT, "%s: label %d is %d and must be in 0 ... 9", labels, i, bytes[i]);
+        if (bytes[i] >= classes) {
+            genreg__fail(c, GENREG_ERROR_FORMAT, "%s: label %d is %d and must be in 0 ... %d", labels, i, bytes[i], classes - 1);
             break;
         }
     if (bytes && !genreg__halted(c)) wide = (int *)genreg__keep(c, (size_t)count[0], sizeof *wide);
@@ -8462,7 +8468,7 @@ GENREG__API genreg_dataset genreg_load_idx(genreg_ctx *c, const char *images, co
     genreg__unkeep(bytes);
     if (wide) {
         image[0] = shape[1]; image[1] = shape[2]; image[2] = 1;
-        d = genreg_dataset_bytes(c, pixels, wide, shape[0], 3, image, 10, mean, std);
+        d = genreg_dataset_bytes(c, pixels, wide, shape[0], 3, image, classes, mean, std);
     }
     if (!d.n) {
         genreg__unkeep(pixels);
@@ -8492,7 +8498,7 @@ static int genreg__load_pair(genreg_ctx *c, const char *folder, const char *part
     if (genreg__halted(c)) return 0;
     images = genreg__path(c, folder ? folder : ".", part, "-images-idx3-ubyte");
     labels = genreg__path(c, folder ? folder : ".", part, "-labels-idx1-ubyte");
-    if (images && labels) *out = genreg_load_idx(c, images, labels, &mean, &std);
+    if (images && labels) *out = genreg_load_idx(c, images, labels, 10, &mean, &std);
     if (out->n) genreg__set_name(out->name, sizeof out->name, name);
     genreg__unkeep(images);
     genreg__unkeep(labels);
@@ -8530,11 +8536,11 @@ static int genreg__read_cifar(genreg_ctx *c, const char *path, unsigned char *pi
     int i, k, channel;
     if (!f) return 0;
     if (size != (size_t)GENREG__CIFAR_RECORDS * GENREG__CIFAR_RECORD)
-        genreg__fail(c, GENREG_ERROR_FORMAT, "%s has %z bytes where CIFAR-10's have %z: it was cut short or is something else", path, (ptrdiff_t)size,
+        genreg__fail(c, GENREG_ERROR_FORMAT, "%s has %z bytes where CIFAR-10's have %z: it was cut short or is something else; fetch it again", path, (ptrdiff_t)size,
                      (ptrdiff_t)GENREG__CIFAR_RECORDS * GENREG__CIFAR_RECORD);
     for (i = 0; i < GENREG__CIFAR_RECORDS && !genreg__halted(c); i++) {
         if (!genreg__read(c, f, path, record, sizeof record)) break;
-        if (record[0] > 9) genreg__fail(c, GENREG_ERROR_FORMAT, "%s: label %d is %d and must be in 0 ... 9", path, i, record[0]);
+        if (record[0] > 9) genreg__fail(c, GENREG_ERROR_FORMAT, "%s: label %d is %d and must be in 0 ... 9: it is damaged; fetch it again", path, i, record[0]);
         labels[i] = record[0];
         for (channel = 0; channel < 3; channel++)
             for (k = 0; k < GENREG__CIFAR_AREA; k++) pixels[((ptrdiff_t)i * GENREG__CIFAR_AREA + k) * 3 + channel] = record[1 + channel * GENREG__CIFAR_AREA + k];
@@ -9311,8 +9317,17 @@ static int genreg__same_run(genreg__archive *a, genreg_trainer *t)
     genreg__write_run(&run, t);
     genreg__write_architecture(&architecture, t->m);
     text = genreg__metadata(a, "genreg.architecture");
-    if (text && architecture.data && strcmp(text, architecture.data) != 0)
-        genreg__fail(a->c, GENREG_ERROR_FORMAT, "%s is of another model: \"%s\" where this one is \"%s\"", a->path, text, architecture.data);
+    if (text && architecture.data && strcmp(text, architecture.data) != 0) {
+        char theirs[48], ours[48]; /* the first layer in which they differ: whole architectures are longer than a message */
+        size_t at = 0, n;
+        while (text[at] && text[at] == architecture.data[at]) at++;
+        while (at > 0 && text[at - 1] != ' ') at--;
+        for (n = 0; n + 1 < sizeof theirs && text[at + n] && text[at + n] != ' '; n++) theirs[n] = text[at + n];
+        theirs[n] = 0;
+        for (n = 0; n + 1 < sizeof ours && architecture.data[at + n] && architecture.data[at + n] != ' '; n++) ours[n] = architecture.data[at + n];
+        ours[n] = 0;
+        genreg__fail(a->c, GENREG_ERROR_FORMAT, "%s is of another model: it has \"%s\" where this one has \"%s\"", a->path, theirs, ours);
+    }
     text = genreg__halted(a->c) ? NULL : genreg__metadata(a, "genreg.run");
     if (text && run.data && strcmp(text, run.data) != 0)
         genreg__fail(a->c, GENREG_ERROR_FORMAT, "%s is of a run with other options or another dataset: remove it to start afresh", a->path);

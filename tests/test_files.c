@@ -182,7 +182,7 @@ static void refuse_idx(genreg_ctx *c, const char *images, const char *labels, co
     long before = live;
     genreg_dataset d;
     most = 0;
-    d = genreg_load_idx(c, images, labels, NULL, NULL);
+    d = genreg_load_idx(c, images, labels, 10, NULL, NULL);
     CHECK(d.n == 0 && !d.bytes && !d.labels && !d.rows, "%s: a set in spite of it", what);
     CHECK(strstr(genreg_error_message(c), word) != NULL, "%s: the message lacks \"%s\": %s", what, word, genreg_error_message(c));
     CHECK(most < 100000, "%s: %lu bytes were asked for", what, (unsigned long)most);
@@ -202,7 +202,7 @@ static void test_idx(void)
     int i, k, wide[IMAGES], shape[3] = { ROWS, COLUMNS, 1 }, wrong = 0, taken = 0;
     put_file(images, image, image_bytes);
     put_file(labels, label, label_bytes);
-    d = genreg_load_idx(c, images, labels, &mean, &std);
+    d = genreg_load_idx(c, images, labels, 10, &mean, &std);
     CHECK(d.n == IMAGES && d.rank == 3 && d.shape[0] == ROWS && d.shape[1] == COLUMNS && d.shape[2] == 1 && d.features == ROWS * COLUMNS && d.classes == 10 && d.mean[0] == mean && d.std[0] == std,
           "a good pair: %s", genreg_error_message(c));
     for (i = 0; i < IMAGES && d.n; i++) CHECK(d.labels[i] == 9 - 2 * i, "label %d is %d", i, d.labels[i]);
@@ -231,14 +231,14 @@ static void test_idx(void)
             memcpy(bad, image, image_bytes);
             bad[i] ^= (unsigned char)k;
             put_file(damaged, bad, image_bytes);
-            d = genreg_load_idx(c, damaged, labels, NULL, NULL);
+            d = genreg_load_idx(c, damaged, labels, 10, NULL, NULL);
             taken += d.n != 0 || genreg_error(c) == GENREG_OK;
             genreg_clear_error(c);
             if (i >= 8) continue;
             memcpy(bad, label, label_bytes);
             bad[i] ^= (unsigned char)k;
             put_file(damaged, bad, label_bytes);
-            d = genreg_load_idx(c, images, damaged, NULL, NULL);
+            d = genreg_load_idx(c, images, damaged, 10, NULL, NULL);
             taken += d.n != 0 || genreg_error(c) == GENREG_OK;
             genreg_clear_error(c);
         }
@@ -281,15 +281,30 @@ static void test_idx(void)
     put_file(damaged, bad, label_bytes);
     refuse_idx(c, images, damaged, damaged, "label 3 is 10", "a label of 10");
 
+    d = genreg_load_idx(c, images, damaged, 47, &mean, &std); /* as in EMNIST */
+    CHECK(d.n == IMAGES && d.classes == 47 && d.labels[3] == 10, "47 classes: %s", genreg_error_message(c));
+    bad[8 + 3] = 46;
+    put_file(damaged, bad, label_bytes);
+    CHECK(genreg_load_idx(c, images, damaged, 47, NULL, NULL).n == IMAGES, "%s", genreg_error_message(c));
+    CHECK(genreg_load_idx(c, images, damaged, 46, NULL, NULL).n == 0, "a label of 46 with 46 classes");
+    CHECK_ERROR(c, GENREG_ERROR_FORMAT, "label 3 is 46 and must be in 0 ... 45");
+    bad[8 + 3] = 255;
+    put_file(damaged, bad, label_bytes);
+    CHECK(genreg_load_idx(c, images, damaged, 256, NULL, NULL).labels[3] == 255, "%s", genreg_error_message(c));
+    for (i = -1; i <= 257; i += i == 0 ? 257 : 1) {
+        CHECK(genreg_load_idx(c, images, labels, i, NULL, NULL).n == 0, "%d classes", i);
+        CHECK_ERROR(c, GENREG_ERROR_ARGUMENT, "load_idx");
+    }
+
     refuse_idx(c, missing, labels, missing, "cannot open", "a missing file");
     refuse_idx(c, images, missing, missing, "cannot open", "a missing file");
     put_file(damaged, "", 0);
     refuse_idx(c, damaged, labels, damaged, "cut short", "an empty file");
-    d = genreg_load_idx(c, NULL, labels, NULL, NULL);
+    d = genreg_load_idx(c, NULL, labels, 10, NULL, NULL);
     CHECK(d.n == 0 && !strstr(genreg_error_message(c), "Success"), "no name: %s", genreg_error_message(c));
     CHECK_ERROR(c, GENREG_ERROR_ARGUMENT, "no file name");
     refuse_idx(c, images, "", "", "cannot open", "an empty name");
-    CHECK(genreg_load_idx(NULL, images, labels, NULL, NULL).n == 0, "without a context");
+    CHECK(genreg_load_idx(NULL, images, labels, 10, NULL, NULL).n == 0, "without a context");
 #if HAVE_POSIX
     mkdir(missing, 0700); /* now a folder */
     refuse_idx(c, missing, labels, missing, "folder", "a folder in place of a file");
@@ -297,11 +312,11 @@ static void test_idx(void)
 #endif
 
     /* No normalisation at all is [0, 1]. */
-    d = genreg_load_idx(c, images, labels, NULL, NULL);
+    d = genreg_load_idx(c, images, labels, 10, NULL, NULL);
     CHECK(d.n == IMAGES && d.mean[0] == 0 && d.std[0] == 1, "%s", genreg_error_message(c));
     {
         const float zero = 0;
-        CHECK(genreg_load_idx(c, images, labels, NULL, &zero).n == 0, "a standard deviation of 0");
+        CHECK(genreg_load_idx(c, images, labels, 10, NULL, &zero).n == 0, "a standard deviation of 0");
         CHECK_ERROR(c, GENREG_ERROR_ARGUMENT, "deviation");
     }
     remove(images);
@@ -360,7 +375,7 @@ static void test_cifar(void)
     enum { RECORD = 3073, RECORDS = 10000 };
     static const char *const more[] = { "data_batch_1", "data_batch_2", "data_batch_3", "data_batch_4", "data_batch_5" };
     genreg_ctx *c = check_context(GENREG_ISA_AUTO, 1);
-    unsigned char *file = (unsigned char *)malloc((size_t)RECORD * RECORDS);
+    unsigned char *file = (unsigned char *)calloc(RECORDS + 1, RECORD);
     char where[600], path[700], link[700];
     genreg_dataset train, test;
     genreg_batch b;
@@ -407,20 +422,58 @@ static void test_cifar(void)
         CHECK(live == before, "%ld blocks are lost", live - before);
         CHECK_ERROR(c, GENREG_ERROR_FILE, "data_batch_5.bin");
     }
-    {
-        long before = live;
-        file[1234 * RECORD] = 10;
-        put_file(path, file, (size_t)RECORD * RECORDS);
-        CHECK(!genreg_load_cifar10(c, where, NULL, &test) && test.n == 0, "a label of 10");
-        CHECK_ERROR(c, GENREG_ERROR_FORMAT, "label 1234 is 10");
-        file[1234 * RECORD] = 0;
-        put_file(path, file, (size_t)RECORD * RECORDS - 1);
-        CHECK(!genreg_load_cifar10(c, where, NULL, &test), "cut short");
-        CHECK_ERROR(c, GENREG_ERROR_FORMAT, "30729999 bytes");
-        put_file(path, file, 0);
-        CHECK(!genreg_load_cifar10(c, where, NULL, &test), "empty");
-        CHECK_ERROR(c, GENREG_ERROR_FORMAT, "test_batch.bin");
-        CHECK(live == before, "%ld blocks are lost", live - before);
+    { /* each way a file can be bad, in each file that is read: status, the file's name, the way out, nothing kept, and the context goes on */
+        static const struct { const char *what; ptrdiff_t bytes; int bad_record; genreg_status status; const char *text; } faults[] = {
+            { "cut short", (ptrdiff_t)RECORD * RECORDS - 1, -1, GENREG_ERROR_FORMAT, "30729999 bytes where CIFAR-10's have 30730000" },
+            { "a record too few", (ptrdiff_t)RECORD * (RECORDS - 1), -1, GENREG_ERROR_FORMAT, "30726927 bytes" },
+            { "a byte too many", (ptrdiff_t)RECORD * RECORDS + 1, -1, GENREG_ERROR_FORMAT, "30730001 bytes" },
+            { "a record too many", (ptrdiff_t)RECORD * (RECORDS + 1), -1, GENREG_ERROR_FORMAT, "30733073 bytes" },
+            { "empty", 0, -1, GENREG_ERROR_FORMAT, "has 0 bytes" },
+            { "a label of 10", (ptrdiff_t)RECORD * RECORDS, 1234, GENREG_ERROR_FORMAT, "label 1234 is 10 and must be in 0 ... 9" },
+            { "the last label bad", (ptrdiff_t)RECORD * RECORDS, RECORDS - 1, GENREG_ERROR_FORMAT, "label 9999 is 10" },
+            { "missing", -1, -1, GENREG_ERROR_FILE, "there is no such file or folder" },
+        };
+        int fault, which, links_stand = 1;
+        for (i = 0; i < 5; i++) { /* the five as links to the good file */
+            sprintf(link, "%s/%s.bin", where, more[i]);
+            remove(link);
+            if (symlink("test_batch.bin", link) != 0) links_stand = 0;
+        }
+        for (fault = 0; fault < (int)(sizeof faults / sizeof faults[0]); fault++)
+            for (which = 0; which < (links_stand ? 3 : 1); which++) { /* the test batch, and of the training set the third and the last */
+                long before = live;
+                const char *name = which ? more[which == 1 ? 2 : 4] : "test_batch";
+                char named[48];
+                unsigned char kept = 0;
+                int loaded;
+                sprintf(path, "%s/test_batch.bin", where);
+                sprintf(link, "%s/%s.bin", where, name);
+                if (which) remove(link);
+                if (faults[fault].bad_record >= 0) { kept = file[faults[fault].bad_record * RECORD]; file[faults[fault].bad_record * RECORD] = 10; }
+                if (faults[fault].bytes < 0) remove(link);
+                else put_file(link, file, (size_t)faults[fault].bytes);
+                if (faults[fault].bad_record >= 0) file[faults[fault].bad_record * RECORD] = kept;
+                memset(&train, 0xff, sizeof train);
+                memset(&test, 0xff, sizeof test);
+                loaded = which ? genreg_load_cifar10(c, where, &train, NULL) : genreg_load_cifar10(c, where, NULL, &test);
+                CHECK(!loaded && (which ? train.n : test.n) == 0 && !(which ? train.bytes : test.bytes), "%s in %s: a set in spite of it", faults[fault].what, name);
+                sprintf(named, "%s.bin", name);
+                CHECK(strstr(genreg_error_message(c), named) != NULL, "%s: the message lacks %s: %s", faults[fault].what, named, genreg_error_message(c));
+                CHECK(faults[fault].status != GENREG_ERROR_FORMAT || strstr(genreg_error_message(c), "fetch it again"), "%s: no way out: %s", faults[fault].what, genreg_error_message(c));
+                CHECK_ERROR(c, faults[fault].status, faults[fault].text);
+                CHECK(live == before, "%s in %s: %ld blocks are lost", faults[fault].what, name, live - before);
+                if (which) {
+                    remove(link);
+                    if (symlink("test_batch.bin", link) != 0) links_stand = 0;
+                } else put_file(path, file, (size_t)RECORD * RECORDS);
+            }
+        CHECK(genreg_load_cifar10(c, where, NULL, &test) && test.n == RECORDS && test.labels[3] == file[3 * RECORD], "the context goes on: %s", genreg_error_message(c));
+        sprintf(link, "%s/nowhere", where);
+        CHECK(!genreg_load_cifar10(c, link, &train, &test) && train.n == 0 && test.n == 0, "no folder");
+        CHECK(strstr(genreg_error_message(c), link) != NULL, "the message names the folder: %s", genreg_error_message(c));
+        CHECK_ERROR(c, GENREG_ERROR_FILE, "data_batch_1.bin: there is no such file or folder");
+        CHECK(!genreg_load_cifar10(c, path, NULL, &test) && test.n == 0, "a file in the folder's place");
+        CHECK_ERROR(c, GENREG_ERROR_FILE, "test_batch.bin: a part of its path is no folder");
     }
     CHECK(!genreg_load_cifar10(NULL, where, &train, &test), "without a context");
     for (i = 0; i < 5; i++) {
@@ -1298,6 +1351,31 @@ static void test_other_files(void)
         CHECK_ERROR(c, GENREG_ERROR_FORMAT, "another model");
         CHECK(genreg_save_model(n, s.path) && !genreg_trainer_load(t, s.path), "a model's file is no run's");
         one_line_about(c, s.path, "a model's file");
+    }
+    { /* the same net in another width, or without batch norm: nothing of it is taken, and the message shows both */
+        static genreg_real x[4 * 8 * 8];
+        static const int y[4] = { 0, 1, 0, 1 }, shape[3] = { 8, 8, 1 };
+        genreg_dataset images = genreg_dataset_reals(c, x, y, 4, 3, shape, 2);
+        genreg_model *narrow = genreg_cnn(c, shape, 2, 1, 2), *wide = genreg_cnn(c, shape, 3, 1, 2), *plain = genreg_cnn(c, shape, 2, 0, 2), *back;
+        genreg_trainer *run = genreg_trainer_create(narrow, &images, &o), *other_runs[2];
+        char path[640];
+        strcpy(path, scratch("width.safetensors"));
+        CHECK(genreg_trainer_step(run) && genreg_trainer_save(run, path), "%s", genreg_error_message(c));
+        other_runs[0] = genreg_trainer_create(wide, &images, &o);
+        other_runs[1] = genreg_trainer_create(plain, &images, &o);
+        for (i = 0; i < 2; i++) {
+            genreg_model *kept = i ? plain : wide;
+            genreg_real *before = (genreg_real *)malloc((size_t)kept->theta->size * sizeof *before);
+            memcpy(before, kept->theta->data, (size_t)kept->theta->size * sizeof *before);
+            CHECK(!genreg_trainer_load(other_runs[i], path), "of another width");
+            CHECK_ERROR(c, GENREG_ERROR_FORMAT, i ? "is of another model: it has \"batch_norm\" where this one has \"relu\"" : "is of another model: it has \"conv2d:2,3,1,1\" where this one has \"conv2d:3,3,1,1\"");
+            CHECK(same_bytes(before, kept->theta->data, kept->theta->size) && genreg_trainer_progress(other_runs[i]).step == 0, "it is as it was");
+            CHECK(genreg_trainer_step(other_runs[i]) && genreg_error(c) == GENREG_OK, "and can be trained: %s", genreg_error_message(c));
+            free(before);
+        }
+        back = genreg_load_model(c, path);
+        CHECK(back && back->theta->size == narrow->theta->size && same_bytes(back->theta->data, narrow->theta->data, narrow->theta->size), "%s", genreg_error_message(c));
+        remove(path);
     }
     put_file(s.path, "", 0);
     CHECK(try_both(&s, "an empty file") == 0, "an empty file was taken");

@@ -279,7 +279,7 @@ static void test_null(void)
     CHECK(e.value != e.value && !e.converged, "hessian_top");
     e = genreg_top_eigen(NULL, NULL);
     CHECK(e.value != e.value && !e.converged, "top_eigen");
-    d = genreg_load_idx(NULL, "a", "b", NULL, NULL);
+    d = genreg_load_idx(NULL, "a", "b", 10, NULL, NULL);
     CHECK(d.n == 0 && !genreg_load_mnist(NULL, ".", &a, &b) && !genreg_load_fashion(NULL, ".", &a, &b) && a.n == 0, "loaders");
     CHECK(!genreg_load_model(NULL, "x") && !genreg_save_model(NULL, "x") && !genreg_trainer_save(NULL, "x") && !genreg_trainer_load(NULL, "x"), "checkpoints");
     CHECK(live == before, "%ld blocks were left", live - before);
@@ -450,7 +450,7 @@ static double work_hessian(genreg_ctx *c)
 
 static double work_files(genreg_ctx *c)
 {
-    genreg_dataset d = genreg_load_idx(c, scratch_images, scratch_labels, NULL, NULL);
+    genreg_dataset d = genreg_load_idx(c, scratch_images, scratch_labels, 10, NULL, NULL);
     genreg_batch b;
     genreg_place p = genreg_mark(c);
     double result = 0;

@@ -1131,6 +1131,8 @@ static void test_image_layers(void)
         CHECK_ERROR(c, GENREG_ERROR_SHAPE, "padding -1");
         genreg_layer_conv2d(m, 3, 6, 1, 0); /* larger than the image */
         CHECK_ERROR(c, GENREG_ERROR_SHAPE, "image of 6 x 5");
+        genreg_layer_conv2d(m, 3, 8, 1, 1); /* larger than the padded one: 8 x 7 */
+        CHECK_ERROR(c, GENREG_ERROR_SHAPE, "a kernel of 8, stride 1 and padding 1 do not go with an image of 6 x 5");
         genreg_layer_conv2d(m, 3, 2147483647, 1, 2147483647);
         CHECK_ERROR(c, GENREG_ERROR_SHAPE, "layer conv2d");
         genreg_layer_conv2d(m, 2147483647, 3, 1, 1);

@@ -965,6 +965,44 @@ static void test_divergence(void)
     genreg_destroy(c);
 }
 
+/* Batch norm of flat values has no variance over one sample: a set that leaves one over at the end of an epoch stops there, after a sound step, with
+   the way out in the message; one value a pixel of an image is enough. */
+static void test_one_sample(void)
+{
+    genreg_ctx *c = check_context(GENREG_ISA_AUTO, 1);
+    genreg_dataset d = points(c, 9), images;
+    static const int shape[3] = { WIDTH, 1, 1 }, flat[1] = { WIDTH };
+    genreg_train_options o = genreg_train_defaults();
+    genreg_model *m = genreg_model_create(c, 1, flat);
+    genreg_trainer *t;
+    genreg_real theta[(WIDTH + 1) * 5 + 10 + 6 * KINDS], state[10];
+    genreg_layer_linear(m, 5);
+    genreg_layer_batch_norm(m);
+    genreg_layer_relu(m);
+    genreg_layer_linear(m, KINDS);
+    genreg_init(m, GENREG_INIT_HE, 1);
+    o.batch = 8;
+    t = genreg_trainer_create(m, &d, &o);
+    CHECK(genreg_trainer_step(t) && m->theta->size == (ptrdiff_t)(sizeof theta / sizeof *theta), "eight samples: %s", genreg_error_message(c));
+    memcpy(theta, m->theta->data, sizeof theta);
+    memcpy(state, m->state->data, sizeof state);
+    CHECK(!genreg_trainer_step(t) && genreg_trainer_progress(t).step == 1, "one sample");
+    CHECK_ERROR(c, GENREG_ERROR_ARGUMENT, "batch_norm: [1,5] has one value a channel, which has no variance; use larger batches");
+    CHECK(!memcmp(theta, m->theta->data, sizeof theta) && !memcmp(state, m->state->data, sizeof state), "parameters and running statistics are those after the first step");
+    CHECK(genreg_evaluate(m, &d).samples == 9 && genreg_error(c) == GENREG_OK, "evaluation takes any number: %s", genreg_error_message(c));
+    images = genreg_dataset_reals(c, d.reals, d.labels, 9, 3, shape, KINDS);
+    m = genreg_model_create(c, 3, shape);
+    genreg_layer_conv2d(m, 2, 1, 1, 0);
+    genreg_layer_batch_norm(m);
+    genreg_layer_flatten(m);
+    genreg_layer_linear(m, KINDS);
+    genreg_init(m, GENREG_INIT_HE, 1);
+    o.batch = 1;
+    o.epochs = 1;
+    CHECK(genreg_train(m, &images, &o).step == 9, "images one by one: %s", genreg_error_message(c));
+    genreg_destroy(c);
+}
+
 /* Augmented images come into training as genreg_get_augmented_batch gives them: without momentum and shuffling, one step of an epoch is
    theta - lr gradient of the loss on that batch. */
 static void test_augmented_training(void)
@@ -1331,6 +1369,7 @@ int main(void)
     test_order();
     test_dropout_in_training();
     test_divergence();
+    test_one_sample();
     test_augmented_training();
     test_bad_options();
     test_provenance();
