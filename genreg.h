@@ -729,6 +729,18 @@ GENREG__API genreg_model *genreg_load_model(genreg_ctx *c, const char *path);
 GENREG__API int genreg_trainer_save(genreg_trainer *t, const char *path);
 GENREG__API int genreg_trainer_load(genreg_trainer *t, const char *path);
 
+/* Values as a .npy file that np.load opens: float32 or float64 as genreg_real is, and float64 for what is measured in double (Gram matrices,
+   spectra). Row-major, little-endian on every machine; a tensor x is saved by x->rank, x->shape, x->data. Written beside the target and
+   renamed. Returns 1, or 0 after an error. */
+GENREG__API int genreg_save_npy(genreg_ctx *c, const char *path, int rank, const int *shape, const genreg_real *values);
+GENREG__API int genreg_save_npy_doubles(genreg_ctx *c, const char *path, int rank, const int *shape, const double *values);
+
+/* The array of a .npy file: float32 or float64 in C order, of either byte order, rank at most GENREG_MAX_RANK, no extent of 0. As a constant, each
+   value rounded to genreg_real; or as doubles, exactly, with its rank and shape (room for GENREG_MAX_RANK; NULL if you do not ask). Both are
+   on the tape. NULL after an error. */
+GENREG__API genreg_tensor *genreg_load_npy(genreg_ctx *c, const char *path);
+GENREG__API double *genreg_load_npy_doubles(genreg_ctx *c, const char *path, int *rank, int *shape);
+
 #endif /* GENREG_NO_STDIO */
 
 #ifdef __cplusplus
@@ -8348,7 +8360,7 @@ GENREG__API int genreg_perturb(genreg_model *m, const genreg_dataset *d, genreg_
 }
 
 // >>files --------------------------------------------------------------------------------------------------------------
-// Owns bytes on disk: IDX sets and safetensors checkpoints. Nothing in a file is believed until it was checked, and nothing
+// Owns bytes on disk: IDX sets, safetensors checkpoints and arrays for NumPy. Nothing in a file is believed until it was checked, and nothing
 // on disk is replaced until what replaces it is complete.
 #ifndef GENREG_NO_STDIO
 
@@ -8404,6 +8416,78 @@ static int genreg__read(genreg_ctx *c, FILE *f, const char *path, void *out, siz
     if (ferror(f)) genreg__fail_file(c, "cannot read", path);
     else genreg__fail(c, GENREG_ERROR_FORMAT, "%s ends too early: it was cut short", path);
     return 0;
+}
+
+/* width bytes as a number, little-endian unless big, whatever this machine is. */
+static uint64_t genreg__get_bits(const unsigned char *bytes, size_t width, int big)
+{
+    uint64_t bits = 0;
+    size_t i;
+    for (i = 0; i < width; i++) bits = bits << 8 | bytes[big ? i : width - 1 - i];
+    return bits;
+}
+
+static void genreg__put_bits(unsigned char *bytes, size_t width, uint64_t bits) /* little-endian */
+{
+    size_t i;
+    for (i = 0; i < width; i++) bytes[i] = (unsigned char)(bits >> (8 * i) & 255u);
+}
+
+/* folder/part + suffix in a kept string; NULL sets the error. */
+static char *genreg__path(genreg_ctx *c, const char *folder, const char *part, const char *suffix)
+{
+    size_t room = strlen(folder) + strlen(part) + strlen(suffix) + 2, at = 0;
+    char *path = (char *)genreg__keep(c, room, 1);
+    if (!path) return NULL;
+    genreg__put(path, room, &at, folder);
+    if (*part) genreg__put(path, room, &at, "/");
+    genreg__put(path, room, &at, part);
+    genreg__put(path, room, &at, suffix);
+    return path;
+}
+
+/* A file that is written under a temporary name and takes its own at the end. */
+typedef struct genreg__output {
+    genreg_ctx *c;
+    const char *path;
+    char *temporary;
+    FILE *f;
+    int good; /* all that was written so far is written */
+} genreg__output;
+
+static genreg__output genreg__begin_file(genreg_ctx *c, const char *path)
+{
+    genreg__output o;
+    o.c = c;
+    o.path = path;
+    o.temporary = genreg__path(c, path, "", ".tmp");
+    errno = 0;
+    o.f = o.temporary && !genreg__halted(c) ? fopen(o.temporary, "wb") : NULL;
+    o.good = o.f != NULL;
+    return o;
+}
+
+static void genreg__write(genreg__output *o, const void *data, size_t bytes)
+{
+    if (o->good) o->good = fwrite(data, 1, bytes, o->f) == bytes;
+}
+
+/* Returns 1 if the file is there, whole; else there is an error and what was there before is as it was. */
+static int genreg__end_file(genreg__output *o)
+{
+    if (o->f && fflush(o->f) != 0) o->good = 0;
+    if (o->f && fclose(o->f) != 0) o->good = 0;
+    if (!o->good && !genreg__halted(o->c)) genreg__fail_file(o->c, "cannot write", o->temporary);
+#ifdef _WIN32
+    if (o->good) remove(o->path); /* rename there does not replace */
+#endif
+    if (o->good && rename(o->temporary, o->path) != 0) {
+        genreg__fail_file(o->c, "cannot write", o->path);
+        o->good = 0;
+    }
+    if (o->f && !o->good) remove(o->temporary);
+    genreg__unkeep(o->temporary);
+    return o->good;
 }
 
 /* ---- IDX: magic (0, 0, 8 for bytes, rank), extents, values; numbers are 32-bit big-endian ---------------------- */
@@ -8475,19 +8559,6 @@ GENREG__API genreg_dataset genreg_load_idx(genreg_ctx *c, const char *images, co
         genreg__unkeep(wide);
     }
     return d;
-}
-
-/* folder/part + suffix in a kept string; NULL sets the error. */
-static char *genreg__path(genreg_ctx *c, const char *folder, const char *part, const char *suffix)
-{
-    size_t room = strlen(folder) + strlen(part) + strlen(suffix) + 2, at = 0;
-    char *path = (char *)genreg__keep(c, room, 1);
-    if (!path) return NULL;
-    genreg__put(path, room, &at, folder);
-    if (*part) genreg__put(path, room, &at, "/");
-    genreg__put(path, room, &at, part);
-    genreg__put(path, room, &at, suffix);
-    return path;
 }
 
 static int genreg__load_pair(genreg_ctx *c, const char *folder, const char *part, const char *name, float mean, float std, genreg_dataset *out)
@@ -8930,10 +9001,7 @@ static int genreg__read_stretch(genreg__archive *a, const genreg_model *m, const
         ptrdiff_t n = GENREG__MIN(s->size - i, (ptrdiff_t)(sizeof buffer / width));
         if (!genreg__read(a->c, a->f, a->path, buffer, (size_t)n * width)) return 0;
         for (k = 0; k < n; k++) {
-            const unsigned char *b = buffer + (size_t)k * width;
-            uint64_t bits = 0;
-            size_t byte;
-            for (byte = width; byte-- > 0;) bits = bits << 8 | b[byte];
+            uint64_t bits = genreg__get_bits(buffer + (size_t)k * width, width, 0);
             s->values[s->p ? genreg__from_file_order(m, s->p, i + k) : i + k] =
                 width == 8 ? (genreg_real)genreg__from_bits64(bits) : (genreg_real)genreg__from_bits32((uint32_t)bits);
         }
@@ -8941,25 +9009,25 @@ static int genreg__read_stretch(genreg__archive *a, const genreg_model *m, const
     return 1;
 }
 
-static int genreg__write_stretch(FILE *f, const genreg_model *m, const genreg__stretch *s)
+static void genreg__write_stretch(genreg__output *o, const genreg_model *m, const genreg__stretch *s)
 {
     unsigned char buffer[4096];
-    size_t width = sizeof(genreg_real), used = 0, byte;
+    const size_t width = sizeof(genreg_real);
+    size_t used = 0;
     ptrdiff_t i;
     for (i = 0; i < s->size; i++) {
         genreg_real value = s->values[s->p ? genreg__from_file_order(m, s->p, i) : i];
 #if GENREG_REAL_IS_DOUBLE
-        uint64_t bits = genreg__to_bits64(value);
+        genreg__put_bits(buffer + used, width, genreg__to_bits64(value));
 #else
-        uint32_t bits = genreg__to_bits32(value);
+        genreg__put_bits(buffer + used, width, genreg__to_bits32(value));
 #endif
-        for (byte = 0; byte < width; byte++) buffer[used++] = (unsigned char)(bits >> (8 * byte) & 255u);
+        used += width;
         if (used == sizeof buffer || i + 1 == s->size) {
-            if (fwrite(buffer, 1, used, f) != used) return 0;
+            genreg__write(o, buffer, used);
             used = 0;
         }
     }
-    return 1;
 }
 
 /* ---- checkpoints ---------------------------------------------------------------------------------------------------- */
@@ -9174,37 +9242,24 @@ static int genreg__save(genreg_model *m, genreg_trainer *r, const char *path)
 {
     genreg_ctx *c = m->ctx;
     genreg__stretch *s = (genreg__stretch *)genreg__keep(c, (size_t)(m->parameter_count + m->state_count) + 2, sizeof *s);
-    char *temporary = genreg__path(c, path, "", ".tmp");
     genreg__text t;
-    FILE *f;
-    int n, i, done = 0;
+    int n = 0, i, done = 0;
     memset(&t, 0, sizeof t);
     t.c = c;
-    if (s && temporary) {
+    if (s) {
         n = genreg__stretches(m, r, s);
         genreg__write_header(&t, m, r, s, n);
-        errno = 0;
-        f = genreg__halted(c) ? NULL : fopen(temporary, "wb");
-        if (f) {
-            unsigned char head[8];
-            for (i = 0; i < 8; i++) head[i] = (unsigned char)((uint64_t)t.n >> (8 * i) & 255u);
-            done = fwrite(head, 1, 8, f) == 8 && fwrite(t.data, 1, (size_t)t.n, f) == (size_t)t.n;
-            for (i = 0; i < n && done; i++) done = genreg__write_stretch(f, m, &s[i]);
-            if (fflush(f) != 0) done = 0;
-            if (fclose(f) != 0) done = 0;
-        }
-        if (!done && !genreg__halted(c)) genreg__fail_file(c, "cannot write", temporary);
-#ifdef _WIN32
-        if (done) remove(path); /* rename there does not replace */
-#endif
-        if (done && rename(temporary, path) != 0) {
-            genreg__fail_file(c, "cannot write", path);
-            done = 0;
-        }
-        if (f && !done) remove(temporary);
+    }
+    if (!genreg__halted(c)) {
+        genreg__output o = genreg__begin_file(c, path);
+        unsigned char head[8];
+        genreg__put_bits(head, 8, (uint64_t)t.n);
+        genreg__write(&o, head, 8);
+        genreg__write(&o, t.data, (size_t)t.n);
+        for (i = 0; i < n; i++) genreg__write_stretch(&o, m, &s[i]);
+        done = genreg__end_file(&o);
     }
     genreg__unkeep(s);
-    genreg__unkeep(temporary);
     genreg__unkeep(t.data);
     return done;
 }
@@ -9379,6 +9434,213 @@ GENREG__API int genreg_trainer_load(genreg_trainer *t, const char *path)
     return !genreg__halted(c);
 }
 
+/* ---- .npy: NumPy's format for one array (version 1.0; NEP 1, 2007) -------------------------------------------------------
+
+   "\x93NUMPY", version 1 0, the header's length in two bytes, little-endian; the header is a Python dictionary in text,
+   {'descr': '<f4', 'fortran_order': False, 'shape': (3, 4), }, filled up with spaces to a multiple of 64 and ended by a newline; then the values. */
+
+enum { GENREG__NPY_START = 10, GENREG__NPY_ALIGN = 64 };
+
+static int genreg__write_npy(genreg_ctx *c, const char *name, const char *path, int rank, const int *shape, const void *values, int wide)
+{
+    unsigned char buffer[4096]; /* the header is short: at most six extents */
+    const size_t room = sizeof buffer - GENREG__NPY_START, width = wide ? 8 : 4;
+    char *text = (char *)buffer + GENREG__NPY_START;
+    size_t at = 0, used;
+    ptrdiff_t size, k;
+    genreg__output o;
+    int i;
+    if (genreg__halted(c)) return 0;
+    if (!path || !*path || !values) {
+        genreg__fail(c, GENREG_ERROR_ARGUMENT, "%s: no %s", name, values ? "file name" : "values");
+        return 0;
+    }
+    size = genreg__shape_size(c, name, rank, shape);
+    if (size < 0) return 0;
+    genreg__put(text, room, &at, wide ? "{'descr': '<f8', 'fortran_order': False, 'shape': (" : "{'descr': '<f4', 'fortran_order': False, 'shape': (");
+    for (i = 0; i < rank; i++) {
+        if (i) genreg__put(text, room, &at, " ");
+        genreg__put_integer(text, room, &at, shape[i]);
+        if (rank == 1 || i + 1 < rank) genreg__put(text, room, &at, ",");
+    }
+    genreg__put(text, room, &at, "), }");
+    while ((GENREG__NPY_START + at + 1) % GENREG__NPY_ALIGN) genreg__put(text, room, &at, " ");
+    genreg__put(text, room, &at, "\n");
+    memcpy(buffer, "\x93NUMPY\1\0", 8);
+    genreg__put_bits(buffer + 8, 2, at);
+
+    o = genreg__begin_file(c, path);
+    genreg__write(&o, buffer, GENREG__NPY_START + at);
+    for (k = 0, used = 0; k < size; k++) {
+        genreg__put_bits(buffer + used, width, wide ? genreg__to_bits64(((const double *)values)[k]) : genreg__to_bits32(((const float *)values)[k]));
+        used += width;
+        if (used == sizeof buffer || k + 1 == size) {
+            genreg__write(&o, buffer, used);
+            used = 0;
+        }
+    }
+    return genreg__end_file(&o);
+}
+
+GENREG__API int genreg_save_npy(genreg_ctx *c, const char *path, int rank, const int *shape, const genreg_real *values)
+{
+    return genreg__write_npy(c, "save_npy", path, rank, shape, values, GENREG_REAL_IS_DOUBLE);
+}
+
+GENREG__API int genreg_save_npy_doubles(genreg_ctx *c, const char *path, int rank, const int *shape, const double *values)
+{
+    return genreg__write_npy(c, "save_npy_doubles", path, rank, shape, values, 1);
+}
+
+/* What a header says, and the file behind it. */
+typedef struct genreg__npy {
+    FILE *f;
+    int wide, big; /* 8 bytes a value; big-endian */
+    int rank, shape[GENREG_MAX_RANK];
+    ptrdiff_t size;
+} genreg__npy;
+
+/* Moves *s past spaces and a word if it stands there. */
+static int genreg__npy_word(const char **s, const char *word)
+{
+    const size_t n = strlen(word);
+    while (**s == ' ') (*s)++;
+    if (strncmp(*s, word, n) != 0) return 0;
+    *s += n;
+    return 1;
+}
+
+/* "3, 4)" or "3,)" or ")": the extents after the opening parenthesis. Returns 0 if they are not that. */
+static int genreg__npy_shape(genreg_ctx *c, const char *path, const char **s, genreg__npy *a)
+{
+    size_t size = 1;
+    for (a->rank = 0; !genreg__npy_word(s, ")");) {
+        int n = genreg__parse_small(s);
+        if (n < 0) return 0;
+        if (a->rank == GENREG_MAX_RANK || n == 0 || !genreg__times(size, (size_t)n, &size) || size > (size_t)PTRDIFF_MAX / 8) {
+            genreg__fail(c, GENREG_ERROR_FORMAT, "%s: its array has more than %d axes, an extent of 0, or more values than this machine can address", path, (int)GENREG_MAX_RANK);
+            return 0;
+        }
+        a->shape[a->rank++] = n;
+        if (!genreg__npy_word(s, ",")) {
+            if (a->rank == 1 || !genreg__npy_word(s, ")")) return 0; /* (3) is a number, not a shape */
+            break;
+        }
+    }
+    a->size = (ptrdiff_t)size;
+    return 1;
+}
+
+/* Reads the dictionary: its three keys, each once, in any order, and nothing else. */
+static void genreg__npy_header(genreg_ctx *c, const char *path, const char *s, const char *end, genreg__npy *a)
+{
+    static const char *const keys[] = { "'descr':", "'fortran_order':", "'shape':" };
+    int found = 0, good = genreg__npy_word(&s, "{"), key;
+    while (good && !genreg__npy_word(&s, "}")) {
+        for (key = 0; key < 3 && !genreg__npy_word(&s, keys[key]); key++) {}
+        good = key < 3 && !(found >> key & 1);
+        if (!good) break;
+        found |= 1 << key;
+        if (key == 0) {
+            good = genreg__npy_word(&s, "'");
+            a->big = *s == '>';
+            if (good && ((*s != '<' && *s != '>') || s[1] != 'f' || (s[2] != '4' && s[2] != '8') || s[3] != '\''))
+                genreg__fail(c, GENREG_ERROR_FORMAT, "%s holds other values than float32 or float64; in Python, save x.astype(numpy.float64)", path);
+            else if (good) {
+                a->wide = s[2] == '8';
+                s += 4;
+            }
+        } else if (key == 1) {
+            good = genreg__npy_word(&s, "False");
+            if (!good && genreg__npy_word(&s, "True"))
+                genreg__fail(c, GENREG_ERROR_FORMAT, "%s is in Fortran's order; in Python, save numpy.ascontiguousarray(x)", path);
+        } else good = genreg__npy_word(&s, "(") && genreg__npy_shape(c, path, &s, a);
+        good = good && !genreg__halted(c);
+        if (good && !genreg__npy_word(&s, ",")) {
+            good = genreg__npy_word(&s, "}");
+            break;
+        }
+    }
+    if (!good || found != 7 || !genreg__npy_word(&s, "\n") || s != end)
+        genreg__fail(c, GENREG_ERROR_FORMAT, "%s: its header does not describe an array of numbers as np.save does", path);
+}
+
+/* Opens a .npy file at its first value; 0 sets the error. */
+static int genreg__npy_open(genreg_ctx *c, const char *path, genreg__npy *a)
+{
+    unsigned char start[GENREG__NPY_START];
+    size_t file_size = 0, length, values;
+    char *text = NULL;
+    memset(a, 0, sizeof *a);
+    a->f = genreg__open(c, path, &file_size);
+    if (!a->f) return 0;
+    if (genreg__read(c, a->f, path, start, sizeof start)) {
+        if (memcmp(start, "\x93NUMPY", 6) != 0) genreg__fail(c, GENREG_ERROR_FORMAT, "%s is no .npy file", path);
+        else if (start[6] != 1 || start[7] != 0)
+            genreg__fail(c, GENREG_ERROR_FORMAT, "%s is a .npy file of version %d.%d; only 1.0, which np.save writes for arrays of numbers, can be read", path, start[6], start[7]);
+        length = (size_t)genreg__get_bits(start + 8, 2, 0);
+        text = (char *)genreg__keep(c, length + 1, 1);
+        if (text && genreg__read(c, a->f, path, text, length)) {
+            genreg__npy_header(c, path, text, text + length, a);
+            values = file_size - sizeof start - length;
+            if (!genreg__halted(c) && values != (size_t)a->size * (a->wide ? 8 : 4))
+                genreg__fail(c, GENREG_ERROR_FORMAT, "%s has %z bytes after its header, which promises %z: it was cut short or is damaged", path, (ptrdiff_t)values,
+                             a->size * (a->wide ? 8 : 4));
+        }
+        genreg__unkeep(text);
+    }
+    if (!genreg__halted(c)) return 1;
+    fclose(a->f);
+    return 0;
+}
+
+/* The values into reals or doubles, whichever is not NULL. Closes the file; 0 sets the error. */
+static int genreg__npy_read(genreg_ctx *c, const char *path, genreg__npy *a, genreg_real *reals, double *doubles)
+{
+    unsigned char buffer[4096];
+    const size_t width = a->wide ? 8 : 4;
+    ptrdiff_t i, k, n;
+    for (i = 0; i < a->size && (reals || doubles); i += n) {
+        n = GENREG__MIN(a->size - i, (ptrdiff_t)(sizeof buffer / width));
+        if (!genreg__read(c, a->f, path, buffer, (size_t)n * width)) break;
+        for (k = 0; k < n; k++) {
+            const uint64_t bits = genreg__get_bits(buffer + (size_t)k * width, width, a->big);
+            if (reals) reals[i + k] = a->wide ? (genreg_real)genreg__from_bits64(bits) : (genreg_real)genreg__from_bits32((uint32_t)bits);
+            else doubles[i + k] = a->wide ? genreg__from_bits64(bits) : (double)genreg__from_bits32((uint32_t)bits);
+        }
+    }
+    fclose(a->f);
+    return !genreg__halted(c);
+}
+
+GENREG__API genreg_tensor *genreg_load_npy(genreg_ctx *c, const char *path)
+{
+    const genreg_place p = genreg_mark(c);
+    genreg__npy a;
+    genreg_tensor *x;
+    if (!genreg__npy_open(c, path, &a)) return NULL;
+    x = genreg__tensor(c, "load_npy", a.rank, a.shape, NULL);
+    if (genreg__npy_read(c, path, &a, x ? x->data : NULL, NULL)) return x;
+    genreg_release(c, p);
+    return NULL;
+}
+
+GENREG__API double *genreg_load_npy_doubles(genreg_ctx *c, const char *path, int *rank, int *shape)
+{
+    const genreg_place p = genreg_mark(c);
+    genreg__npy a;
+    double *values;
+    if (!genreg__npy_open(c, path, &a)) return NULL;
+    values = (double *)genreg__take(c, &c->tape_arena, (size_t)a.size, sizeof *values);
+    if (genreg__npy_read(c, path, &a, NULL, values)) {
+        if (rank) *rank = a.rank;
+        if (shape) memcpy(shape, a.shape, sizeof a.shape);
+        return values;
+    }
+    genreg_release(c, p);
+    return NULL;
+}
+
 #endif /* GENREG_NO_STDIO */
 
 #if defined(__clang__)
@@ -9391,7 +9653,7 @@ GENREG__API int genreg_trainer_load(genreg_trainer *t, const char *path)
 #endif /* GENREG_IMPLEMENTATION */
 
 /* VERSIONS
-     0.1.0  the core: tensors, operations, gradients, models, training, top Hessian eigenvalue, IDX and safetensors files */
+     0.1.0  the core: tensors, operations, gradients, models, training, top Hessian eigenvalue, IDX, safetensors and .npy files */
 
 /*
   MIT License

@@ -3,7 +3,7 @@
       cc -O2 -fopenmp tests/test_files.c -o test_files -lm && ./test_files          (or with -DGENREG_REAL=double)
 
    Files go to $TMPDIR (else to memory or /tmp, where there is no such place to the working folder) and are removed. What the library writes is also read by
-   tests/check_safetensors.py, if there is a python3. `test_files --write-fixtures DIR` writes the files that the build of the
+   tests/check_safetensors.py, if there is a python3, and by tests/check_npy.py, if it has NumPy. `test_files --write-fixtures DIR` writes the files that the build of the
    other type must be able to read (tests/fixtures/model_float.safetensors and so on). */
 #if defined(__unix__) || defined(__APPLE__)
 #ifndef _XOPEN_SOURCE
@@ -1704,6 +1704,374 @@ static void test_exchange(void)
     }
 }
 
+/* ------------------------------------------------------------------------------------------------ .npy */
+
+/* What tests/check_npy.py expects: (i - 3)/7, and in more than four values the last ones are -0, inf, -inf and nan. */
+static double npy_value(ptrdiff_t i, ptrdiff_t n)
+{
+    static const uint64_t last[4] = { (uint64_t)1 << 63, (uint64_t)0x7ff0 << 48, (uint64_t)0xfff0 << 48, (uint64_t)0x7ff8 << 48 };
+    return n > 4 && i >= n - 4 ? genreg__from_bits64(last[i - n + 4]) : ((double)i - 3) / 7;
+}
+
+static genreg_real *npy_reals(ptrdiff_t n)
+{
+    genreg_real *x = (genreg_real *)malloc((size_t)n * sizeof *x);
+    ptrdiff_t i;
+    for (i = 0; i < n; i++) x[i] = (genreg_real)npy_value(i, n);
+    return x;
+}
+
+static double *npy_doubles(ptrdiff_t n)
+{
+    double *x = (double *)malloc((size_t)n * sizeof *x);
+    ptrdiff_t i;
+    for (i = 0; i < n; i++) x[i] = npy_value(i, n);
+    return x;
+}
+
+static const struct { int rank, shape[GENREG_MAX_RANK]; const char *text, *python; } npy_shapes[] = {
+    { 0, { 0 }, "()", "-" },
+    { 1, { 9 }, "(9,)", "9" },
+    { 1, { 3001 }, "(3001,)", "3001" }, /* more than the library moves at a time */
+    { 2, { 3, 4 }, "(3, 4)", "3x4" },
+    { 3, { 1, 7, 1 }, "(1, 7, 1)", "1x7x1" },
+    { 6, { 2, 1, 3, 2, 1, 5 }, "(2, 1, 3, 2, 1, 5)", "2x1x3x2x1x5" },
+};
+enum { NPY_SHAPES = sizeof npy_shapes / sizeof npy_shapes[0] };
+
+static ptrdiff_t npy_size(int k)
+{
+    ptrdiff_t n = 1;
+    int i;
+    for (i = 0; i < npy_shapes[k].rank; i++) n *= npy_shapes[k].shape[i];
+    return n;
+}
+
+/* A file of this header (with its newline, and with its length before it) and these bytes. */
+static void put_npy(const char *path, const char *header, size_t length, const void *values, size_t bytes)
+{
+    unsigned char *file = (unsigned char *)malloc(10 + length + bytes);
+    memcpy(file, "\x93NUMPY\1\0", 8);
+    file[8] = (unsigned char)(length & 255);
+    file[9] = (unsigned char)(length >> 8);
+    memcpy(file + 10, header, length);
+    if (bytes) memcpy(file + 10 + length, values, bytes);
+    put_file(path, file, 10 + length + bytes);
+    free(file);
+}
+
+static void test_npy_round_trip(void)
+{
+    genreg_ctx *c = check_context(GENREG_ISA_AUTO, 1);
+    const char *path = scratch("array.npy");
+    int k, wide, i;
+    for (k = 0; k < NPY_SHAPES; k++)
+        for (wide = 0; wide < 2; wide++) {
+            ptrdiff_t n = npy_size(k), at, wrong = 0;
+            genreg_real *x = npy_reals(n);
+            double *y = npy_doubles(n), *doubles;
+            const int rank = npy_shapes[k].rank, *shape = npy_shapes[k].shape;
+            const size_t width = wide || DOUBLE ? 8 : 4;
+            int read_rank = -1, read_shape[GENREG_MAX_RANK], same;
+            genreg_tensor *t;
+            char header[200];
+            unsigned char *file;
+            size_t bytes;
+            CHECK(wide ? genreg_save_npy_doubles(c, path, rank, shape, y) : genreg_save_npy(c, path, rank, shape, x), "%s", genreg_error_message(c));
+
+            /* to the byte what np.save writes */
+            sprintf(header, "{'descr': '<f%d', 'fortran_order': False, 'shape': %s, }", (int)width, npy_shapes[k].text);
+            file = get_file(path, &bytes);
+            CHECK(file && bytes == 128 + (size_t)n * width && !memcmp(file, "\x93NUMPY\1\0\x76\0", 10) && !memcmp(file + 10, header, strlen(header)) && file[127] == '\n', "%s: its header", header);
+            for (at = 10 + (ptrdiff_t)strlen(header); file && at < 127; at++) wrong += file[at] != ' ';
+            for (at = 0; file && at < n; at++) { /* little-endian, whatever this machine is */
+                uint64_t bits = width == 8 ? genreg__to_bits64(wide ? y[at] : (double)x[at]) : genreg__to_bits32((float)x[at]);
+                for (i = 0; i < (int)width; i++) wrong += file[128 + (size_t)at * width + (size_t)i] != (unsigned char)(bits >> (8 * i));
+            }
+            CHECK(wrong == 0, "%s: %d bytes are wrong", header, (int)wrong);
+            free(file);
+
+            t = genreg_load_npy(c, path);
+            CHECK(t && t->rank == rank && t->size == n && !memcmp(t->shape, shape, (size_t)rank * sizeof *shape) && same_bytes(t->data, x, n), "%s as reals: %s", header, genreg_error_message(c));
+            doubles = genreg_load_npy_doubles(c, path, &read_rank, read_shape);
+            CHECK(doubles && read_rank == rank && !memcmp(read_shape, shape, (size_t)rank * sizeof *shape), "%s as doubles: %s", header, genreg_error_message(c));
+            for (at = 0; doubles && at < n; at++) {
+                double want = wide ? y[at] : (double)x[at];
+                same = memcmp(&want, &doubles[at], 8) == 0 || (want != want && doubles[at] != doubles[at]);
+                if (!same) wrong++;
+            }
+            CHECK(wrong == 0, "%s as doubles: %d differ", header, (int)wrong);
+            free(x);
+            free(y);
+        }
+    CHECK(genreg_load_npy_doubles(c, path, NULL, NULL) != NULL, "without asking for the shape");
+    remove(path);
+    genreg_destroy(c);
+    CHECK(live == 0, "%ld blocks are left", live);
+}
+
+/* Loading must fail both ways, keep nothing on the tape or off it, and say why in one line that names the file and holds `word`. */
+static void refuse_npy(genreg_ctx *c, const char *path, const char *word, const char *what)
+{
+    const long before = live;
+    const size_t tape = genreg_tape_bytes(c);
+    int way;
+    for (way = 0; way < 2; way++) {
+        most = 0;
+        CHECK(way ? genreg_load_npy_doubles(c, path, NULL, NULL) == NULL : genreg_load_npy(c, path) == NULL, "%s: an array in spite of it", what);
+        CHECK(strstr(genreg_error_message(c), word) != NULL, "%s: the message lacks \"%s\": %s", what, word, genreg_error_message(c));
+        CHECK(most < 100000, "%s: %lu bytes were asked for", what, (unsigned long)most);
+        one_line_about(c, path, what);
+        CHECK(live == before && genreg_tape_bytes(c) == tape, "%s: something is left", what);
+    }
+}
+
+static void test_npy_headers(void)
+{
+    static const unsigned char bytes[49] = { 0x3f, 0x80, 0, 0, 0xc0, 0, 0, 0, 0x40, 0x40, 0, 0, 0, 0, 0, 0x80 }; /* 1, -2, 3 in big-endian floats */
+    static const struct { const char *header; size_t bytes; const char *word; } bad[] = {
+        { "{'descr': '<i4', 'fortran_order': False, 'shape': (3,), }\n", 12, "float32 or float64" },
+        { "{'descr': '|f4', 'fortran_order': False, 'shape': (3,), }\n", 12, "float32 or float64" },
+        { "{'descr': '<f2', 'fortran_order': False, 'shape': (6,), }\n", 12, "float32 or float64" },
+        { "{'descr': '<f16', 'fortran_order': False, 'shape': (1,), }\n", 16, "float32 or float64" },
+        { "{'descr': '<c8', 'fortran_order': False, 'shape': (1,), }\n", 8, "float32 or float64" },
+        { "{'descr': '|O', 'fortran_order': False, 'shape': (3,), }\n", 12, "float32 or float64" },
+        { "{'descr': [('a', '<f4')], 'fortran_order': False, 'shape': (3,), }\n", 12, "as np.save does" },
+        { "{'descr': '<f4', 'fortran_order': True, 'shape': (3, 1), }\n", 12, "ascontiguousarray" },
+        { "{'descr': '<f4', 'fortran_order': 0, 'shape': (3,), }\n", 12, "as np.save does" },
+        { "{'descr': '<f4', 'fortran_order': False, 'shape': (0,), }\n", 0, "extent of 0" },
+        { "{'descr': '<f4', 'fortran_order': False, 'shape': (3, 0), }\n", 0, "extent of 0" },
+        { "{'descr': '<f4', 'fortran_order': False, 'shape': (1, 1, 1, 1, 1, 1, 3), }\n", 12, "more than 6 axes" },
+        { "{'descr': '<f4', 'fortran_order': False, 'shape': (3), }\n", 12, "as np.save does" },
+        { "{'descr': '<f4', 'fortran_order': False, 'shape': (,), }\n", 4, "as np.save does" },
+        { "{'descr': '<f4', 'fortran_order': False, 'shape': (3 4), }\n", 48, "as np.save does" },
+        { "{'descr': '<f4', 'fortran_order': False, 'shape': (3,, 4), }\n", 48, "as np.save does" },
+        { "{'descr': '<f4', 'fortran_order': False, 'shape': (-3,), }\n", 12, "as np.save does" },
+        { "{'descr': '<f4', 'fortran_order': False, 'shape': (3.0,), }\n", 12, "as np.save does" },
+        { "{'descr': '<f4', 'fortran_order': False, 'shape': 3, }\n", 12, "as np.save does" },
+        { "{'descr': '<f4', 'fortran_order': False, 'shape': (3,\n", 12, "as np.save does" },
+        { "{'descr': '<f4', 'fortran_order': False, 'shape': (2147483648,), }\n", 12, "as np.save does" },
+        { "{'descr': '<f4', 'fortran_order': False, 'shape': (99999999999999999999,), }\n", 12, "as np.save does" },
+        { "{'descr': '<f4', 'fortran_order': False, 'shape': (2147483647, 2147483647, 2147483647), }\n", 12, "can address" },
+        { "{'descr': '<f8', 'fortran_order': False, 'shape': (65536, 65536, 65536, 65536), }\n", 0, "can address" },
+        { "{'descr': '<f4', 'fortran_order': False, 'shape': (65536, 65536, 32768), }\n", 12, sizeof(size_t) > 4 ? "promises" : "can address" },
+        { "{'descr': '<f4', 'fortran_order': False, 'shape': (4,), }\n", 12, "promises 16" },
+        { "{'descr': '<f4', 'fortran_order': False, 'shape': (3,), }\n", 13, "promises 12" },
+        { "{'descr': '<f4', 'fortran_order': False, 'shape': (3,), }\n", 0, "promises 12" },
+        { "{'descr': '<f4', 'fortran_order': False, }\n", 12, "as np.save does" },
+        { "{'descr': '<f4', 'shape': (3,), }\n", 12, "as np.save does" },
+        { "{'fortran_order': False, 'shape': (3,), }\n", 12, "as np.save does" },
+        { "{'descr': '<f4', 'descr': '<f4', 'fortran_order': False, 'shape': (3,), }\n", 12, "as np.save does" },
+        { "{'descr': '<f4', 'fortran_order': False, 'shape': (3,), 'more': 1, }\n", 12, "as np.save does" },
+        { "{'descr': '<f4' 'fortran_order': False, 'shape': (3,), }\n", 12, "as np.save does" },
+        { "{'descr': '<f4, 'fortran_order': False, 'shape': (3,), }\n", 12, "float32 or float64" },
+        { "{'descr': <f4, 'fortran_order': False, 'shape': (3,), }\n", 12, "as np.save does" },
+        { "{'descr': '<f4', 'fortran_order': False, 'shape': (3,), }", 12, "as np.save does" },
+        { "{'descr': '<f4', 'fortran_order': False, 'shape': (3,), }\n\n", 12, "as np.save does" },
+        { "{'descr': '<f4', 'fortran_order': False, 'shape': (3,), } x\n", 12, "as np.save does" },
+        { "{'descr': '<f4', 'fortran_order': False, 'shape': (3,), \n", 12, "as np.save does" },
+        { "'descr': '<f4', 'fortran_order': False, 'shape': (3,), }\n", 12, "as np.save does" },
+        { "\n", 12, "as np.save does" },
+        { "", 12, "as np.save does" },
+    };
+    static const struct { const char *header; int rank; } good[] = { /* not as np.save writes it, but as the format has it */
+        { "{'shape': (3,), 'descr': '>f4', 'fortran_order': False}\n", 1 },
+        { "{'descr':'>f4','fortran_order':False,'shape':(3,1)}\n", 2 },
+        { "  {  'fortran_order':  False,  'shape':  ( 1 , 3 , ) ,  'descr':  '>f4'  }   \n", 2 },
+    };
+    genreg_ctx *c = check_context(GENREG_ISA_AUTO, 1);
+    const char *path = scratch("damaged.npy"), *whole = scratch("whole.npy"), *missing = scratch("missing.npy");
+    unsigned char *file, *copy;
+    size_t n, size, k;
+    int taken = 0, wrong = 0, refused = 0, shape[2] = { 2, 3 }, i;
+    genreg_real *x = npy_reals(6);
+    for (k = 0; k < sizeof bad / sizeof bad[0]; k++) {
+        put_npy(path, bad[k].header, strlen(bad[k].header), bytes, bad[k].bytes);
+        refuse_npy(c, path, bad[k].word, bad[k].header);
+    }
+    for (k = 0; k < sizeof good / sizeof good[0]; k++) {
+        genreg_tensor *t;
+        put_npy(path, good[k].header, strlen(good[k].header), bytes, 12);
+        t = genreg_load_npy(c, path);
+        CHECK(t && t->rank == good[k].rank && t->size == 3 && t->data[0] == 1 && t->data[1] == -2 && t->data[2] == 3, "%s: %s", good[k].header, genreg_error_message(c));
+        genreg_clear_error(c);
+    }
+    put_npy(path, "{'descr': '<f4', 'fortran_order': False, 'shape': (3,), }\n\0\n", 60, bytes, 12); /* a zero in the text */
+    refuse_npy(c, path, "as np.save does", "a zero in the header");
+
+    CHECK(genreg_save_npy(c, whole, 2, shape, x), "%s", genreg_error_message(c));
+    file = get_file(whole, &size);
+    for (n = 0; n < size; n++) { /* cut short anywhere */
+        put_file(path, file, n);
+        refuse_npy(c, path, n < 128 ? "" : "promises", "cut short");
+    }
+    copy = (unsigned char *)malloc(size + 1);
+    memcpy(copy, file, size);
+    copy[size] = 0;
+    put_file(path, copy, size + 1);
+    refuse_npy(c, path, "promises", "a byte too many");
+    for (k = 0; k < 8; k++) { /* any other byte in the magic number or the version */
+        memcpy(copy, file, size);
+        copy[k] ^= 2;
+        put_file(path, copy, size);
+        refuse_npy(c, path, k < 6 ? "is no .npy file" : "of version", "another kind of file");
+    }
+    for (k = 8; k < 128; k++) /* any byte of the header: a file that is refused, or one of the same six values */
+        for (i = 1; i < 256; i += 6) {
+            genreg_tensor *t;
+            memcpy(copy, file, size);
+            copy[k] ^= (unsigned char)i;
+            put_file(path, copy, size);
+            t = genreg_load_npy(c, path);
+            if (t) {
+                taken++;
+                wrong += t->size * (copy[22] == '8' ? 8 : 4) + 128 != (ptrdiff_t)size;
+            } else {
+                refused++;
+                one_line_about(c, path, "a flipped byte");
+            }
+        }
+    CHECK(wrong == 0 && refused > 4000 && taken < 300, "%d refused, %d taken, %d of them wrong", refused, taken, wrong);
+    free(copy);
+    free(file);
+
+    remove(path);
+    refuse_npy(c, missing, "cannot open", "a missing file");
+    CHECK(!genreg_load_npy(c, NULL), "no name");
+    CHECK_ERROR(c, GENREG_ERROR_ARGUMENT, "no file name");
+    CHECK(!genreg_load_npy(NULL, whole) && !genreg_load_npy_doubles(NULL, whole, NULL, NULL), "without a context");
+    {
+        genreg_options o = genreg_defaults();
+        genreg_ctx *small;
+        int room[2] = { 100, 100 };
+        genreg_real *big = npy_reals(10000);
+        CHECK(genreg_save_npy(c, whole, 2, room, big), "%s", genreg_error_message(c));
+        o.memory = 20000;
+        small = genreg_create(&o);
+        CHECK(!genreg_load_npy(small, whole), "more than the memory option");
+        CHECK_ERROR(small, GENREG_ERROR_LIMIT, "");
+        CHECK(!genreg_load_npy_doubles(small, whole, NULL, NULL), "more than the memory option");
+        CHECK_ERROR(small, GENREG_ERROR_LIMIT, "");
+        CHECK(genreg_tape_bytes(small) == 0, "and nothing is left");
+        genreg_destroy(small);
+        free(big);
+    }
+    remove(whole);
+    free(x);
+    genreg_destroy(c);
+    CHECK(live == 0, "%ld blocks are left", live);
+}
+
+static void test_npy_failed_saves(void)
+{
+    genreg_ctx *c = check_context(GENREG_ISA_AUTO, 1);
+    const char *path = scratch("save.npy");
+    const int shape[2] = { 40, 50 }, empty[2] = { 3, 0 };
+    genreg_real *x = npy_reals(2000);
+    double *y = npy_doubles(2000);
+    char deeper[700];
+    CHECK(!genreg_save_npy(c, path, 2, empty, x), "an extent of 0");
+    CHECK_ERROR(c, GENREG_ERROR_SHAPE, "save_npy: axis 1 has extent 0");
+    CHECK(!genreg_save_npy_doubles(c, path, 7, shape, y), "rank 7");
+    CHECK_ERROR(c, GENREG_ERROR_SHAPE, "save_npy_doubles: rank 7");
+    CHECK(!genreg_save_npy(c, path, 2, shape, NULL), "no values");
+    CHECK_ERROR(c, GENREG_ERROR_ARGUMENT, "no values");
+    CHECK(!genreg_save_npy(c, NULL, 2, shape, x), "no name");
+    CHECK_ERROR(c, GENREG_ERROR_ARGUMENT, "no file name");
+    CHECK(!genreg_save_npy(c, "", 2, shape, x), "no name");
+    CHECK_ERROR(c, GENREG_ERROR_ARGUMENT, "no file name");
+    CHECK(!genreg_save_npy(NULL, path, 2, shape, x), "without a context");
+    CHECK(!exists(path), "a file in spite of it");
+    sprintf(deeper, "%s/deeper/x.npy", scratch("nowhere"));
+    CHECK(!genreg_save_npy(c, deeper, 2, shape, x), "into a folder that is not there");
+    one_line_about(c, deeper, "into a folder that is not there");
+#if HAVE_POSIX
+    { /* no room for the last byte, or for most: the old file stays */
+        struct rlimit old, tight;
+        void (*handler)(int) = signal(SIGXFSZ, SIG_IGN);
+        const size_t room[3] = { 128 + 2000 * REAL_BYTES - 1, 5000, 0 };
+        char temporary[720];
+        size_t n;
+        int i;
+        sprintf(temporary, "%s.tmp", path);
+        put_file(path, "what was there", 14);
+        for (i = 0; i < 3 && getrlimit(RLIMIT_FSIZE, &old) == 0; i++) {
+            unsigned char *left;
+            int saved;
+            tight = old;
+            tight.rlim_cur = (rlim_t)room[i];
+            if (setrlimit(RLIMIT_FSIZE, &tight) != 0) break;
+            saved = genreg_save_npy(c, path, 2, shape, x);
+            setrlimit(RLIMIT_FSIZE, &old);
+            CHECK(!saved, "on a full disk");
+            one_line_about(c, path, "on a full disk");
+            left = get_file(path, &n);
+            CHECK(left && n == 14 && !memcmp(left, "what was there", 14) && !exists(temporary), "the old file is not what it was");
+            free(left);
+        }
+        signal(SIGXFSZ, handler);
+        CHECK(genreg_save_npy(c, path, 2, shape, x), "and with room again it works: %s", genreg_error_message(c));
+        remove(path);
+    }
+#endif
+    free(x);
+    free(y);
+    genreg_destroy(c);
+    CHECK(live == 0, "%ld blocks are left", live);
+}
+
+/* NumPy reads what the library writes, and the other way round in every type and byte order. */
+static void test_npy_numpy(void)
+{
+#if HAVE_POSIX
+    static const char *const interpreters[] = { "python3", "/usr/bin/python3" }, *const types[] = { "<f4", ">f4", "<f8", ">f8" };
+    const char *python = NULL, *slash = strrchr(__FILE__, '/'), *path = scratch("numpy.npy");
+    char script[1024], command[3000];
+    genreg_ctx *c;
+    int i, k, wide;
+    for (i = 0; i < 2 && !python; i++) {
+        sprintf(command, "%s -c 'import numpy' >/dev/null 2>&1", interpreters[i]);
+        if (system(command) == 0) python = interpreters[i];
+    }
+    if (!python) {
+        printf("skipped: tests/check_npy.py (no python3 with NumPy)\n");
+        return;
+    }
+    sprintf(script, "%.*scheck_npy.py", slash ? (int)(slash - __FILE__) + 1 : 0, __FILE__);
+    if (!exists(script)) strcpy(script, "tests/check_npy.py");
+    c = check_context(GENREG_ISA_AUTO, 1);
+    for (k = 0; k < NPY_SHAPES; k++) {
+        ptrdiff_t n = npy_size(k), at, wrong = 0;
+        genreg_real *x = npy_reals(n);
+        double *y = npy_doubles(n);
+        for (wide = 0; wide < 2; wide++) {
+            if (wide) genreg_save_npy_doubles(c, path, npy_shapes[k].rank, npy_shapes[k].shape, y);
+            else genreg_save_npy(c, path, npy_shapes[k].rank, npy_shapes[k].shape, x);
+            sprintf(command, "%s '%s' read '%s' '<f%d' %s", python, script, path, wide || DOUBLE ? 8 : 4, npy_shapes[k].python);
+            CHECK(system(command) == 0, "NumPy does not read %s", npy_shapes[k].python);
+        }
+        for (i = 0; i < 4 && k % 2; i++) { /* each start of Python takes a while */
+            genreg_tensor *t;
+            sprintf(command, "%s '%s' write '%s' '%s' %s", python, script, path, types[i], npy_shapes[k].python);
+            CHECK(system(command) == 0, "NumPy does not write");
+            t = genreg_load_npy(c, path);
+            CHECK(t && t->rank == npy_shapes[k].rank && !memcmp(t->shape, npy_shapes[k].shape, (size_t)t->rank * sizeof(int)), "%s %s: %s", types[i], npy_shapes[k].python, genreg_error_message(c));
+            for (at = 0; t && at < n; at++) {
+                genreg_real want = i < 2 ? (genreg_real)(float)y[at] : (genreg_real)y[at];
+                if (memcmp(&want, &t->data[at], sizeof want) && (want == want || t->data[at] == t->data[at])) wrong++;
+            }
+        }
+        CHECK(wrong == 0, "%s: %d values differ", npy_shapes[k].python, (int)wrong);
+        free(x);
+        free(y);
+    }
+    remove(path);
+    genreg_destroy(c);
+#else
+    printf("skipped: tests/check_npy.py (no POSIX)\n");
+#endif
+}
+
 int main(int argc, char **argv)
 {
     (void)watched_realloc; /* the library takes all three or none */
@@ -1727,6 +2095,10 @@ int main(int argc, char **argv)
     test_locale();
     test_python();
     test_exchange();
+    test_npy_round_trip();
+    test_npy_headers();
+    test_npy_failed_saves();
+    test_npy_numpy();
     CHECK(live == 0, "%ld blocks are left at the end", live);
     return check_done();
 }
