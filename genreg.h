@@ -808,6 +808,18 @@ GENREG__API double *genreg_load_npy_doubles(genreg_ctx *c, const char *path, int
 #pragma GCC optimize("fp-contract=off", "no-math-errno", "tree-vectorize", "vect-cost-model=dynamic")
 #endif
 
+/* Every operation must round to its own type. The 387, which 32-bit gcc takes by default, keeps more digits: exp and log, which round by
+   adding and subtracting a large number, would be wrong in the fifth digit. SSE2 is in every x86 since 2001. */
+#if defined(FLT_EVAL_METHOD)
+#if FLT_EVAL_METHOD != 0
+#if defined(__i386__) && defined(__GNUC__) && !defined(__clang__)
+#pragma GCC target("sse2,fpmath=sse")
+#else
+#error "genreg.h: this compiler evaluates in a wider type than float or double, and would round otherwise than it should: add -msse2 -mfpmath=sse (x86) or -fexcess-precision=fast"
+#endif
+#endif
+#endif
+
 #if defined(__clang__)
 #define GENREG__NO_ALIAS _Pragma("clang loop vectorize(assume_safety)")
 #define GENREG__INLINE inline __attribute__((always_inline))
