@@ -8543,7 +8543,7 @@ static unsigned char *genreg__read_idx(genreg_ctx *c, const char *path, int rank
 GENREG__API genreg_dataset genreg_load_idx(genreg_ctx *c, const char *images, const char *labels, int classes, const float *mean, const float *std)
 {
     genreg_dataset d;
-    int shape[3], count[1], image[3], *wide = NULL, i;
+    int shape[3] = { 0, 0, 0 }, count[1] = { 0 }, image[3], *wide = NULL, i;
     unsigned char *pixels, *bytes;
     memset(&d, 0, sizeof d);
     if (classes < 1 || classes > 256) {
