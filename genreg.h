@@ -809,10 +809,12 @@ GENREG__API double *genreg_load_npy_doubles(genreg_ctx *c, const char *path, int
 #endif
 
 /* Every operation must round to its own type. The 387, which 32-bit gcc takes by default, keeps more digits: exp and log, which round by
-   adding and subtracting a large number, would be wrong in the fifth digit. SSE2 is in every x86 since 2001. */
+   adding and subtracting a large number, would be wrong in the fifth digit. SSE2 is in every x86 since 2001; the rest of the file that holds
+   the implementation gets it too, as gcc does not let a function that returns in a 387 register call a static one that returns in another. */
 #if defined(FLT_EVAL_METHOD)
 #if FLT_EVAL_METHOD != 0
 #if defined(__i386__) && defined(__GNUC__) && !defined(__clang__)
+#define GENREG__387
 #pragma GCC target("sse2,fpmath=sse")
 #else
 #error "genreg.h: this compiler evaluates in a wider type than float or double, and would round otherwise than it should: add -msse2 -mfpmath=sse (x86) or -fexcess-precision=fast"
@@ -9660,6 +9662,9 @@ GENREG__API double *genreg_load_npy_doubles(genreg_ctx *c, const char *path, int
 #pragma STDC FP_CONTRACT DEFAULT
 #elif defined(__GNUC__)
 #pragma GCC pop_options
+#ifdef GENREG__387
+#pragma GCC target("sse2,fpmath=sse")
+#endif
 #endif
 
 #endif /* GENREG_IMPLEMENTATION */

@@ -28,6 +28,7 @@ rows() {
         for std in c++11 c++17 c++20; do echo "$compiler-$std"; done
     done
     for row in tcc no-simd double double-c++ static order two-libraries c-from-c++ no-stdio own-allocator mixed-types-do-not-link fast-math-is-an-error; do echo "$row"; done
+    echo i686-static
     for machine in i686 s390x windows; do
         for row in float double c++; do echo "$machine-quick-$row"; done
         for name in $tests; do
@@ -120,9 +121,11 @@ row() {
     double-c++) quick g++ -x c++ -O2 -DGENREG_REAL=double $strict ;;
     no-stdio) quick gcc -O1 -DGENREG_NO_STDIO $strict ;;
     own-allocator) quick gcc -O1 -include stdlib.h '-DGENREG_MALLOC(n)=malloc(n)' '-DGENREG_REALLOC(p,n)=realloc(p,n)' '-DGENREG_FREE(p)=free(p)' -include assert.h '-DGENREG_ASSERT(x)=assert(x)' ;;
-    static) # a private copy in each of two files
+    static | i686-static) # a private copy in each of two files
         printf '#define GENREG_IMPLEMENTATION\n#include "genreg.h"\nint other(void);\nint other(void) { genreg_destroy(genreg_create(NULL)); return 1; }\n' >"$work/other.c"
-        quick gcc -O1 -DGENREG_STATIC $strict "$work/other.c"
+        compiler=gcc
+        [ "$1" = static ] || compiler=i686-linux-gnu-gcc
+        quick $compiler -O1 -static -DGENREG_STATIC $strict "$work/other.c"
         ;;
     order) # before the implementation, after it, and with the define still there
         printf '#include "genreg.h"\n#define GENREG_IMPLEMENTATION\n#include "genreg.h"\n#include "genreg.h"\n#undef GENREG_IMPLEMENTATION\n#include "genreg.h"\n#define QUICK_CALLS_ONLY\n#include "tests/quick.c"\n' >"$work/order.c"

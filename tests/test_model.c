@@ -1547,7 +1547,7 @@ static void test_misuse(void)
     CHECK_ERROR(c, GENREG_ERROR_ARGUMENT, "more than this machine can address");
     m = genreg_model_create(c, 3, wide);
     genreg_layer_flatten(m);
-    CHECK_ERROR(c, GENREG_ERROR_ARGUMENT, "layer flatten");
+    CHECK_ERROR(c, GENREG_ERROR_ARGUMENT, sizeof(size_t) > 4 ? "layer flatten" : "model"); /* with 32 bits it is too large from the start */
     genreg_model_free(m);
     m = genreg_model_create(c, 1, one);
     genreg_layer_linear(m, 2147483647); /* its weights can be counted, its biases on top cannot */

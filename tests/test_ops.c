@@ -1588,6 +1588,7 @@ static void test_network(void)
     double error, e = WIDE ? 1e-5 : 2e-3;
     ptrdiff_t i, nodes;
     int k;
+    state = 1; /* the same point whichever instruction sets were tested before: one without a kink near it */
     draw(x->data, x->size, ANY);
     v = genreg_constant(c, 1, &theta->shape[0], NULL);
     u = genreg_constant(c, 1, &theta->shape[0], NULL);
