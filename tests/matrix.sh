@@ -159,7 +159,11 @@ row() {
     s390x-*) need qemu-s390x-static; runner=qemu-s390x-static; what "$part" s390x-linux-gnu-gcc -O2 -static ;;
     windows-*) need wine; runner=wine; what "$part" x86_64-w64-mingw32-gcc -O2 -static ;;
     asan-gcc-*) export UBSAN_OPTIONS=print_stacktrace=1; what "${part#gcc-}" gcc $sanitizers -fsanitize=address,undefined -fopenmp ;;
-    asan-clang-*) export UBSAN_OPTIONS=print_stacktrace=1; what "${part#clang-}" clang $sanitizers -fsanitize=address,undefined $clang_openmp ;;
+    asan-clang-*)
+        echo leak:libomp.so >"$work/suppressions" # what libomp keeps for its threads until the process ends
+        export UBSAN_OPTIONS=print_stacktrace=1 LSAN_OPTIONS="suppressions=$work/suppressions:print_suppressions=0"
+        what "${part#clang-}" clang $sanitizers -fsanitize=address,undefined $clang_openmp
+        ;;
     msan-*) what "$part" clang $sanitizers -fsanitize=memory -fsanitize-memory-track-origins ;;
     tsan-*) # libomp itself is not instrumented: what happens between its own calls is left out, and libarcher tells TSan what its barriers order
         [ -n "$clang_openmp" ] || skip "clang has no OpenMP here"

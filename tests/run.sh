@@ -59,7 +59,7 @@ sanitizers='-g -fsanitize=address,undefined -fno-sanitize-recover=all'
 [ -n "$sanitizers" ] || echo "skipped: sanitizers ($CC has none)"
 
 # shellcheck disable=SC2086
-for test in ground kernels ops model train curvature files lab; do
+for test in ground kernels ops model train curvature files memory lab; do
     wanted $test "$@" || continue
     case $test in
     lab) build_and_run "$test" -O2 $openmp ;;
@@ -68,7 +68,7 @@ for test in ground kernels ops model train curvature files lab; do
         build_and_run "$test (double)" -O2 $openmp -DGENREG_REAL=double
         ;;
     esac
-    case $test in files | lab | model) [ -z "$sanitizers" ] || build_and_run "$test (sanitizers)" -O1 $sanitizers ;; esac
+    case $test in files | memory | lab | model) [ -z "$sanitizers" ] || build_and_run "$test (sanitizers)" -O1 $sanitizers ;; esac
 done
 for test in fetch examples bits; do
     wanted $test "$@" || continue

@@ -268,6 +268,9 @@ static void test_flags(counts *t)
     int i, n;
     const double *list;
     for (i = 0; i < 10; i++) argv[i] = words[i];
+#ifdef _OPENMP
+    omp_init_lock(&l->door); /* as lab_open does: lab_close destroys it */
+#endif
     l->experiment = &e;
     lab__command_line(l, 10, argv);
     list = lab_list(l, "widths", &n);
