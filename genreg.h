@@ -47,9 +47,10 @@
 
    CONTENTS
       The API, in the order of the floors it stands on        errors, contexts, tensors, operations, gradients,
-                                                              models, data, training, curvature, files
+                                                              models, data, training, curvature, pruning, files
       The implementation, ground floor first (search for the tag)
-          >>platform >>errors >>memory >>math >>rng >>kernels >>linalg >>tape >>ops >>grad >>model >>data >>train >>curvature >>files
+          >>platform >>errors >>memory >>math >>rng >>kernels >>linalg >>tape >>ops >>grad >>model >>data >>train >>curvature
+          >>prune >>files
       Version history and licence
 
    OPTIONS, defined before the include, alike in every file that includes it
@@ -470,6 +471,7 @@ typedef struct genreg_model {
     int parameter_count;
     genreg_parameter *states;     /* the same for state */
     int state_count;
+    unsigned char *mask;          /* 0: pruned, 1: kept, for every value of theta; NULL: all are kept. See "pruning" */
     int layer_count;
     genreg_scheme scheme;
     uint64_t seed;                /* of the initialisation */
@@ -506,7 +508,7 @@ GENREG__API void genreg_layer_global_avg_pool(genreg_model *m);
    A scope is letters, digits, "_", "-" and "."; no two parameters may end up with one name. */
 GENREG__API void genreg_model_scope(genreg_model *m, const char *scope);
 
-/* Lays out theta and draws it. Calling it again draws anew. */
+/* Lays out theta and draws it. Calling it again draws anew; what is pruned stays 0. */
 GENREG__API void genreg_init(genreg_model *m, genreg_scheme scheme, uint64_t seed);
 
 /* sizes[0] inputs, linear layers with ReLU between: {784, 512, 512, 10}, 4. Initialised with PYTORCH and seed 0. */
@@ -525,6 +527,7 @@ typedef struct genreg_trace {
 typedef struct genreg_pass {
     int training;        /* 1: dropout drops, batch norm uses the batch's statistics and moves the running ones */
     int keep_state;      /* 1: but the running ones stay as they are */
+    double momentum;     /* of the running ones: 0 is 0.1 */
     uint64_t seed, step; /* for dropout: each (seed, step, layer) has its own draws */
     genreg_trace *trace; /* filled in unless NULL; layers are then not fused */
 } genreg_pass;
@@ -584,7 +587,7 @@ typedef struct genreg_train_options {
 
 GENREG__API genreg_train_options genreg_train_defaults(void);
 
-/* Trains m on d and returns the last epoch's figures. A loss of NaN or Inf is GENREG_ERROR_DIVERGED, naming epoch and step;
+/* Trains m on d and returns the last epoch's figures. What is pruned is +0 after each step, in the optimiser's memory too. A loss of NaN or Inf is GENREG_ERROR_DIVERGED, naming epoch and step;
    parameters then are those before that step. */
 GENREG__API genreg_progress genreg_train(genreg_model *m, const genreg_dataset *d, const genreg_train_options *o);
 
@@ -701,6 +704,81 @@ GENREG__API int genreg_perturbation(genreg_model *m, const genreg_dataset *d, ge
 /* Loss and accuracy at theta + radius x direction for `draws` directions, into scores; the model stays as it is. (SAM and ASAM have one direction.) */
 GENREG__API int genreg_perturb(genreg_model *m, const genreg_dataset *d, genreg_noise noise, double radius, int draws, uint64_t seed, genreg_score *scores);
 
+/* ---------------------------------------------------------------------------------------------------- pruning
+
+   A model's mask says which of its parameters are there. What is pruned is +0 in theta, and stays so through genreg_init, training and
+   rewinding; evaluation and checkpoints need nothing more. Curvature is still that of all parameters, pruned ones included. */
+
+/* What tells which weights stay: those with the largest scores. theta is that of the model, pruned weights are 0 in it.
+     MAGNITUDE  |theta|
+     RANDOM     uniform draws
+     SNIP       |theta g|, g = dL/d theta: the first-order change of the loss when a weight is taken away (Lee et al. 2019)
+     GRASP      theta (H g), H the Hessian of L, g = dL/d theta over the weights still there: keeps the gradient's norm (Wang et al. 2020, who
+                prune the largest -theta H g)
+     SYNFLOW    |theta| dR/d|theta|, R = sum of the outputs for an input of ones, with |theta| for theta and without biases, shifts and running
+                means: needs no data. The scores of every layer add up to R if all activations are ReLU (Tanaka et al. 2020)
+   L is the mean loss in training mode, where batch norm uses the statistics of the set: all of it must fit the memory option at once. */
+typedef enum genreg_criterion {
+    GENREG_CRITERION_MAGNITUDE, GENREG_CRITERION_RANDOM, GENREG_CRITERION_SNIP, GENREG_CRITERION_GRASP, GENREG_CRITERION_SYNFLOW
+} genreg_criterion;
+
+typedef struct genreg_prune_options {
+    genreg_criterion criterion; /* default MAGNITUDE */
+    int kinds;                  /* what can be pruned: default GENREG_KIND_WEIGHT, weights of linear layers and convolutions */
+    int layerwise;              /* 0: the largest scores of all; 1: the same share of every tensor */
+    int of_left;                /* 0: a share of all; 1: of those still there, so that 0.8 prunes a fifth of them */
+    int rounds;                 /* 1. The scores are taken anew each round, and the share kept falls by the same factor. 100 for SYNFLOW */
+    uint64_t seed;              /* RANDOM */
+    const genreg_dataset *data; /* SNIP, GRASP */
+    genreg_loss loss;           /* of them: default GENREG_LOSS_CROSS_ENTROPY */
+} genreg_prune_options;
+
+GENREG__API genreg_prune_options genreg_prune_defaults(void);
+
+/* Prunes until the share `keep`, in (0, 1], of the chosen kinds is left: exactly floor(keep n + 1/2) of n. What is pruned already stays
+   so. Of equal scores the first in theta stay. NULL options are the defaults. Returns how many are left, 0 after an error. */
+GENREG__API ptrdiff_t genreg_prune(genreg_model *m, double keep, const genreg_prune_options *o);
+
+/* The same by scores of your own (theta->size of them), in one round. */
+GENREG__API ptrdiff_t genreg_prune_by(genreg_model *m, const genreg_real *scores, double keep, const genreg_prune_options *o);
+
+/* The scores alone, theta->size of them; 0 for other kinds and for what is pruned. Returns 1, or 0 after an error. */
+GENREG__API int genreg_prune_scores(genreg_model *m, const genreg_prune_options *o, genreg_real *scores);
+
+/* Gives m a copy of a mask of n = theta->size values, such as another model's, and sets what it prunes to 0; NULL takes the mask away.
+   What was pruned before and is kept now is 0 until it is drawn, rewound or trained. Returns 1, or 0 after an error. */
+GENREG__API int genreg_set_mask(genreg_model *m, const unsigned char *mask, ptrdiff_t n);
+
+/* Puts the mask of each tensor in a random order: a control that keeps the share of every layer. Values as in genreg_set_mask. (A random
+   mask is RANDOM; new random weights under the same mask are genreg_init with another seed.) */
+GENREG__API int genreg_shuffle_mask(genreg_model *m, uint64_t seed);
+
+/* How many parameters of these kinds are left; by_parameter, unless NULL, gets the number for each of m->parameters, of any kind. */
+GENREG__API ptrdiff_t genreg_kept(const genreg_model *m, int kinds, ptrdiff_t *by_parameter);
+
+/* A model as it is now, in memory: theta and state; with its trainer, unless that is NULL, also the optimiser's memory and the place in the
+   run. The mask is no part of it. Lives until it is freed, or with the context. */
+typedef struct genreg_snapshot genreg_snapshot;
+GENREG__API genreg_snapshot *genreg_snapshot_take(const genreg_model *m, const genreg_trainer *t);
+GENREG__API void genreg_snapshot_free(genreg_snapshot *s);
+
+/* Puts m back to a snapshot, under the mask that it has now: what is pruned is 0 (Frankle and Carbin 2019: step 0; Frankle et al. 2020: step k).
+   With a trainer of m, unless that is NULL, it also goes back to its place in the run, with the set and options that it was made with: if
+   they are the same, and nothing is pruned, training repeats the first run to the bit. Returns 1, or 0 after an error. */
+GENREG__API int genreg_rewind(genreg_model *m, genreg_trainer *t, const genreg_snapshot *s);
+
+/* Batch norm's running statistics anew, as the mean of those of batches of d in training mode (all of d in one, up to 250 samples). */
+GENREG__API int genreg_renew_statistics(genreg_model *m, const genreg_dataset *d);
+
+/* How far the worst point of the line between two models lies above the mean of its ends (Frankle et al. 2020): in loss, and in error, the
+   share of samples that are wrong. Near 0: linearly connected. */
+typedef struct genreg_barrier { double loss, error; } genreg_barrier;
+
+/* Loss and accuracy on d at `points` (3 or more) evenly spaced places from a to b, into scores unless NULL, and the barrier. Batch norm's
+   statistics are renewed on `statistics` at each place; if that is NULL they go along the line too. a and b stay as they are. NaN after an error. */
+GENREG__API genreg_barrier genreg_line(genreg_model *a, const genreg_model *b, int points, const genreg_dataset *d, const genreg_dataset *statistics,
+                                       genreg_score *scores);
+
 /* ---------------------------------------------------------------------------------------------------- files */
 #ifndef GENREG_NO_STDIO
 
@@ -718,13 +796,14 @@ GENREG__API int genreg_load_fashion(genreg_ctx *c, const char *folder, genreg_da
 GENREG__API int genreg_load_cifar10(genreg_ctx *c, const char *folder, genreg_dataset *train, genreg_dataset *test);
 
 /* A model as a safetensors file that Python opens as it is: names and shapes are PyTorch's (linear weights [out, in]), the metadata
-   holds the rest. Written beside the target and renamed, so that there is never half a file. Returns 1, or 0 after an error. */
+   holds the rest. What is pruned of "0.weight" is 0 there, and False in "genreg.mask.0.weight". Written beside the target and renamed, so
+   that there is never half a file. Returns 1, or 0 after an error. */
 GENREG__API int genreg_save_model(genreg_model *m, const char *path);
 
 /* A model from such a file; the file says all. NULL after an error. */
 GENREG__API genreg_model *genreg_load_model(genreg_ctx *c, const char *path);
 
-/* A training run with all that it needs to go on: model, optimiser, epoch, step, place in the epoch. Loading takes a trainer made
+/* A training run with all that it needs to go on: model, mask, optimiser, epoch, step, place in the epoch. Loading takes a trainer made
    with the same model, set and options (a file of another is an error) and leaves it, to the bit, where it was saved. */
 GENREG__API int genreg_trainer_save(genreg_trainer *t, const char *path);
 GENREG__API int genreg_trainer_load(genreg_trainer *t, const char *path);
@@ -1415,7 +1494,11 @@ static double genreg__cos_pi(double t)
 /* What draws: the upper 16 bits of a stream; the lower 48 tell its draws apart. */
 #define GENREG__STREAM(kind, index) ((uint64_t)(kind) << 48 | (uint64_t)(index))
 enum { GENREG__DRAW_INIT = 1, GENREG__DRAW_ORDER, GENREG__DRAW_DROPOUT, GENREG__DRAW_SUBSET, GENREG__DRAW_SPLIT, GENREG__DRAW_NOISE, GENREG__DRAW_PROBE, GENREG__DRAW_PERTURBATION,
+<<<<<<< HEAD
        GENREG__DRAW_AUGMENTATION };
+=======
+       GENREG__DRAW_MASK };
+>>>>>>> 999ae19 (Pruning: masks that training keeps, scores, rewinding, the line between two models; masks in checkpoints)
 
 /* Philox4x32-10: ten rounds of multiply and xor make a block of 128 random bits of a counter and a key. */
 static void genreg__philox(uint64_t seed, uint64_t stream, uint64_t block, uint64_t out[2])
@@ -6260,6 +6343,7 @@ GENREG__API void genreg_model_free(genreg_model *m)
     genreg__unkeep(m->state);
     genreg__unkeep(m->parameters);
     genreg__unkeep(m->states);
+    genreg__unkeep(m->mask);
     genreg__unkeep(m->layers);
     genreg__unkeep(m);
 }
@@ -6545,10 +6629,15 @@ static genreg_tensor *genreg__batch_norm_forward(genreg_model *m, int layer, gen
     if (!statistics) return NULL;
     if (pass && pass->training) {
         double rows = (double)(x->size / n);
+<<<<<<< HEAD
         y = genreg__batch_norm_pool(c, x, gamma, beta, genreg__norm_eps, behind->relu, behind->pool, statistics, statistics + n);
+=======
+        const genreg_real momentum = (genreg_real)(pass->momentum > 0 ? pass->momentum : genreg__norm_momentum);
+        y = genreg_batch_norm(c, x, gamma, beta, genreg__norm_eps, fuse_relu, statistics, statistics + n);
+>>>>>>> 999ae19 (Pruning: masks that training keeps, scores, rewinding, the line between two models; masks in checkpoints)
         for (i = 0; y && !pass->keep_state && i < n; i++) {
-            mean[i] += (genreg_real)genreg__norm_momentum * (statistics[i] - mean[i]);
-            var[i] += (genreg_real)genreg__norm_momentum * ((genreg_real)(rows / (rows - 1)) * statistics[n + i] - var[i]);
+            mean[i] += momentum * (statistics[i] - mean[i]);
+            var[i] += momentum * ((genreg_real)(rows / (rows - 1)) * statistics[n + i] - var[i]);
         }
         return y;
     }
@@ -6670,6 +6759,14 @@ static void genreg__draw_parameter(genreg_model *m, int index)
         w[i] = deviation > 0 ? (genreg_real)deviation * w[i] : bound > 0 ? (genreg_real)(bound * (2 * genreg_uniform(m->seed, stream, (uint64_t)i) - 1)) : 0;
 }
 
+/* What is pruned is +0. */
+static void genreg__apply_mask(const genreg_model *m, genreg_real *x)
+{
+    ptrdiff_t i;
+    for (i = 0; m->mask && i < m->theta->size; i++)
+        if (!m->mask[i]) x[i] = 0;
+}
+
 /* Gives theta and state their memory and each layer its factor; the values are not set. Both or neither. */
 static int genreg__lay_out(genreg_model *m, genreg_scheme scheme, uint64_t seed)
 {
@@ -6712,6 +6809,7 @@ GENREG__API void genreg_init(genreg_model *m, genreg_scheme scheme, uint64_t see
     }
     if (!genreg__lay_out(m, scheme, seed)) return;
     for (i = 0; i < m->parameter_count; i++) genreg__draw_parameter(m, i);
+    genreg__apply_mask(m, m->theta->data);
     for (i = 0; i < m->state_count; i++) /* running means start at 0, running variances at 1 */
         for (k = 0; k < m->states[i].size; k++) m->state->data[m->states[i].offset + k] = (genreg_real)(i % 2);
 }
@@ -7371,9 +7469,10 @@ static double genreg__rate(const genreg_trainer *t)
 
 /* One pass over theta: reads and writes each value once. */
 typedef struct genreg__update_job {
-    genreg__loop loop;
+    genreg__loop loop, masking;
     genreg_real *theta, *v, *q;
     const genreg_real *g;
+    const unsigned char *mask;
     ptrdiff_t n;
     genreg_real lr, momentum, decay, beta1, beta2, eps, scale1, scale2;
     int nesterov;
@@ -7420,6 +7519,19 @@ static GENREG__INLINE void genreg__adam_body(const void *arg)
 }
 GENREG__WIDEN(genreg__adam)
 
+/* What is pruned is +0 in theta, v and q, whatever the step has made of it. */
+typedef struct genreg__mask_job { genreg_real *x; const unsigned char *mask; ptrdiff_t n; } genreg__mask_job;
+static GENREG__INLINE void genreg__mask_body(const void *arg)
+{
+    const genreg__mask_job *j = (const genreg__mask_job *)arg;
+    genreg_real *x = j->x;
+    const unsigned char *mask = j->mask;
+    ptrdiff_t i, n = j->n;
+    GENREG__NO_ALIAS
+    for (i = 0; i < n; i++) x[i] = mask[i] ? x[i] : 0;
+}
+GENREG__WIDEN(genreg__mask)
+
 static void genreg__update_range(void *arg, ptrdiff_t first, ptrdiff_t last)
 {
     genreg__update_job job = *(const genreg__update_job *)arg;
@@ -7429,6 +7541,15 @@ static void genreg__update_range(void *arg, ptrdiff_t first, ptrdiff_t last)
     job.g += first;
     job.n = last - first;
     job.loop(&job);
+    if (job.mask) {
+        genreg_real *const vectors[] = { job.theta, job.v, job.q };
+        genreg__mask_job masked;
+        int i;
+        masked.mask = job.mask + first;
+        masked.n = job.n;
+        for (i = 0; i < 3; i++)
+            if ((masked.x = vectors[i]) != NULL) job.masking(&masked);
+    }
 }
 
 static void genreg__update(genreg_trainer *t, double lr)
@@ -7442,6 +7563,8 @@ static void genreg__update(genreg_trainer *t, double lr)
     j.v = t->velocity->data;
     j.q = t->square ? t->square->data : NULL;
     j.g = t->gradient->data;
+    j.mask = t->m->mask;
+    j.masking = genreg__pick(&genreg__mask, e->isa);
     j.n = t->m->theta->size;
     j.lr = (genreg_real)lr;
     j.momentum = (genreg_real)t->o.momentum;
@@ -8373,6 +8496,492 @@ GENREG__API int genreg_perturb(genreg_model *m, const genreg_dataset *d, genreg_
     return !genreg__halted(c);
 }
 
+// >>prune --------------------------------------------------------------------------------------------------------------
+// Owns which parameters are there: scores, thresholds and masks, going back to an earlier state, and the line between two models.
+// (That what is pruned stays 0 is the trainer's business.)
+
+GENREG__API int genreg_set_mask(genreg_model *m, const unsigned char *mask, ptrdiff_t n)
+{
+    ptrdiff_t i;
+    if (!genreg__model_ready(m, "set_mask")) return 0;
+    if (mask && n != m->theta->size) {
+        genreg__fail(m->ctx, GENREG_ERROR_SHAPE, "set_mask: a mask of %z values for a model of %z parameters: it is of another model", n, m->theta->size);
+        return 0;
+    }
+    if (!mask) {
+        genreg__unkeep(m->mask);
+        m->mask = NULL;
+        return 1;
+    }
+    if (!m->mask) m->mask = (unsigned char *)genreg__keep(m->ctx, (size_t)n, 1);
+    if (!m->mask) return 0;
+    for (i = 0; i < n; i++) m->mask[i] = mask[i] != 0;
+    genreg__apply_mask(m, m->theta->data);
+    return 1;
+}
+
+GENREG__API int genreg_shuffle_mask(genreg_model *m, uint64_t seed)
+{
+    unsigned char *mask;
+    ptrdiff_t i;
+    int k, *order, done;
+    if (!genreg__model_ready(m, "shuffle_mask")) return 0;
+    if (!m->mask) return 1;
+    mask = (unsigned char *)genreg__keep(m->ctx, (size_t)m->theta->size, 1);
+    order = (int *)genreg__keep(m->ctx, (size_t)m->theta->size, sizeof *order);
+    for (k = 0; mask && order && k < m->parameter_count; k++) {
+        const genreg_parameter *p = &m->parameters[k];
+        genreg_permutation(order, (int)p->size, seed, GENREG__STREAM(GENREG__DRAW_MASK, k));
+        for (i = 0; i < p->size; i++) mask[p->offset + i] = m->mask[p->offset + order[i]];
+    }
+    done = mask && order && genreg_set_mask(m, mask, m->theta->size);
+    genreg__unkeep(mask);
+    genreg__unkeep(order);
+    return done;
+}
+
+GENREG__API ptrdiff_t genreg_kept(const genreg_model *m, int kinds, ptrdiff_t *by_parameter)
+{
+    ptrdiff_t total = 0, i;
+    int k;
+    for (k = 0; m && k < m->parameter_count; k++) {
+        const genreg_parameter *p = &m->parameters[k];
+        ptrdiff_t here = m->mask ? 0 : p->size;
+        for (i = 0; m->mask && i < p->size; i++) here += m->mask[p->offset + i];
+        if (by_parameter) by_parameter[k] = here;
+        if (p->kind & kinds) total += here;
+    }
+    return total;
+}
+
+/* ---- scores --------------------------------------------------------------------------------------------- */
+
+GENREG__API genreg_prune_options genreg_prune_defaults(void)
+{
+    genreg_prune_options o;
+    memset(&o, 0, sizeof o);
+    o.criterion = GENREG_CRITERION_MAGNITUDE;
+    o.kinds = GENREG_KIND_WEIGHT;
+    o.rounds = 1;
+    o.loss = GENREG_LOSS_CROSS_ENTROPY;
+    return o;
+}
+
+/* Zeroes what cannot be pruned, or is already. */
+static void genreg__only_candidates(const genreg_model *m, int kinds, genreg_real *x)
+{
+    int k;
+    for (k = 0; k < m->parameter_count; k++)
+        if (!(m->parameters[k].kind & kinds)) memset(x + m->parameters[k].offset, 0, (size_t)m->parameters[k].size * sizeof *x);
+    genreg__apply_mask(m, x);
+}
+
+/* The gradient of the loss in training mode into g, and H g into hg unless NULL. */
+static int genreg__loss_slopes(genreg_model *m, const genreg_prune_options *o, genreg_real *g, genreg_real *hg)
+{
+    genreg_objective f;
+    genreg_hessian *h;
+    int done;
+    if (!genreg__has_samples(m->ctx, "prune: SNIP and GRASP", o->data)) return 0;
+    f = genreg_training_objective(m, o->data, o->loss);
+    genreg_objective_gradient(&f, g);
+    if (!hg) return !genreg__halted(m->ctx);
+    if (genreg__halted(m->ctx)) return 0;
+    genreg__only_candidates(m, o->kinds, g);
+    h = genreg_hessian_open(&f);
+    done = genreg_hessian_product(h, g, hg);
+    genreg_hessian_close(h);
+    return done;
+}
+
+/* |theta| and dR/d|theta| (see SYNFLOW). */
+static int genreg__synaptic_flow(genreg_model *m, genreg_real *magnitude, genreg_real *slope)
+{
+    genreg_ctx *c = m->ctx;
+    genreg_place p = genreg_mark(c);
+    genreg_tensor *state = m->state, *theta, *x, *y, *r;
+    ptrdiff_t i;
+    int k, shape[4], done;
+    memset(magnitude, 0, (size_t)m->theta->size * sizeof *magnitude);
+    for (k = 0; k < m->parameter_count; k++) {
+        const genreg_parameter *q = &m->parameters[k];
+        if (q->kind == GENREG_KIND_WEIGHT || q->kind == GENREG_KIND_NORM_WEIGHT)
+            for (i = q->offset; i < q->offset + q->size; i++) magnitude[i] = GENREG__FABS(m->theta->data[i]);
+    }
+    theta = genreg_variable(c, 1, m->theta->shape, magnitude);
+    shape[0] = 1;
+    for (k = 0; k < m->layers[0].in_rank; k++) shape[k + 1] = m->layers[0].in_shape[k];
+    x = genreg_full(c, m->layers[0].in_rank + 1, shape, 1);
+    if (state && (m->state = genreg_constant(c, 1, state->shape, NULL)) != NULL) /* variances as they are, means 0 */
+        for (k = 0; k < m->state_count; k++) {
+            const genreg_parameter *q = &m->states[k];
+            if (k % 2) memcpy(m->state->data + q->offset, state->data + q->offset, (size_t)q->size * sizeof *state->data);
+        }
+    y = genreg__halted(c) ? NULL : genreg_forward(m, theta, x, NULL);
+    m->state = state;
+    r = genreg_sum(c, y, GENREG_ALL_AXES);
+    done = r && genreg_gradient_into(c, r, NULL, &theta, 1, &slope);
+    genreg_release(c, p);
+    return done;
+}
+
+static int genreg__prune_options_fit(genreg_model *m, const genreg_prune_options *o)
+{
+    const char *what = NULL;
+    if ((int)o->criterion < 0 || o->criterion > GENREG_CRITERION_SYNFLOW) what = "no criterion has this number";
+    else if (o->rounds < 1) what = "rounds is less than 1";
+    else if (!(o->kinds & GENREG_KIND_ALL)) what = "kinds names nothing; GENREG_KIND_WEIGHT is the default";
+    else if (o->loss != GENREG_LOSS_CROSS_ENTROPY && o->loss != GENREG_LOSS_MSE) what = "loss is unknown";
+    if (what) genreg__fail(m->ctx, GENREG_ERROR_ARGUMENT, "prune: %s", what);
+    return !what;
+}
+
+GENREG__API int genreg_prune_scores(genreg_model *m, const genreg_prune_options *options, genreg_real *scores)
+{
+    genreg_prune_options o = options ? *options : genreg_prune_defaults();
+    genreg_tensor *other;
+    genreg_real *g;
+    const genreg_real *w;
+    ptrdiff_t i, n;
+    int done = 1;
+    if (!genreg__model_ready(m, "prune") || !genreg__prune_options_fit(m, &o)) return 0;
+    n = m->theta->size;
+    w = m->theta->data;
+    other = genreg__kept_vector(m->ctx, n);
+    if (!other) return 0;
+    g = other->data;
+    switch (o.criterion) {
+    case GENREG_CRITERION_MAGNITUDE:
+        for (i = 0; i < n; i++) scores[i] = GENREG__FABS(w[i]);
+        break;
+    case GENREG_CRITERION_RANDOM:
+        for (i = 0; i < n; i++) scores[i] = (genreg_real)genreg_uniform(o.seed, GENREG__STREAM(GENREG__DRAW_MASK, 1u << 30), (uint64_t)i);
+        break;
+    case GENREG_CRITERION_SNIP:
+        done = genreg__loss_slopes(m, &o, g, NULL);
+        for (i = 0; done && i < n; i++) scores[i] = GENREG__FABS(w[i] * g[i]);
+        break;
+    case GENREG_CRITERION_GRASP:
+        done = genreg__loss_slopes(m, &o, scores, g);
+        for (i = 0; done && i < n; i++) scores[i] = w[i] * g[i];
+        break;
+    case GENREG_CRITERION_SYNFLOW:
+        done = genreg__synaptic_flow(m, scores, g);
+        for (i = 0; done && i < n; i++) scores[i] *= g[i];
+        break;
+    }
+    if (done) genreg__only_candidates(m, o.kinds, scores);
+    genreg__unkeep(other);
+    return done && !genreg__halted(m->ctx);
+}
+
+/* ---- thresholds ------------------------------------------------------------------------------------------ */
+
+/* A number's place in the order of all numbers: -Inf is the least, and -0 is 0. */
+static uint64_t genreg__rank_of(double x)
+{
+    const uint64_t sign = (uint64_t)1 << 63, bits = genreg__to_bits64(x == 0 ? 0 : x);
+    return bits & sign ? ~bits : bits | sign;
+}
+
+/* Keeps the k largest scores of those in mask, over the parameters first ... last-1 of the chosen kinds. A radix selection finds the
+   k-th largest byte by byte: time grows with n and never with how the scores lie. */
+static void genreg__keep_largest(const genreg_model *m, const genreg_real *scores, int kinds, int first, int last, ptrdiff_t k, unsigned char *mask)
+{
+    uint64_t threshold = 0;
+    int shift, p, byte;
+    ptrdiff_t i;
+    for (shift = 56; shift >= 0; shift -= 8) {
+        ptrdiff_t count[256];
+        memset(count, 0, sizeof count);
+        for (p = first; p < last; p++) {
+            const genreg_parameter *q = &m->parameters[p];
+            for (i = q->offset; q->kind & kinds && i < q->offset + q->size; i++) {
+                uint64_t rank = genreg__rank_of((double)scores[i]);
+                if (mask[i] && (shift == 56 || (rank ^ threshold) >> (shift + 8) == 0)) count[rank >> shift & 255u]++;
+            }
+        }
+        for (byte = 255; byte > 0 && count[byte] < k; byte--) k -= count[byte];
+        threshold |= (uint64_t)byte << shift;
+    }
+    for (p = first; p < last; p++) { /* what is above stays, and of those that equal the threshold the first k */
+        const genreg_parameter *q = &m->parameters[p];
+        for (i = q->offset; q->kind & kinds && i < q->offset + q->size; i++) {
+            uint64_t rank = genreg__rank_of((double)scores[i]);
+            if (mask[i] && rank <= threshold) mask[i] = rank == threshold && k-- > 0;
+        }
+    }
+}
+
+/* One round: prunes among the parameters first ... last-1, so that `more` further rounds by the same factor leave `target` of them. */
+static void genreg__prune_group(const genreg_model *m, const genreg_real *scores, int kinds, int first, int last, ptrdiff_t target, int more, unsigned char *mask)
+{
+    ptrdiff_t left = 0, k = target, i;
+    int p;
+    for (p = first; p < last; p++)
+        for (i = m->parameters[p].offset; m->parameters[p].kind & kinds && i < m->parameters[p].offset + m->parameters[p].size; i++) left += mask[i];
+    if (more && target && left > target) /* left (target/left)^(1/(more + 1)) */
+        k = (ptrdiff_t)floor((double)left * genreg__exp64(genreg__log64((double)target / (double)left) / (more + 1)) + 0.5);
+    if (k < left) genreg__keep_largest(m, scores, kinds, first, last, k, mask);
+}
+
+/* How many of `size`, of which `left` are left, the share keep is; -1 with the error set if there are not so many. */
+static ptrdiff_t genreg__share_of(genreg_model *m, const char *name, double keep, int of_left, ptrdiff_t size, ptrdiff_t left)
+{
+    ptrdiff_t target = (ptrdiff_t)floor(keep * (double)(of_left ? left : size) + 0.5);
+    if (target <= left) return target;
+    genreg__fail(m->ctx, GENREG_ERROR_ARGUMENT, "prune: the share %g of the %z weights of %s is %z, and only %z are left: shares must fall, or take the mask away first", keep, size,
+                 name, target, left);
+    return -1;
+}
+
+static ptrdiff_t genreg__prune(genreg_model *m, const genreg_real *given, double keep, const genreg_prune_options *options)
+{
+    genreg_prune_options o = options ? *options : genreg_prune_defaults();
+    ptrdiff_t n, size = 0, total = 0, i, *target, *left;
+    unsigned char *mask;
+    genreg_tensor *scores;
+    int p, round, rounds, done = 0;
+    genreg_ctx *c = m ? m->ctx : NULL;
+    if (!genreg__model_ready(m, "prune") || !genreg__prune_options_fit(m, &o)) return 0;
+    if (!(keep > 0 && keep <= 1)) {
+        genreg__fail(c, GENREG_ERROR_ARGUMENT, "prune: keeping the share %g; it must be over 0 and at most 1", keep);
+        return 0;
+    }
+    n = m->theta->size;
+    rounds = given ? 1 : o.rounds;
+    scores = genreg__kept_vector(c, n);
+    mask = (unsigned char *)genreg__keep(c, (size_t)n, 1);
+    target = (ptrdiff_t *)genreg__keep(c, 2 * (size_t)m->parameter_count, sizeof *target);
+    if (!genreg__halted(c)) {
+        left = target + m->parameter_count;
+        genreg_kept(m, o.kinds, left);
+        for (p = 0; p < m->parameter_count && !genreg__halted(c); p++) {
+            const genreg_parameter *q = &m->parameters[p];
+            if (!(q->kind & o.kinds)) continue;
+            size += q->size;
+            if (o.layerwise) total += target[p] = genreg__share_of(m, q->name, keep, o.of_left, q->size, left[p]);
+        }
+        if (!o.layerwise) total = genreg__share_of(m, "the model", keep, o.of_left, size, genreg_kept(m, o.kinds, NULL));
+        if (!total) genreg__fail(c, GENREG_ERROR_ARGUMENT, "prune: the share %g of %z weights is none", keep, size);
+        if (m->mask) memcpy(mask, m->mask, (size_t)n);
+        else memset(mask, 1, (size_t)n);
+    }
+    for (round = 0; round < rounds && !genreg__halted(c); round++) {
+        if (given) memcpy(scores->data, given, (size_t)n * sizeof *given);
+        else if (!genreg_prune_scores(m, &o, scores->data)) break;
+        for (i = 0; i < n; i++)
+            if (mask[i] && scores->data[i] - scores->data[i] != 0) {
+                for (p = 0; i >= m->parameters[p].offset + m->parameters[p].size; p++) {}
+                if (!(m->parameters[p].kind & o.kinds)) continue;
+                genreg__fail(c, GENREG_ERROR_DIVERGED, "prune: the score of a weight of %s is %g", m->parameters[p].name, (double)scores->data[i]);
+                break;
+            }
+        if (genreg__halted(c)) break;
+        for (p = 0; o.layerwise && p < m->parameter_count; p++) genreg__prune_group(m, scores->data, o.kinds, p, p + 1, target[p], rounds - 1 - round, mask);
+        if (!o.layerwise) genreg__prune_group(m, scores->data, o.kinds, 0, m->parameter_count, total, rounds - 1 - round, mask);
+        done = genreg_set_mask(m, mask, n);
+    }
+    genreg__unkeep(scores);
+    genreg__unkeep(mask);
+    genreg__unkeep(target);
+    return done && !genreg__halted(c) ? total : 0;
+}
+
+GENREG__API ptrdiff_t genreg_prune(genreg_model *m, double keep, const genreg_prune_options *o) { return genreg__prune(m, NULL, keep, o); }
+
+GENREG__API ptrdiff_t genreg_prune_by(genreg_model *m, const genreg_real *scores, double keep, const genreg_prune_options *o)
+{
+    if (m && !scores) genreg__fail(m->ctx, GENREG_ERROR_ARGUMENT, "prune_by: no scores");
+    return scores ? genreg__prune(m, scores, keep, o) : 0;
+}
+
+/* ---- rewinding -------------------------------------------------------------------------------------------- */
+
+struct genreg_snapshot {
+    genreg_tensor *theta, *state, *velocity, *square; /* NULL: there was none */
+    genreg_trainer trainer;                           /* where it was: its plain fields; m is NULL if there was none */
+};
+
+static genreg_tensor *genreg__copy_of(genreg_ctx *c, const genreg_tensor *x)
+{
+    genreg_tensor *copy = x ? genreg__kept_vector(c, x->size) : NULL;
+    if (copy) memcpy(copy->data, x->data, (size_t)x->size * sizeof *x->data);
+    return copy;
+}
+
+GENREG__API void genreg_snapshot_free(genreg_snapshot *s)
+{
+    if (!s) return;
+    genreg__unkeep(s->theta);
+    genreg__unkeep(s->state);
+    genreg__unkeep(s->velocity);
+    genreg__unkeep(s->square);
+    genreg__unkeep(s);
+}
+
+GENREG__API genreg_snapshot *genreg_snapshot_take(const genreg_model *m, const genreg_trainer *t)
+{
+    genreg_snapshot *s;
+    genreg_ctx *c = m ? m->ctx : NULL;
+    if (genreg__halted(c)) return NULL;
+    if (!m->theta || (t && t->m != m)) {
+        genreg__fail(c, GENREG_ERROR_ARGUMENT, m->theta ? "snapshot: the trainer is of another model" : "snapshot: the model has no parameters yet; call genreg_init first");
+        return NULL;
+    }
+    s = (genreg_snapshot *)genreg__keep(c, 1, sizeof *s);
+    if (!s) return NULL;
+    s->theta = genreg__copy_of(c, m->theta);
+    s->state = genreg__copy_of(c, m->state);
+    if (t) {
+        s->velocity = genreg__copy_of(c, t->velocity);
+        s->square = genreg__copy_of(c, t->square);
+        s->trainer = *t;
+    }
+    if (!genreg__halted(c)) return s;
+    genreg_snapshot_free(s);
+    return NULL;
+}
+
+static void genreg__put_back(genreg_tensor *x, const genreg_tensor *copy)
+{
+    if (x && copy) memcpy(x->data, copy->data, (size_t)x->size * sizeof *x->data);
+}
+
+GENREG__API int genreg_rewind(genreg_model *m, genreg_trainer *t, const genreg_snapshot *s)
+{
+    genreg_ctx *c = m ? m->ctx : NULL;
+    if (!s || !genreg__model_ready(m, "rewind")) return 0;
+    if (m->theta->size != s->theta->size || (m->state ? m->state->size : 0) != (s->state ? s->state->size : 0))
+        genreg__fail(c, GENREG_ERROR_SHAPE, "rewind: a snapshot of %z parameters for a model of %z: it is of another model", s->theta->size, m->theta->size);
+    else if (t && t->m != m) genreg__fail(c, GENREG_ERROR_ARGUMENT, "rewind: the trainer is of another model");
+    else if (t && !s->trainer.m) genreg__fail(c, GENREG_ERROR_ARGUMENT, "rewind: the snapshot was taken without a trainer");
+    else if (t && (t->batch != s->trainer.batch || t->data.n != s->trainer.data.n || !t->square != !s->square))
+        genreg__fail(c, GENREG_ERROR_ARGUMENT, "rewind: the trainer takes batches of %d of %d samples and the snapshot's took %d of %d, or it is another optimiser", t->batch, t->data.n,
+                     s->trainer.batch, s->trainer.data.n);
+    else if (t && s->trainer.steps > t->total_steps)
+        genreg__fail(c, GENREG_ERROR_ARGUMENT, "rewind: the snapshot is of step %z and the run ends at step %z", (ptrdiff_t)s->trainer.steps, (ptrdiff_t)t->total_steps);
+    if (genreg__halted(c)) return 0;
+    genreg__put_back(m->theta, s->theta);
+    genreg__put_back(m->state, s->state);
+    genreg__apply_mask(m, m->theta->data);
+    if (!t) return 1;
+    genreg__put_back(t->velocity, s->velocity);
+    genreg__put_back(t->square, s->square);
+    genreg__apply_mask(m, t->velocity->data);
+    if (t->square) genreg__apply_mask(m, t->square->data);
+    t->position = s->trainer.position;
+    t->steps = s->trainer.steps;
+    t->epoch = s->trainer.epoch;
+    t->stopped = s->trainer.stopped;
+    t->loss_sum = s->trainer.loss_sum;
+    t->lr = s->trainer.lr;
+    t->correct = s->trainer.correct;
+    t->samples = s->trainer.samples;
+    if (t->epoch) genreg__draw_order(t);
+    return 1;
+}
+
+/* ---- between two models ------------------------------------------------------------------------------------- */
+
+GENREG__API int genreg_renew_statistics(genreg_model *m, const genreg_dataset *d)
+{
+    genreg_ctx *c = m ? m->ctx : NULL;
+    genreg_tensor *before;
+    int batches, b, first;
+    if (!genreg__model_ready(m, "renew_statistics") || !genreg__has_samples(c, "renew_statistics", d)) return 0;
+    if (!m->state) return 1;
+    before = genreg__copy_of(c, m->state);
+    for (batches = (d->n - 1) / GENREG__EVALUATION_BATCH + 1, first = b = 0; b < batches && !genreg__halted(c); b++) {
+        genreg_place p = genreg_mark(c);
+        int n = d->n / batches + (b < d->n % batches); /* as equal as can be: a last batch of one would have no variance */
+        genreg_batch batch = genreg_get_batch(c, d, NULL, first, n);
+        genreg_pass pass;
+        if (b == 0) memset(m->state->data, 0, (size_t)m->state->size * sizeof *m->state->data);
+        first += n;
+        memset(&pass, 0, sizeof pass);
+        pass.training = 1;
+        pass.momentum = (double)n / first; /* the mean so far, each batch by its samples */
+        genreg_forward(m, NULL, batch.x, &pass);
+        genreg_release(c, p);
+        if (c->status == GENREG_ERROR_LIMIT && n > 1) { /* the memory option allows less at a time: once more, with twice as many batches */
+            genreg_clear_error(c);
+            batches = GENREG__MIN(2 * batches, d->n);
+            first = 0;
+            b = -1;
+        }
+    }
+    if (before && genreg__halted(c)) memcpy(m->state->data, before->data, (size_t)before->size * sizeof *before->data);
+    genreg__unkeep(before);
+    return !genreg__halted(c);
+}
+
+static int genreg__same_layout(const genreg_model *a, const genreg_model *b)
+{
+    int i, k, same = a->parameter_count == b->parameter_count && a->state_count == b->state_count && b->theta != NULL;
+    for (i = 0; same && i < a->parameter_count; i++) {
+        const genreg_parameter *p = &a->parameters[i], *q = &b->parameters[i];
+        same = p->kind == q->kind && p->rank == q->rank;
+        for (k = 0; same && k < p->rank; k++) same = p->shape[k] == q->shape[k];
+    }
+    return same;
+}
+
+/* out = (1 - t) a + t b */
+static void genreg__between(const genreg_tensor *a, const genreg_tensor *b, double t, genreg_real *out)
+{
+    ptrdiff_t i;
+    for (i = 0; i < a->size; i++) out[i] = (genreg_real)((1 - t) * (double)a->data[i] + t * (double)b->data[i]);
+}
+
+GENREG__API genreg_barrier genreg_line(genreg_model *a, const genreg_model *b, int points, const genreg_dataset *d, const genreg_dataset *statistics, genreg_score *scores)
+{
+    genreg_barrier barrier;
+    genreg_ctx *c = a ? a->ctx : NULL;
+    genreg_tensor *theta, *state;
+    genreg_score first, last, s;
+    double loss = -HUGE_VAL, error = -HUGE_VAL;
+    int i;
+    barrier.loss = barrier.error = (double)NAN;
+    if (!genreg__model_ready(a, "line") || !genreg__has_samples(c, "line", d)) return barrier;
+    if (!b || !genreg__same_layout(a, b)) {
+        genreg__fail(c, GENREG_ERROR_SHAPE, "line: the two ends are models of different layers");
+        return barrier;
+    }
+    if (points < 3) {
+        genreg__fail(c, GENREG_ERROR_ARGUMENT, "line: %d points; it takes 3 or more", points);
+        return barrier;
+    }
+    theta = genreg__copy_of(c, a->theta);
+    state = genreg__copy_of(c, a->state);
+    memset(&first, 0, sizeof first);
+    last = first;
+    for (i = 0; i < points && !genreg__halted(c); i++) {
+        genreg_tensor *own_theta = a->theta, *own_state = a->state;
+        double t = (double)i / (points - 1);
+        genreg__between(own_theta, b->theta, t, theta->data);
+        theta->tracked = 1;
+        if (state) genreg__between(own_state, b->state, t, state->data);
+        a->theta = theta; /* for as long as this point takes, a is the model between */
+        a->state = state;
+        if (!statistics || genreg_renew_statistics(a, statistics)) s = genreg_evaluate(a, d);
+        else memset(&s, 0, sizeof s);
+        a->theta = own_theta;
+        a->state = own_state;
+        if (i == 0) first = s;
+        last = s;
+        if (!(s.loss <= loss) && loss == loss) loss = s.loss; /* one NaN makes it NaN */
+        error = GENREG__MAX(error, 1 - s.accuracy);
+        if (scores) scores[i] = s;
+    }
+    genreg__unkeep(theta);
+    genreg__unkeep(state);
+    if (genreg__halted(c)) return barrier;
+    barrier.loss = loss - (first.loss + last.loss) / 2;
+    barrier.error = error - (2 - first.accuracy - last.accuracy) / 2;
+    return barrier;
+}
+
 // >>files --------------------------------------------------------------------------------------------------------------
 // Owns bytes on disk: IDX sets, safetensors checkpoints and arrays for NumPy. Nothing in a file is believed until it was checked, and nothing
 // on disk is replaced until what replaces it is complete.
@@ -8736,7 +9345,7 @@ static void genreg__text_pair(genreg__text *t, const char *key, const char *valu
 
 /* ---- safetensors: a table of what is in the file ------------------------------------------------------------------- */
 
-typedef struct genreg__entry { const char *name; int wide, rank; int64_t shape[4], begin, end; } genreg__entry;
+typedef struct genreg__entry { const char *name; int width, rank; int64_t shape[4], begin, end; } genreg__entry; /* width: bytes of a value, 1 for a mask's */
 typedef struct genreg__pair { const char *key, *value; } genreg__pair;
 enum { GENREG__PAIRS = 64, GENREG__HEADER = 1 << 24 };
 
@@ -8835,8 +9444,8 @@ static int genreg__parse_entry(genreg__archive *a, genreg__entry *e)
         if (!strcmp(key, "dtype")) {
             type = genreg__parse_string(a);
             if (!type) return 0;
-            e->wide = !strcmp(type, "F64");
-            if (!e->wide && strcmp(type, "F32") != 0) return genreg__bad_header(a, "a tensor is neither F32 nor F64");
+            e->width = !strcmp(type, "F64") ? 8 : !strcmp(type, "F32") ? 4 : !strcmp(type, "BOOL") ? 1 : 0;
+            if (!e->width) return genreg__bad_header(a, "a tensor is neither F32 nor F64 nor BOOL");
             found |= 1;
         } else if (!strcmp(key, "shape")) {
             if (!genreg__parse_ints(a, e->shape, 4, &e->rank)) return 0;
@@ -8891,7 +9500,7 @@ static int genreg__parse_header(genreg__archive *a, size_t data_bytes)
     if (*a->at) return genreg__bad_header(a, "something follows its header's end");
     for (i = 0; i < a->entries; i++) {
         const genreg__entry *e = &a->entry[i];
-        size_t bytes = e->wide ? 8 : 4;
+        size_t bytes = (size_t)e->width;
         for (k = 0; k < e->rank; k++)
             if ((uint64_t)e->shape[k] > (size_t)PTRDIFF_MAX || !genreg__times(bytes, (size_t)e->shape[k], &bytes)) return genreg__bad_header(a, "a tensor's shape is too large");
         if (e->begin < 0 || e->end < e->begin || (uint64_t)(e->end - e->begin) != bytes) return genreg__bad_header(a, "a tensor's offsets do not fit its shape");
@@ -8967,8 +9576,11 @@ static ptrdiff_t genreg__from_file_order(const genreg_model *m, const genreg_par
     return column * out + row;
 }
 
-/* One stretch of values of the file to or from memory; p NULL: in order. */
-typedef struct genreg__stretch { const char *name; genreg_real *values; ptrdiff_t size; const genreg_parameter *p; } genreg__stretch;
+/* One stretch of values of the file to or from memory; p NULL: in order. A mask's are bytes, 0 or 1, instead. */
+typedef struct genreg__stretch { char name[64]; genreg_real *values; ptrdiff_t size; const genreg_parameter *p; unsigned char *mask; } genreg__stretch;
+
+/* Bytes of a value in files that this build writes. */
+static int genreg__stretch_width(const genreg__stretch *s) { return s->mask ? 1 : (int)sizeof(genreg_real); }
 
 static int genreg__stretch_rank(const genreg__stretch *s, int64_t *shape)
 {
@@ -8991,8 +9603,8 @@ static const genreg__entry *genreg__find_entry(genreg__archive *a, const genreg_
         int fits = e->rank == rank;
         if (strcmp(e->name, s->name) != 0) continue;
         for (k = 0; k < rank && fits; k++) fits = e->shape[k] == shape[k];
-        if (fits) return e;
-        genreg__fail(a->c, GENREG_ERROR_FORMAT, "%s: %s has another shape than the model's: it is of another model", a->path, s->name);
+        if (fits && (e->width == 1) == (s->mask != NULL)) return e;
+        genreg__fail(a->c, GENREG_ERROR_FORMAT, "%s: %s has another %s than the model's: it is of another model", a->path, s->name, fits ? "type" : "shape");
         return NULL;
     }
     genreg__fail(a->c, GENREG_ERROR_FORMAT, "%s lacks %s: it is of another model", a->path, s->name);
@@ -9006,7 +9618,7 @@ static int genreg__read_stretch(genreg__archive *a, const genreg_model *m, const
     ptrdiff_t i, k;
     size_t width;
     if (!e) return 0;
-    width = e->wide ? 8 : 4;
+    width = (size_t)e->width;
     if (a->data + (size_t)e->begin > (size_t)LONG_MAX || fseek(a->f, (long)(a->data + (size_t)e->begin), SEEK_SET) != 0) {
         genreg__fail_file(a->c, "cannot read", a->path);
         return 0;
@@ -9015,9 +9627,20 @@ static int genreg__read_stretch(genreg__archive *a, const genreg_model *m, const
         ptrdiff_t n = GENREG__MIN(s->size - i, (ptrdiff_t)(sizeof buffer / width));
         if (!genreg__read(a->c, a->f, a->path, buffer, (size_t)n * width)) return 0;
         for (k = 0; k < n; k++) {
+<<<<<<< HEAD
             uint64_t bits = genreg__get_bits(buffer + (size_t)k * width, width, 0);
             s->values[s->p ? genreg__from_file_order(m, s->p, i + k) : i + k] =
                 width == 8 ? (genreg_real)genreg__from_bits64(bits) : (genreg_real)genreg__from_bits32((uint32_t)bits);
+=======
+            const unsigned char *b = buffer + (size_t)k * width;
+            uint64_t bits = 0;
+            size_t byte;
+            const ptrdiff_t to = s->p ? genreg__from_file_order(m, s->p, i + k) : i + k;
+            for (byte = width; byte-- > 0;) bits = bits << 8 | b[byte];
+            if (s->mask && bits > 1) return genreg__bad_header(a, "a mask has a value other than 0 and 1");
+            if (s->mask) s->mask[to] = (unsigned char)bits;
+            else s->values[to] = width == 8 ? (genreg_real)genreg__from_bits64(bits) : (genreg_real)genreg__from_bits32((uint32_t)bits);
+>>>>>>> 999ae19 (Pruning: masks that training keeps, scores, rewinding, the line between two models; masks in checkpoints)
         }
     }
     return 1;
@@ -9026,15 +9649,25 @@ static int genreg__read_stretch(genreg__archive *a, const genreg_model *m, const
 static void genreg__write_stretch(genreg__output *o, const genreg_model *m, const genreg__stretch *s)
 {
     unsigned char buffer[4096];
+<<<<<<< HEAD
     const size_t width = sizeof(genreg_real);
     size_t used = 0;
+=======
+    size_t width = (size_t)genreg__stretch_width(s), used = 0, byte;
+>>>>>>> 999ae19 (Pruning: masks that training keeps, scores, rewinding, the line between two models; masks in checkpoints)
     ptrdiff_t i;
     for (i = 0; i < s->size; i++) {
-        genreg_real value = s->values[s->p ? genreg__from_file_order(m, s->p, i) : i];
+        const ptrdiff_t from = s->p ? genreg__from_file_order(m, s->p, i) : i;
 #if GENREG_REAL_IS_DOUBLE
+<<<<<<< HEAD
         genreg__put_bits(buffer + used, width, genreg__to_bits64(value));
 #else
         genreg__put_bits(buffer + used, width, genreg__to_bits32(value));
+=======
+        uint64_t bits = s->mask ? s->mask[from] : genreg__to_bits64(s->values[from]);
+#else
+        uint32_t bits = s->mask ? s->mask[from] : genreg__to_bits32(s->values[from]);
+>>>>>>> 999ae19 (Pruning: masks that training keeps, scores, rewinding, the line between two models; masks in checkpoints)
 #endif
         used += width;
         if (used == sizeof buffer || i + 1 == s->size) {
@@ -9141,25 +9774,76 @@ static genreg_model *genreg__parse_architecture(genreg__archive *a, const char *
     return m;
 }
 
-/* Everything of a model, and of its trainer if there is one, that a checkpoint holds as tensors. Returns how many. */
+static void genreg__set_stretch(genreg__stretch *s, const char *prefix, const char *name, genreg_real *values, ptrdiff_t size, const genreg_parameter *p)
+{
+    size_t at = 0;
+    memset(s, 0, sizeof *s);
+    genreg__put(s->name, sizeof s->name, &at, prefix);
+    genreg__put(s->name, sizeof s->name, &at, name);
+    s->values = values;
+    s->size = size;
+    s->p = p;
+}
+
+/* Everything of a model, and of its trainer if there is one, that a checkpoint holds as numbers. Returns how many. */
 static int genreg__stretches(genreg_model *m, genreg_trainer *t, genreg__stretch *s)
 {
     int n = 0, i;
-    for (i = 0; i < m->parameter_count; i++, n++) {
-        s[n].name = m->parameters[i].name;
-        s[n].values = m->theta ? m->theta->data + m->parameters[i].offset : NULL;
-        s[n].size = m->parameters[i].size;
-        s[n].p = &m->parameters[i];
+    for (i = 0; i < m->parameter_count; i++) {
+        const genreg_parameter *p = &m->parameters[i];
+        genreg__set_stretch(&s[n++], "", p->name, m->theta ? m->theta->data + p->offset : NULL, p->size, p);
     }
-    for (i = 0; i < m->state_count; i++, n++) {
-        s[n].name = m->states[i].name;
-        s[n].values = m->state ? m->state->data + m->states[i].offset : NULL;
-        s[n].size = m->states[i].size;
-        s[n].p = &m->states[i];
+    for (i = 0; i < m->state_count; i++) {
+        const genreg_parameter *p = &m->states[i];
+        genreg__set_stretch(&s[n++], "", p->name, m->state ? m->state->data + p->offset : NULL, p->size, p);
     }
-    if (t) { s[n].name = "genreg.velocity"; s[n].values = t->velocity->data; s[n].size = t->velocity->size; s[n++].p = NULL; }
-    if (t && t->square) { s[n].name = "genreg.square"; s[n].values = t->square->data; s[n].size = t->square->size; s[n++].p = NULL; }
+    if (t) genreg__set_stretch(&s[n++], "genreg.", "velocity", t->velocity->data, t->velocity->size, NULL);
+    if (t && t->square) genreg__set_stretch(&s[n++], "genreg.", "square", t->square->data, t->square->size, NULL);
     return n;
+}
+
+/* The mask's part for parameter i: "genreg.mask.0.weight", in the order and shape of "0.weight". */
+static const char genreg__mask_prefix[] = "genreg.mask.";
+static void genreg__mask_stretch(const genreg_model *m, unsigned char *mask, int i, genreg__stretch *s)
+{
+    const genreg_parameter *p = &m->parameters[i];
+    genreg__set_stretch(s, genreg__mask_prefix, p->name, NULL, p->size, p);
+    s->mask = mask + p->offset;
+}
+
+/* The parts of a mask that prune anything: they stand last in a file, so that numbers stay aligned. */
+static int genreg__mask_stretches(const genreg_model *m, genreg__stretch *s)
+{
+    int n = 0, i;
+    for (i = 0; m->mask && i < m->parameter_count; i++)
+        if (memchr(m->mask + m->parameters[i].offset, 0, (size_t)m->parameters[i].size)) genreg__mask_stretch(m, m->mask, i, &s[n++]);
+    return n;
+}
+
+/* The mask of an open checkpoint, for a model of its architecture: kept memory, or NULL if it has none (or with the error set). */
+static unsigned char *genreg__read_mask(genreg__archive *a, const genreg_model *m)
+{
+    const size_t prefix = sizeof genreg__mask_prefix - 1;
+    unsigned char *mask = NULL;
+    ptrdiff_t e;
+    for (e = 0; e < a->entries && !genreg__halted(a->c); e++) {
+        const char *name = a->entry[e].name;
+        genreg__stretch s;
+        int i = 0;
+        if (strncmp(name, genreg__mask_prefix, prefix) != 0) continue;
+        while (i < m->parameter_count && strcmp(m->parameters[i].name, name + prefix) != 0) i++;
+        if (i == m->parameter_count) genreg__fail(a->c, GENREG_ERROR_FORMAT, "%s: %s is the mask of no parameter: it is of another model", a->path, name);
+        if (!mask && !genreg__halted(a->c)) {
+            mask = (unsigned char *)genreg__keep(a->c, (size_t)m->theta->size, 1);
+            if (mask) memset(mask, 1, (size_t)m->theta->size);
+        }
+        if (!mask || genreg__halted(a->c)) break;
+        genreg__mask_stretch(m, mask, i, &s);
+        genreg__read_stretch(a, m, &s);
+    }
+    if (!genreg__halted(a->c)) return mask;
+    genreg__unkeep(mask);
+    return NULL;
 }
 
 /* Options and data that a resumed run must share with the saved one, as one line that can be compared. */
@@ -9230,7 +9914,9 @@ static void genreg__write_header(genreg__text *t, genreg_model *m, genreg_traine
     for (i = 0; i < n; i++) {
         genreg__text_add(t, ",");
         genreg__text_string(t, s[i].name);
-        genreg__text_add(t, sizeof(genreg_real) == 8 ? ":{\"dtype\":\"F64\",\"shape\":[" : ":{\"dtype\":\"F32\",\"shape\":[");
+        genreg__text_add(t, ":{\"dtype\":");
+        genreg__text_string(t, s[i].mask ? "BOOL" : sizeof(genreg_real) == 8 ? "F64" : "F32");
+        genreg__text_add(t, ",\"shape\":[");
         rank = genreg__stretch_rank(&s[i], shape);
         for (k = 0; k < rank; k++) {
             if (k) genreg__text_add(t, ",");
@@ -9238,7 +9924,7 @@ static void genreg__write_header(genreg__text *t, genreg_model *m, genreg_traine
         }
         genreg__text_add(t, "],\"data_offsets\":[");
         genreg__text_int(t, at);
-        at += s[i].size * (int64_t)sizeof(genreg_real);
+        at += s[i].size * genreg__stretch_width(&s[i]);
         genreg__text_add(t, ",");
         genreg__text_int(t, at);
         genreg__text_add(t, "]}");
@@ -9255,13 +9941,19 @@ static void genreg__write_header(genreg__text *t, genreg_model *m, genreg_traine
 static int genreg__save(genreg_model *m, genreg_trainer *r, const char *path)
 {
     genreg_ctx *c = m->ctx;
+<<<<<<< HEAD
     genreg__stretch *s = (genreg__stretch *)genreg__keep(c, (size_t)(m->parameter_count + m->state_count) + 2, sizeof *s);
+=======
+    genreg__stretch *s = (genreg__stretch *)genreg__keep(c, 2 * (size_t)m->parameter_count + (size_t)m->state_count + 2, sizeof *s);
+    char *temporary = genreg__path(c, path, "", ".tmp");
+>>>>>>> 999ae19 (Pruning: masks that training keeps, scores, rewinding, the line between two models; masks in checkpoints)
     genreg__text t;
     int n = 0, i, done = 0;
     memset(&t, 0, sizeof t);
     t.c = c;
     if (s) {
         n = genreg__stretches(m, r, s);
+        n += genreg__mask_stretches(m, s + n);
         genreg__write_header(&t, m, r, s, n);
     }
     if (!genreg__halted(c)) {
@@ -9339,9 +10031,8 @@ static genreg_model *genreg__described_model(genreg__archive *a)
             genreg__bad_header(a, "its model, initialisation or normalisation is incomplete");
         for (i = 0; i < m->parameter_count + m->state_count && !genreg__halted(a->c); i++) { /* before memory is taken for them */
             genreg__stretch s;
-            memset(&s, 0, sizeof s);
-            s.p = i < m->parameter_count ? &m->parameters[i] : &m->states[i - m->parameter_count];
-            s.name = s.p->name;
+            const genreg_parameter *p = i < m->parameter_count ? &m->parameters[i] : &m->states[i - m->parameter_count];
+            genreg__set_stretch(&s, "", p->name, NULL, p->size, p);
             genreg__find_entry(a, &s);
         }
         if (!genreg__halted(a->c) && genreg__lay_out(m, (genreg_scheme)scheme, seed)) {
@@ -9368,9 +10059,13 @@ GENREG__API genreg_model *genreg_load_model(genreg_ctx *c, const char *path)
     s = m ? (genreg__stretch *)genreg__keep(c, (size_t)(m->parameter_count + m->state_count) + 2, sizeof *s) : NULL;
     for (i = 0, n = s ? genreg__stretches(m, NULL, s) : 0; i < n; i++)
         if (!genreg__read_stretch(&a, m, &s[i])) break;
+    if (!genreg__halted(c)) m->mask = genreg__read_mask(&a, m);
     genreg__unkeep(s);
     genreg__archive_close(&a);
-    if (!genreg__halted(c)) return m;
+    if (!genreg__halted(c)) {
+        genreg__apply_mask(m, m->theta->data);
+        return m;
+    }
     genreg_model_free(m);
     return NULL;
 }
@@ -9411,6 +10106,7 @@ GENREG__API int genreg_trainer_load(genreg_trainer *t, const char *path)
     genreg__archive a;
     genreg__stretch *s = NULL;
     genreg_real *fresh = NULL;
+    unsigned char *mask = NULL;
     int64_t whole[6];
     uint64_t bits[2];
     ptrdiff_t room = 0;
@@ -9430,7 +10126,10 @@ GENREG__API int genreg_trainer_load(genreg_trainer *t, const char *path)
         into.values = fresh + room;
         if (!genreg__read_stretch(&a, t->m, &into)) break;
     }
+    if (!genreg__halted(c)) mask = genreg__read_mask(&a, t->m);
     if (!genreg__halted(c)) {
+        genreg__unkeep(t->m->mask);
+        t->m->mask = mask;
         for (i = 0, room = 0; i < n; room += s[i++].size) memcpy(s[i].values, fresh + room, (size_t)s[i].size * sizeof *fresh);
         t->steps = whole[0];
         t->epoch = (int)whole[1];

@@ -246,7 +246,7 @@ static int load_run(genreg_ctx *c)
     return genreg_trainer_load(t, scratch("a_run")) && genreg_trainer_progress(t).step == 1 && genreg_trainer_step(t);
 }
 
-static int load_idx(genreg_ctx *c) { return genreg_load_idx(c, scratch("images"), scratch("labels"), NULL, NULL).n == 3; }
+static int load_idx(genreg_ctx *c) { return genreg_load_idx(c, scratch("images"), scratch("labels"), 10, NULL, NULL).n == 3; }
 
 static const int matrix[2] = { 30, 50 };
 static genreg_real values[1500];
