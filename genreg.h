@@ -1494,11 +1494,7 @@ static double genreg__cos_pi(double t)
 /* What draws: the upper 16 bits of a stream; the lower 48 tell its draws apart. */
 #define GENREG__STREAM(kind, index) ((uint64_t)(kind) << 48 | (uint64_t)(index))
 enum { GENREG__DRAW_INIT = 1, GENREG__DRAW_ORDER, GENREG__DRAW_DROPOUT, GENREG__DRAW_SUBSET, GENREG__DRAW_SPLIT, GENREG__DRAW_NOISE, GENREG__DRAW_PROBE, GENREG__DRAW_PERTURBATION,
-<<<<<<< HEAD
-       GENREG__DRAW_AUGMENTATION };
-=======
-       GENREG__DRAW_MASK };
->>>>>>> 999ae19 (Pruning: masks that training keeps, scores, rewinding, the line between two models; masks in checkpoints)
+       GENREG__DRAW_AUGMENTATION, GENREG__DRAW_MASK };
 
 /* Philox4x32-10: ten rounds of multiply and xor make a block of 128 random bits of a counter and a key. */
 static void genreg__philox(uint64_t seed, uint64_t stream, uint64_t block, uint64_t out[2])
@@ -6629,12 +6625,8 @@ static genreg_tensor *genreg__batch_norm_forward(genreg_model *m, int layer, gen
     if (!statistics) return NULL;
     if (pass && pass->training) {
         double rows = (double)(x->size / n);
-<<<<<<< HEAD
-        y = genreg__batch_norm_pool(c, x, gamma, beta, genreg__norm_eps, behind->relu, behind->pool, statistics, statistics + n);
-=======
         const genreg_real momentum = (genreg_real)(pass->momentum > 0 ? pass->momentum : genreg__norm_momentum);
-        y = genreg_batch_norm(c, x, gamma, beta, genreg__norm_eps, fuse_relu, statistics, statistics + n);
->>>>>>> 999ae19 (Pruning: masks that training keeps, scores, rewinding, the line between two models; masks in checkpoints)
+        y = genreg__batch_norm_pool(c, x, gamma, beta, genreg__norm_eps, behind->relu, behind->pool, statistics, statistics + n);
         for (i = 0; y && !pass->keep_state && i < n; i++) {
             mean[i] += momentum * (statistics[i] - mean[i]);
             var[i] += momentum * ((genreg_real)(rows / (rows - 1)) * statistics[n + i] - var[i]);
@@ -8978,7 +8970,7 @@ GENREG__API genreg_barrier genreg_line(genreg_model *a, const genreg_model *b, i
     genreg__unkeep(state);
     if (genreg__halted(c)) return barrier;
     barrier.loss = loss - (first.loss + last.loss) / 2;
-    barrier.error = error - (2 - first.accuracy - last.accuracy) / 2;
+    barrier.error = error - ((1 - first.accuracy) + (1 - last.accuracy)) / 2;
     return barrier;
 }
 
@@ -9627,20 +9619,11 @@ static int genreg__read_stretch(genreg__archive *a, const genreg_model *m, const
         ptrdiff_t n = GENREG__MIN(s->size - i, (ptrdiff_t)(sizeof buffer / width));
         if (!genreg__read(a->c, a->f, a->path, buffer, (size_t)n * width)) return 0;
         for (k = 0; k < n; k++) {
-<<<<<<< HEAD
-            uint64_t bits = genreg__get_bits(buffer + (size_t)k * width, width, 0);
-            s->values[s->p ? genreg__from_file_order(m, s->p, i + k) : i + k] =
-                width == 8 ? (genreg_real)genreg__from_bits64(bits) : (genreg_real)genreg__from_bits32((uint32_t)bits);
-=======
-            const unsigned char *b = buffer + (size_t)k * width;
-            uint64_t bits = 0;
-            size_t byte;
+            const uint64_t bits = genreg__get_bits(buffer + (size_t)k * width, width, 0);
             const ptrdiff_t to = s->p ? genreg__from_file_order(m, s->p, i + k) : i + k;
-            for (byte = width; byte-- > 0;) bits = bits << 8 | b[byte];
             if (s->mask && bits > 1) return genreg__bad_header(a, "a mask has a value other than 0 and 1");
             if (s->mask) s->mask[to] = (unsigned char)bits;
             else s->values[to] = width == 8 ? (genreg_real)genreg__from_bits64(bits) : (genreg_real)genreg__from_bits32((uint32_t)bits);
->>>>>>> 999ae19 (Pruning: masks that training keeps, scores, rewinding, the line between two models; masks in checkpoints)
         }
     }
     return 1;
@@ -9649,26 +9632,17 @@ static int genreg__read_stretch(genreg__archive *a, const genreg_model *m, const
 static void genreg__write_stretch(genreg__output *o, const genreg_model *m, const genreg__stretch *s)
 {
     unsigned char buffer[4096];
-<<<<<<< HEAD
-    const size_t width = sizeof(genreg_real);
+    const size_t width = (size_t)genreg__stretch_width(s);
     size_t used = 0;
-=======
-    size_t width = (size_t)genreg__stretch_width(s), used = 0, byte;
->>>>>>> 999ae19 (Pruning: masks that training keeps, scores, rewinding, the line between two models; masks in checkpoints)
     ptrdiff_t i;
     for (i = 0; i < s->size; i++) {
         const ptrdiff_t from = s->p ? genreg__from_file_order(m, s->p, i) : i;
 #if GENREG_REAL_IS_DOUBLE
-<<<<<<< HEAD
-        genreg__put_bits(buffer + used, width, genreg__to_bits64(value));
+        const uint64_t bits = s->mask ? s->mask[from] : genreg__to_bits64(s->values[from]);
 #else
-        genreg__put_bits(buffer + used, width, genreg__to_bits32(value));
-=======
-        uint64_t bits = s->mask ? s->mask[from] : genreg__to_bits64(s->values[from]);
-#else
-        uint32_t bits = s->mask ? s->mask[from] : genreg__to_bits32(s->values[from]);
->>>>>>> 999ae19 (Pruning: masks that training keeps, scores, rewinding, the line between two models; masks in checkpoints)
+        const uint64_t bits = s->mask ? s->mask[from] : genreg__to_bits32(s->values[from]);
 #endif
+        genreg__put_bits(buffer + used, width, bits);
         used += width;
         if (used == sizeof buffer || i + 1 == s->size) {
             genreg__write(o, buffer, used);
@@ -9941,12 +9915,7 @@ static void genreg__write_header(genreg__text *t, genreg_model *m, genreg_traine
 static int genreg__save(genreg_model *m, genreg_trainer *r, const char *path)
 {
     genreg_ctx *c = m->ctx;
-<<<<<<< HEAD
-    genreg__stretch *s = (genreg__stretch *)genreg__keep(c, (size_t)(m->parameter_count + m->state_count) + 2, sizeof *s);
-=======
     genreg__stretch *s = (genreg__stretch *)genreg__keep(c, 2 * (size_t)m->parameter_count + (size_t)m->state_count + 2, sizeof *s);
-    char *temporary = genreg__path(c, path, "", ".tmp");
->>>>>>> 999ae19 (Pruning: masks that training keeps, scores, rewinding, the line between two models; masks in checkpoints)
     genreg__text t;
     int n = 0, i, done = 0;
     memset(&t, 0, sizeof t);

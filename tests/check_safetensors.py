@@ -5,7 +5,7 @@
 
 The first 8 bytes are the header's length, little-endian; the header is one JSON object that begins with "{" and may end with spaces;
 each tensor has a dtype, a shape and two offsets; the tensors cover the rest of the file without holes or overlaps; the metadata are
-strings. EXPECTED (blocks of a name, a count and numbers, as in tests/fixtures) holds "shape", "x" and "outputs": then the net that the
+strings. A mask "genreg.mask.NAME" is of booleans, has the shape of NAME, and NAME is 0 wherever it is false. EXPECTED (blocks of a name, a count and numbers, as in tests/fixtures) holds "shape", "x" and "outputs": then the net that the
 metadata describe is computed as PyTorch would, from images as [n, channels, height, width] and weights as [out, in], and compared.
 test_files.c runs this on what the library writes. Exit status 0 and one line if all is well, else 1 and what is wrong.
 """
@@ -14,7 +14,8 @@ import math
 import struct
 import sys
 
-WIDTH = {"F32": (4, "f"), "F64": (8, "d")}
+WIDTH = {"F32": (4, "f"), "F64": (8, "d"), "BOOL": (1, "B")}
+MASK = "genreg.mask."
 
 
 class Bad(Exception):
@@ -63,6 +64,14 @@ def read(path):
         tensors[name] = (t["shape"], struct.unpack("<%d%s" % (count, letter), data[begin:end]), t["dtype"])
         at = end
     need(at == len(data), "%d bytes follow the last tensor" % (len(data) - at))
+    for name, (shape, values, dtype) in tensors.items():
+        need((dtype == "BOOL") == name.startswith(MASK), "%s is %s" % (name, dtype))
+        if dtype == "BOOL":
+            need(set(values) <= {0, 1} and 0 in values, "%s has other values than 0 and 1, or prunes nothing" % name)
+            masked = tensors.get(name[len(MASK):])
+            need(masked and masked[0] == shape, "%s is the mask of no tensor of its shape" % name)
+            need(all(kept or w == 0 for kept, w in zip(values, masked[1])), "%s: what it prunes is not 0" % name)
+            need(sum(values) <= sum(w != 0 for w in masked[1]) + 1, "%s: more is 0 than what it prunes" % name)
     return metadata, tensors
 
 
@@ -160,7 +169,7 @@ def main(arguments):
             expected = blocks(arguments[1])
             n = int(expected["shape"][0])
             size, out = len(expected["x"]) // n, len(expected["outputs"]) // n
-            tolerance = 1e-10 if all(t[2] == "F64" for t in tensors.values()) else 1e-4
+            tolerance = 1e-10 if all(t[2] != "F32" for t in tensors.values()) else 1e-4
             for i in range(n):
                 y = run(metadata, tensors, expected["x"][i * size:(i + 1) * size])
                 for a, b in zip(y, expected["outputs"][i * out:(i + 1) * out]):

@@ -859,15 +859,16 @@ static int stop_at_once(const genreg_progress *p, void *user)
 static void test_resume(void)
 {
     int variant, k;
-    for (variant = 0; variant < 4; variant++) {
+    for (variant = 0; variant < 5; variant++) { /* the last one is pruned */
         genreg_ctx *c = check_context(GENREG_ISA_AUTO, 1);
         genreg_dataset d = points(c);
-        genreg_train_options o = run_options(variant);
+        genreg_train_options o = run_options(variant == 4 ? 1 : variant);
         genreg_model *unbroken = every_kind(c, GENREG_INIT_HE, 1), *saved = every_kind(c, GENREG_INIT_HE, 1);
         genreg_trainer *t = genreg_trainer_create(unbroken, &d, &o), *s = genreg_trainer_create(saved, &d, &o);
         genreg_progress end, at;
         char path[TOTAL + 1][640];
         ptrdiff_t n = unbroken->theta->size;
+        if (variant == 4) CHECK(genreg_prune(unbroken, 0.3, NULL) && genreg_set_mask(saved, unbroken->mask, n), "%s", genreg_error_message(c));
         while (genreg_trainer_step(t)) {}
         end = genreg_trainer_progress(t);
         CHECK(end.step == TOTAL && genreg_error(c) == GENREG_OK, "%s", genreg_error_message(c));
@@ -887,11 +888,13 @@ static void test_resume(void)
             genreg_progress p;
             int steps = 0;
             if (k % 2) { genreg_trainer_step(r); genreg_trainer_step(r); } /* whatever the trainer did before is gone */
+            if (k % 3 == 2) genreg_prune(m, 0.5, NULL); /* and whatever mask it had */
             CHECK(genreg_trainer_load(r, path[k]), "%s", genreg_error_message(fresh));
             at = genreg_trainer_progress(r);
             CHECK(at.step == k && at.epoch == (k + 2) / 3, "step %d of epoch %d after loading", (int)at.step, at.epoch);
             reader = genreg_load_model(fresh, path[k]); /* a run's file is a model's file as well */
             CHECK(reader && same_bytes(reader->theta->data, m->theta->data, n), "%s", genreg_error_message(fresh));
+            CHECK(variant < 4 ? !m->mask && !reader->mask : m->mask && reader->mask && !memcmp(m->mask, unbroken->mask, (size_t)n) && !memcmp(reader->mask, unbroken->mask, (size_t)n), "the mask is that of the file");
             while (genreg_trainer_step(r)) steps++;
             p = genreg_trainer_progress(r);
             CHECK(same_bytes(unbroken->theta->data, m->theta->data, n) && same_bytes(unbroken->state->data, m->state->data, m->state->size), "variant %d resumed at step %d ends elsewhere", variant, k);
@@ -941,6 +944,7 @@ static subject make_subject(int variant)
     d = points(s.c);
     s.m = every_kind(s.c, GENREG_INIT_HE, 1);
     s.t = genreg_trainer_create(s.m, &d, &o);
+    if (variant == 1) genreg_prune(s.m, 0.4, NULL); /* with a mask in its file */
     genreg_trainer_step(s.t);
     genreg_trainer_step(s.t);
     genreg_trainer_step(s.t);
@@ -1269,6 +1273,47 @@ static void test_bad_headers(void)
 }
 
 /* Sound files of something else. */
+/* A mask that does not belong, or is none. */
+static void test_bad_masks(void)
+{
+    static const struct { const char *from, *to, *says; } bad[] = {
+        { "\"genreg.mask.features.6.weight\"", "\"genreg.mask.features.9.weight\"", "another model" },
+        { "\"genreg.mask.features.6.weight\"", "\"genreg.mask.\"", "another model" },
+        { "\"genreg.mask.features.6.weight\":{\"dtype\":\"BOOL\",\"shape\":[7,24]", "\"genreg.mask.features.6.weight\":{\"dtype\":\"BOOL\",\"shape\":[24,7]", "another shape" },
+        { "\"genreg.mask.features.6.weight\":{\"dtype\":\"BOOL\",\"shape\":[7,24]", "\"genreg.mask.features.6.weight\":{\"dtype\":\"BOOL\",\"shape\":[7,23]", "offsets" },
+        { "\"genreg.mask.features.6.weight\":{\"dtype\":\"BOOL\"", "\"genreg.mask.features.6.weight\":{\"dtype\":\"F32\"", "offsets" },
+        { "\"genreg.mask.features.6.weight\":{\"dtype\":\"BOOL\"", "\"genreg.mask.features.6.weight\":{\"dtype\":\"U8\"", "BOOL" },
+    };
+    subject s = make_subject(1);
+    unsigned char *file = (unsigned char *)malloc(s.bytes);
+    char was[160], is[160], type[160];
+    size_t i;
+    for (i = 0; i < sizeof bad / sizeof *bad; i++) {
+        edited(&s, bad[i].from, bad[i].to);
+        CHECK(!genreg_trainer_load(s.t, s.path), "%s: taken", bad[i].to);
+        CHECK(strstr(genreg_error_message(s.c), bad[i].says) != NULL, "%s", genreg_error_message(s.c));
+        genreg_clear_error(s.c);
+        CHECK(try_both(&s, bad[i].to) == 0, "%s: taken", bad[i].to);
+    }
+    sprintf(was, "\"features.6.bias\":{\"dtype\":\"%s\",\"shape\":[7]", REAL_NAME); /* a parameter as bytes */
+    strcpy(is, "\"features.6.bias\":{\"dtype\":\"BOOL\",\"shape\":[7]");
+    sprintf(type, "\"features.6.bias\":{\"dtype\":\"BOOL\",\"shape\":[%d]", 7 * REAL_BYTES);
+    edited(&s, was, is);
+    CHECK(try_both(&s, is) == 0, "a bias of booleans with the wrong length");
+    edited(&s, was, type);
+    CHECK(try_both(&s, type) == 0, "a bias of booleans");
+    memcpy(file, s.file, s.bytes);
+    for (i = 0; i < 3; i++) { /* the mask is what stands last */
+        file[s.bytes - 1 - i] = (unsigned char)(2 << i);
+        put_file(s.path, file, s.bytes);
+        CHECK(try_both(&s, "a mask of other numbers") == 0, "a mask of other numbers");
+        file[s.bytes - 1 - i] = s.file[s.bytes - 1 - i];
+    }
+    CHECK(s.file[s.bytes - 1] < 2, "the mask stands last");
+    free(file);
+    end_subject(&s);
+}
+
 static void test_other_files(void)
 {
     subject s = make_subject(0);
@@ -1567,6 +1612,7 @@ static void test_python(void)
             if (variant > 3) genreg_init(m, GENREG_INIT_HE, 1);
         }
         filled(m, 2);
+        if (variant < 2 || variant == 3) CHECK(genreg_prune(m, 0.4, NULL) > 0, "%s", genreg_error_message(c)); /* with a mask */
         d = points(c);
         if (variant == 0 || variant > 2) CHECK(genreg_save_model(m, path), "%s", genreg_error_message(c));
         if (variant == 1) {
@@ -2090,6 +2136,7 @@ int main(int argc, char **argv)
     test_cut_short();
     test_flips();
     test_bad_headers();
+    test_bad_masks();
     test_other_files();
     test_failed_saves();
     test_locale();
