@@ -491,6 +491,22 @@ static void test_synflow(genreg_ctx *c)
         genreg_model_free(m);
     }
     o.kinds = GENREG_KIND_WEIGHT;
+    { /* three rounds to 29 of 572: each leaves the cube root of 29/572 of the one before, 212, 78 or 79, 29 */
+        genreg_model *by_hand = small_mlp(c);
+        ptrdiff_t left = 572;
+        int round;
+        m = small_mlp(c);
+        o.rounds = 3;
+        genreg_prune(m, 29.0 / 572, &o);
+        o.rounds = 1;
+        for (round = 3; round > 0; round--) {
+            left = (ptrdiff_t)floor((double)left * pow(29.0 / (double)left, 1.0 / round) + 0.5);
+            CHECK(genreg_prune(by_hand, (double)left / 572, &o) == left, "%ld are left", (long)left);
+        }
+        CHECK(left == 29 && genreg_kept(m, GENREG_KIND_WEIGHT, NULL) == 29 && !memcmp(m->mask, by_hand->mask, (size_t)m->theta->size), "rounds are steps of one factor");
+        genreg_model_free(m);
+        genreg_model_free(by_hand);
+    }
     { /* many rounds leave every layer something where one cuts a layer off (Tanaka et al. 2020) */
         int narrow[] = { 200, 200, 4, 100, 3 };
         int rounds, cut[2] = { 0, 0 };
