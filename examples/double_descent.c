@@ -224,7 +224,7 @@ int main(int argc, char **argv)
                                           flags, sizeof flags / sizeof flags[0], figures, sizeof figures / sizeof figures[0], run };
     lab *l = lab_open(&about, argc, argv);
     const genreg_dataset *d = lab_training_set(l);
-    int belkin = lab_switch(l, "belkin"), cnn = *lab_text(l, "model") ? !strcmp(lab_text(l, "model"), "cnn") : !strcmp(d->name, "cifar10") && !belkin;
+    int belkin = lab_given(l, "belkin"), cnn = *lab_text(l, "model") ? !strcmp(lab_text(l, "model"), "cnn") : !strcmp(d->name, "cifar10") && !belkin;
     int setting = belkin ? 3 : cnn ? 2 : lab_number(l, "label-noise") > 0, n, i, j, below = 0, chain = 0, first, last;
     const double *widths;
     double limit, cost = 0;

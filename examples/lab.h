@@ -152,7 +152,9 @@ LAB_FN double lab_number(lab *l, const char *flag);
 LAB_FN int lab_int(lab *l, const char *flag);
 LAB_FN const char *lab_text(lab *l, const char *flag);
 LAB_FN const double *lab_list(lab *l, const char *flag, int *n);
-LAB_FN int lab_switch(lab *l, const char *flag);
+
+/* Whether a flag stands on the command line: what a switch says. */
+LAB_FN int lab_given(lab *l, const char *flag);
 
 /* Gives a flag that is not on the command line values for the presets that depend on others (as in lab_flag). Call it before the
    first configuration; --train and --seeds take effect too. */
@@ -211,6 +213,13 @@ typedef void (*lab_watch)(lab_cell *cell, genreg_model *net, const genreg_progre
    train several times. */
 LAB_FN int lab_train(lab_cell *cell, genreg_model *net, const genreg_dataset *d, const genreg_train_options *o, lab_watch watch,
                      genreg_progress *last);
+
+/* The same from a snapshot on that was taken with a trainer of these options (NULL: from the beginning), under the mask that net has. */
+LAB_FN int lab_train_from(lab_cell *cell, genreg_model *net, const genreg_dataset *d, const genreg_train_options *o, const genreg_snapshot *start,
+                          lab_watch watch, genreg_progress *last);
+
+/* How many trainings of about one length the cell has: for the time left. */
+LAB_FN void lab_trainings(lab_cell *cell, int n);
 
 /* Between long measurements: takes the threads that others have left. Returns 0 after an error, or if the cell was stopped: then
    leave run at once. */
@@ -1218,6 +1227,7 @@ typedef struct lab__cell {
     genreg_progress progress;
     int epochs, stopped;
     int phase, slot;       /* trainings begun; which of two checkpoint files is next */
+    int trainings;         /* that it has, as far as it has said so */
     double seconds;        /* spent on it in runs before this one */
     int worker, threads;
 } lab__cell;
@@ -1337,7 +1347,7 @@ LAB_FN const double *lab_list(lab *l, const char *flag, int *n)
     return v->list;
 }
 
-LAB_FN int lab_switch(lab *l, const char *flag) { return lab__flag(l, flag)->given; }
+LAB_FN int lab_given(lab *l, const char *flag) { return lab__flag(l, flag)->given; }
 
 /* Whether word is one of "a|b|c". */
 LAB_FN int lab__among(const char *words, const char *word)
@@ -2299,30 +2309,40 @@ LAB_FN void lab__tick(lab__cell *cell, const genreg_progress *p, double fraction
     if (share != cell->threads) genreg_set_threads(cell->view.ctx, cell->threads = share);
 }
 
-LAB_FN int lab_train(lab_cell *view, genreg_model *net, const genreg_dataset *d, const genreg_train_options *o, lab_watch watch, genreg_progress *last)
+LAB_FN void lab_trainings(lab_cell *view, int n) { view->own->trainings = n; }
+
+LAB_FN int lab_train(lab_cell *cell, genreg_model *net, const genreg_dataset *d, const genreg_train_options *o, lab_watch watch, genreg_progress *last)
+{
+    return lab_train_from(cell, net, d, o, NULL, watch, last);
+}
+
+LAB_FN int lab_train_from(lab_cell *view, genreg_model *net, const genreg_dataset *d, const genreg_train_options *o, const genreg_snapshot *start,
+                          lab_watch watch, genreg_progress *last)
 {
     lab__cell *cell = view->own;
     genreg_trainer *t = genreg_trainer_create(net, d, o);
     genreg_progress p = genreg_trainer_progress(t);
+    double images = cell->images, before = cell->phase, trainings = cell->trainings > cell->phase ? cell->trainings : cell->phase + 1;
     double ticked = 0, saved, every = lab_number(view->in, "save-every"), n = d->n, batch = o->batch < d->n ? o->batch : d->n;
     double steps = o->steps ? (double)o->steps : o->epochs * ceil(n / batch), first;
     int phase = cell->phase++, finished = 0, more = 1, moved = 0;
+    if (start) genreg_rewind(net, t, start);
     if (!genreg_error(view->ctx)) finished = lab__checkpoint_load(cell, t, phase);
     saved = lab__now();
     p = genreg_trainer_progress(t);
     first = (double)p.step;
     cell->epochs = (int)ceil(steps / ceil(n / batch));
     while (more && !finished && !genreg_error(view->ctx)) {
-        int64_t before = p.step;
+        int64_t step = p.step;
         more = genreg_trainer_step(t);
         if (genreg_error(view->ctx)) break;
         p = genreg_trainer_progress(t);
-        moved |= p.step != before;
+        moved |= p.step != step;
         if (moved && (p.samples >= d->n || !more)) {
             if (watch) watch(view, net, &p);
             moved = 0;
         }
-        lab__tick(cell, &p, (double)p.step / steps, ((double)p.step - first) * batch, &ticked);
+        lab__tick(cell, &p, (before + (double)p.step / steps) / trainings, images + ((double)p.step - first) * batch, &ticked);
         cell->stopped = more && (lab__signal || view->in->failure);
         if (cell->stopped || lab__now() - saved >= (more ? every : every / 6)) {
             lab__checkpoint_save(cell, t, phase, !more, cell->seconds + lab__now() - cell->started);
