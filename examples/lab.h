@@ -111,7 +111,7 @@ typedef struct lab lab;
 
 /* Kinds of flags. A list is separated by commas, names nothing twice and has at most LAB_LISTED numbers. */
 enum { LAB_LISTED = 256 };
-typedef enum lab_kind { LAB_SWITCH, LAB_INT, LAB_NUMBER, LAB_TEXT, LAB_WORD, LAB_INTS, LAB_NUMBERS } lab_kind;
+typedef enum lab_kind { LAB_SWITCH, LAB_INT, LAB_NUMBER, LAB_TEXT, LAB_WORD, LAB_WORDS, LAB_INTS, LAB_NUMBERS } lab_kind;
 
 /* A flag --name. The three values are those of --preset quick, reduced and paper, as one would type them; NULL is "as in the
    preset before" and "" is unset. A flag named train, epochs or seeds gives the common flag of that name its values. */
@@ -120,7 +120,7 @@ typedef struct lab_flag {
     lab_kind kind;
     const char *quick, *reduced, *paper;
     double min, max;   /* what numbers may be */
-    const char *words; /* LAB_WORD: what it may be, "paper|linear|fixed" */
+    const char *words; /* LAB_WORD: what it may be, "paper|linear|fixed"; LAB_WORDS: of what its list may be */
     const char *help;
 } lab_flag;
 
@@ -153,8 +153,9 @@ LAB_FN int lab_int(lab *l, const char *flag);
 LAB_FN const char *lab_text(lab *l, const char *flag);
 LAB_FN const double *lab_list(lab *l, const char *flag, int *n);
 
-/* Whether a flag stands on the command line: what a switch says. */
+/* Whether a flag stands on the command line: what a switch says. Whether a list as in "reinit,shuffle" has a word. */
 LAB_FN int lab_given(lab *l, const char *flag);
+LAB_FN int lab_lists(const char *list, const char *word);
 
 /* Gives a flag that is not on the command line values for the presets that depend on others (as in lab_flag). Call it before the
    first configuration; --train and --seeds take effect too. */
@@ -162,6 +163,9 @@ LAB_FN void lab_preset(lab *l, const char *flag, const char *quick, const char *
 
 /* What the cells train on. */
 LAB_FN const genreg_dataset *lab_training_set(const lab *l);
+
+/* A saved model, which lives as long as l. Exits if it cannot be read. */
+LAB_FN genreg_model *lab_load_model(lab *l, const char *path);
 
 /* Puts a border of zeros around smaller images, so that they have this side: for nets that halve it several times. Call it before
    the first configuration. */
@@ -1349,17 +1353,19 @@ LAB_FN const double *lab_list(lab *l, const char *flag, int *n)
 
 LAB_FN int lab_given(lab *l, const char *flag) { return lab__flag(l, flag)->given; }
 
-/* Whether word is one of "a|b|c". */
-LAB_FN int lab__among(const char *words, const char *word)
+/* Whether the n characters at word are one of the words of a list, which the separator parts. */
+LAB_FN int lab__among_of(const char *words, char separator, const char *word, size_t n)
 {
-    size_t n = strlen(word);
     while (words) {
-        if (!strncmp(words, word, n) && (words[n] == '|' || !words[n])) return n > 0;
-        words = strchr(words, '|');
+        if (!strncmp(words, word, n) && (words[n] == separator || !words[n])) return n > 0;
+        words = strchr(words, separator);
         if (words) words++;
     }
     return 0;
 }
+
+LAB_FN int lab__among(const char *words, const char *word) { return lab__among_of(words, '|', word, strlen(word)); }
+LAB_FN int lab_lists(const char *list, const char *word) { return lab__among_of(list, ',', word, strlen(word)); }
 
 /* Reads a flag's text by its kind; fails with exit status 2. */
 LAB_FN void lab__parse(lab *l, lab__value *v, const char *text)
@@ -1373,7 +1379,14 @@ LAB_FN void lab__parse(lab *l, lab__value *v, const char *text)
     if (f->kind == LAB_SWITCH) return;
     if (!*text) lab_fail(l, 2, "--%s needs a value; see --help", f->name);
     if (f->kind == LAB_WORD && !lab__among(f->words, text)) lab_fail(l, 2, "--%s %s: must be one of %s", f->name, text, f->words);
-    if (f->kind == LAB_TEXT || f->kind == LAB_WORD) return;
+    for (; f->kind == LAB_WORDS; p++) {
+        size_t n = strcspn(p, ",");
+        if (!lab__among_of(f->words, '|', p, n)) lab_fail(l, 2, "--%s %s: must be of %s, separated by commas", f->name, text, f->words);
+        if (p[n] && lab__among_of(p + n + 1, ',', p, n)) lab_fail(l, 2, "--%s %s: names %.*s twice", f->name, text, (int)n, p);
+        p += n;
+        if (!*p) break;
+    }
+    if (f->kind == LAB_TEXT || f->kind == LAB_WORD || f->kind == LAB_WORDS) return;
     for (;;) {
         size_t n = list ? strcspn(p, ",") : strlen(p);
         double x;
@@ -1392,7 +1405,7 @@ LAB_FN void lab__parse(lab *l, lab__value *v, const char *text)
 
 LAB_FN void lab__help(lab *l)
 {
-    static const char *const argument[] = { "", " N", " X", " TEXT", " WORD", " LIST", " LIST" };
+    static const char *const argument[] = { "", " N", " X", " TEXT", " WORD", " LIST", " LIST", " LIST" };
     int i;
     printf("%s: %s\n\nFlags, and their values in the presets quick, reduced and paper:\n", l->experiment->name, l->experiment->about);
     for (i = 0; i < l->value_count; i++) {
@@ -1588,6 +1601,13 @@ LAB_FN void lab_preset(lab *l, const char *flag, const char *quick, const char *
     lab__parse(l, v, lab__preset_text(l, quick, reduced, paper));
     if (!strcmp(flag, "train")) lab__take_part(l);
     if (!strncmp(flag, "seed", 4)) lab__list_seeds(l);
+}
+
+LAB_FN genreg_model *lab_load_model(lab *l, const char *path)
+{
+    genreg_model *m = genreg_load_model(l->ctx, path);
+    if (!m) lab_fail(l, 1, "%s", genreg_error_message(l->ctx));
+    return m;
 }
 
 LAB_FN void lab_pad(lab *l, int side)

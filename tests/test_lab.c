@@ -260,22 +260,25 @@ static void test_flags(counts *t)
 {
     static const lab_flag flags[] = { { "widths", LAB_INTS, "8,16", NULL, "8,16,32", 1, 100, NULL, "" },
                                       { "rule", LAB_WORD, "paper", "fixed", NULL, 0, 0, "paper|linear|fixed", "" },
+                                      { "which", LAB_WORDS, "b", NULL, NULL, 0, 0, "a|b|c", "" }, { "twice", LAB_SWITCH, "", NULL, NULL, 0, 0, NULL, "" },
                                       { "epochs", LAB_INT, "5", "30", "60", 1, 100, NULL, "" } };
-    static const lab_experiment e = { "flags", "", "mnist|slice", flags, 3, NULL, 0, never };
-    char words[][16] = { "flags", "--preset=paper", "--rule", "linear", "--seed", "7,3", "--shard", "2/5", "--save-every", "1e-3" };
-    char *argv[10];
+    static const lab_experiment e = { "flags", "", "mnist|slice", flags, 5, NULL, 0, never };
+    char words[][16] = { "flags", "--preset=paper", "--rule", "linear", "--seed", "7,3", "--shard", "2/5", "--save-every", "1e-3", "--which", "c,a" };
+    char *argv[12];
     lab *l = (lab *)lab__new(1, sizeof *l);
     int i, n;
     const double *list;
-    for (i = 0; i < 10; i++) argv[i] = words[i];
+    for (i = 0; i < 12; i++) argv[i] = words[i];
 #ifdef _OPENMP
     omp_init_lock(&l->door); /* as lab_open does: lab_close destroys it */
 #endif
     l->experiment = &e;
-    lab__command_line(l, 10, argv);
+    lab__command_line(l, 12, argv);
     list = lab_list(l, "widths", &n);
     check(t, n == 3 && list[0] < 9 && list[2] > 31, "a list takes the preset's value");
     check(t, !strcmp(lab_text(l, "rule"), "linear"), "a word overrides the preset");
+    check(t, lab_lists(lab_text(l, "which"), "a") && lab_lists(lab_text(l, "which"), "c") && !lab_lists(lab_text(l, "which"), "b") && !lab_lists("ab,c", "a"), "several words");
+    check(t, lab_given(l, "rule") && !lab_given(l, "twice"), "a switch that is not there");
     check(t, lab_int(l, "epochs") == 60 && lab_int(l, "train") == 0, "the experiment's value of a common flag; unset is 0");
     check(t, l->seed_count == 2 && l->seeds[0] > 6 && l->seeds[1] < 4, "seeds by list");
     check(t, l->shard == 2 && l->shards == 5, "shard");
