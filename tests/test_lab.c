@@ -283,7 +283,7 @@ static void test_flags(counts *t)
     check(t, l->seed_count == 2 && l->seeds[0] > 6 && l->seeds[1] < 4, "seeds by list");
     check(t, l->shard == 2 && l->shards == 5, "shard");
     check(t, close_to(lab_number(l, "save-every"), 1e-3, 1e-15), "a number");
-    check(t, !lab_given(l, "report") && !lab_switch(l, "fresh"), "switches are off");
+    check(t, !lab_given(l, "report") && !lab_given(l, "fresh"), "switches are off");
     check(t, !strcmp(lab_text(l, "data"), "data") && !strcmp(lab_text(l, "out"), "results"), "defaults");
     check(t, lab__among("paper|linear", "linear") && !lab__among("paper|linear", "line") && !lab__among("paper|linear", "") && !lab__among("paper", "paper|"), "words are whole");
     lab_close(l);
