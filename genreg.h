@@ -679,8 +679,8 @@ GENREG__API genreg_eigen genreg_top_eigen(genreg_hessian *h, const genreg_eigen_
 
 /* The `largest` largest eigenvalues downwards, then the `smallest` smallest upwards, by Lanczos with full re-orthogonalisation (at most
    o->iterations products, of which each keeps a vector; o->which and o->vector are not used). pairs has room for all, vectors for theta->size
-   values each, or is NULL. The residual is as in genreg_eigen, from the Lanczos recurrence. Of a multiple eigenvalue some copies may be missing.
-   Returns 1, or 0 after an error; look at `converged`. */
+   values each, or is NULL. The residual is as in genreg_eigen, from the Lanczos recurrence. Of a multiple eigenvalue some copies may be missing;
+   pairs that are left over when all has been found are NaN and not converged. Returns 1, or 0 after an error; look at `converged`. */
 GENREG__API int genreg_eigenpairs(genreg_hessian *h, int largest, int smallest, const genreg_eigen_options *o, genreg_eigen *pairs, genreg_real *vectors);
 
 /* Spectral density by stochastic Lanczos quadrature (Ghorbani, Krishnan, Xiao 2019; Yao et al. 2020): sum of weights[i] at nodes[i], which add up to
@@ -8356,7 +8356,7 @@ GENREG__API genreg_estimate genreg_hessian_trace(genreg_hessian *h, genreg_trace
     genreg_estimate r;
     genreg_tensor **q, *v, *hv;
     ptrdiff_t n = h ? h->f.theta->size : 0;
-    int rank, probes, basis = 0, i;
+    int rank, probes, basis = 0, i; /* basis <= rank */
     double sum = 0, squares = 0, exact = 0;
     memset(&r, 0, sizeof r);
     r.value = r.standard_error = (double)NAN;
@@ -8378,8 +8378,8 @@ GENREG__API genreg_estimate genreg_hessian_trace(genreg_hessian *h, genreg_trace
         if (!genreg_hessian_product(h, v->data, q[basis]->data)) break;
         sum = sqrt(genreg__inner(h, q[basis]->data, q[basis]->data));
         genreg__project_out(h, q, basis, q[basis]->data);
-        if (genreg__normalise(h, q[basis]->data) > 1e-5 * sum) basis++; /* else H has no more directions than these */
-        else { genreg__unkeep(q[basis]); q[basis] = NULL; break; }
+        if (genreg__normalise(h, q[basis]->data) > 1e-5 * sum) basis++;
+        else { genreg__unkeep(q[basis]); q[basis] = NULL; } /* nothing new; the next one may have: where H has few nonzero rows, signs repeat */
     }
     for (i = 0; i < basis && !genreg__halted(c); i++)
         if (genreg_hessian_product(h, q[i]->data, hv->data)) exact += genreg__inner(h, q[i]->data, hv->data);
@@ -8395,7 +8395,7 @@ GENREG__API genreg_estimate genreg_hessian_trace(genreg_hessian *h, genreg_trace
     if (!genreg__halted(c)) {
         r.value = exact + sum / probes;
         r.standard_error = sqrt(GENREG__MAX(squares - sum * sum / probes, 0) / (probes - 1) / probes);
-        r.products = 2 * basis + probes;
+        r.products = rank + basis + probes;
     }
     for (i = 0; q && i <= rank; i++) genreg__unkeep(q[i]);
     genreg__unkeep(q);

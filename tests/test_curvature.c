@@ -137,10 +137,9 @@ static genreg_tensor *own_loss(genreg_ctx *c, genreg_tensor *theta, const genreg
 }
 
 /* H by difference quotients of the gradient: column k is (g(theta + h e_k) - g(theta - h e_k)) / 2h. */
-static void hessian_by_differences(const genreg_objective *f, double h[MOST][MOST])
+static void hessian_by_differences(const genreg_objective *f, double step, double h[MOST][MOST])
 {
     int n = (int)f->theta->size, i, k;
-    const double step = 1e-4;
     genreg_real up[MOST], down[MOST];
     for (k = 0; k < n; k++) {
         genreg_real x = f->theta->data[k];
@@ -212,7 +211,7 @@ static void compare_with_explicit(const genreg_objective *f, const char *name, i
     genreg_eigen e;
     hessian_by_sweeps(f, sweeps);
     if (DOUBLE) { /* in float a quotient has too few digits to say anything */
-        hessian_by_differences(f, differences);
+        hessian_by_differences(f, 1e-4, differences);
         CHECK(matrix_distance(n, differences, sweeps) < (smooth ? 1e-7 : 1e-6), "%s: quotients and sweeps differ by %g", name, matrix_distance(n, differences, sweeps));
     } else memcpy(differences, sweeps, sizeof sweeps);
     for (i = 0; i < n; i++)
@@ -1365,6 +1364,17 @@ static void test_trace(void)
     CHECK(fabs(genreg_hessian_trace(map, GENREG_TRACE_HUTCHPP, 36, 1).value - 15.5) < (DOUBLE ? 1e-10 : 1e-3), "with as many directions as there are it is exact");
     genreg_hessian_close(map);
 
+    { /* two active rows, on which every other vector of signs is the first one again or its negative: the basis is complete all the same */
+        static const double two[ORDER] = { 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 3, 10 };
+        for (k = 0; k < 20; k++) {
+            f = quadratic_objective(c, two, 1, values, a);
+            values[(ORDER - 2) * ORDER + ORDER - 1] = values[(ORDER - 1) * ORDER + ORDER - 2] = 2;
+            map = genreg_hessian_open(&f);
+            e = genreg_hessian_trace(map, GENREG_TRACE_HUTCHPP, 36, (uint64_t)k);
+            CHECK(fabs(e.value - 13) < (DOUBLE ? 1e-10 : 1e-3) && e.products == 12 + 2 + 12, "seed %d: %.12g +- %g after %d products", k, e.value, e.standard_error, e.products);
+            genreg_hessian_close(map);
+        }
+    }
     f = quadratic_objective(c, low_rank, 0, values, a);
     map = genreg_hessian_open(&f);
     e = genreg_hessian_trace(map, GENREG_TRACE_HUTCHPP, 12, 1); /* four directions for a rank of three */
@@ -1512,7 +1522,7 @@ static void test_training_mode(void)
     hessian_by_sweeps(&g, evaluation);
     CHECK(matrix_distance(n, sweeps, evaluation) > 0.1, "the modes differ");
     if (DOUBLE) {
-        hessian_by_differences(&f, h);
+        hessian_by_differences(&f, 1e-4, h);
         CHECK(matrix_distance(n, h, sweeps) < 1e-6, "quotients and sweeps differ by %g", matrix_distance(n, h, sweeps));
     }
     map = genreg_hessian_open(&f);
@@ -1555,6 +1565,164 @@ static void test_training_mode(void)
     }
 }
 
+/* A tiny convolutional net with batch norm, in both modes: products, both ends of the spectrum, trace, moments of the density and Gauss-Newton against
+   matrices from central differences, of the gradient and of the outputs. Nothing here comes from Hessian products or from the tape's second order. */
+static void test_cnn_against_differences(void)
+{
+    enum { SIDE = 4, IMAGES = 12, PROBES = 100, LARGEST = 4, SMALLEST = 3 };
+    static double h[MOST][MOST], g[MOST][MOST], work[MOST][MOST], power[MOST][MOST], next[MOST][MOST], vectors[MOST][MOST], jacobian[IMAGES * OUT][MOST];
+    static double nodes[PROBES * MOST], weights[PROBES * MOST];
+    static genreg_real x[IMAGES * SIDE * SIDE], found[(LARGEST + SMALLEST) * MOST];
+    static int y[IMAGES];
+    const int shape[3] = { SIDE, SIDE, 1 };
+    const double step = 1e-5, close = 1e-6;
+    int mode, i, k, l, r, o, q, trial;
+    if (!DOUBLE) return; /* in float a quotient has too few digits to say anything */
+    for (i = 0; i < IMAGES * SIDE * SIDE; i++) x[i] = (genreg_real)(1.5 * wild((unsigned)i));
+    for (i = 0; i < IMAGES; i++) y[i] = i * i % OUT;
+    for (mode = 0; mode < 2; mode++) {
+        static const char *const name[] = { "evaluation", "training" };
+        genreg_ctx *c = check_context(GENREG_ISA_AUTO, 1);
+        genreg_dataset d = genreg_dataset_reals(c, x, y, IMAGES, 3, shape, OUT);
+        genreg_model *m = genreg_model_create(c, 3, shape);
+        genreg_objective f;
+        genreg_hessian *map;
+        genreg_eigen_options options = genreg_eigen_defaults();
+        genreg_eigen pairs[LARGEST + SMALLEST];
+        genreg_estimate e;
+        genreg_batch b;
+        genreg_place place;
+        genreg_real v[MOST], out[MOST];
+        double value[MOST], at_start[IMAGES * OUT], norm_h = 0, trace = 0, off = 0, sum = 0;
+        int n, count, kind;
+        genreg_layer_conv2d(m, 2, 3, 1, 1);
+        genreg_layer_batch_norm(m);
+        genreg_layer_relu(m);
+        genreg_layer_max_pool(m, 2);
+        genreg_layer_conv2d(m, 2, 1, 1, 0);
+        genreg_layer_batch_norm(m);
+        genreg_layer_relu(m);
+        genreg_layer_global_avg_pool(m);
+        genreg_layer_linear(m, OUT);
+        genreg_init(m, GENREG_INIT_XAVIER, 5);
+        CHECK(genreg_error(c) == GENREG_OK && m->theta->size == 43 && m->state->size == 8, "%s", genreg_error_message(c));
+        if (genreg_error(c)) { genreg_destroy(c); return; }
+        n = (int)m->theta->size;
+        for (i = 0; i < n; i++) m->theta->data[i] += (genreg_real)(0.3 * wild((unsigned)(900 + i))); /* no gamma is 1, no beta and no bias 0 */
+        for (i = 0; i < 8; i++) m->state->data[i] = (genreg_real)(i % 4 < 2 ? 0.2 * wild((unsigned)(700 + i)) : 1 + 0.5 * wild((unsigned)(700 + i)));
+        f = mode ? genreg_training_objective(m, &d, GENREG_LOSS_CROSS_ENTROPY) : genreg_model_objective(m, &d, GENREG_LOSS_CROSS_ENTROPY);
+        hessian_by_differences(&f, step, h);
+        for (i = 0; i < n; i++)
+            for (k = 0; k < n; k++) work[i][k] = h[k][i];
+        CHECK(matrix_distance(n, work, h) < close, "%s: a Hessian is symmetric, and this one is off by %g", name[mode], matrix_distance(n, work, h));
+        for (i = 0; i < n; i++)
+            for (k = 0; k < n; k++) norm_h += h[i][k] * h[i][k];
+        norm_h = sqrt(norm_h);
+        for (k = 0; k < n; k++) { /* every parameter matters: no channel is dead. (In training mode a bias before batch norm does nothing.) */
+            double column = 0;
+            for (i = 0; i < n; i++) column += h[i][k] * h[i][k];
+            if (mode && (k == 18 || k == 19 || k == 28 || k == 29)) CHECK(sqrt(column) < close * norm_h, "training: column %d, of a bias before batch norm, has norm %g", k, sqrt(column));
+            else CHECK(sqrt(column) > 1e-4 * norm_h, "%s: column %d has norm %g", name[mode], k, sqrt(column));
+        }
+
+        /* J by central differences of the outputs, and J^T L'' J with the softmax's L''. */
+        place = genreg_mark(c);
+        b = genreg_get_batch(c, &d, NULL, 0, IMAGES);
+        for (i = -1; i < n; i++) {
+            int sign;
+            genreg_real kept = i < 0 ? 0 : m->theta->data[i];
+            for (sign = 1; sign >= -1; sign -= 2) {
+                genreg_place inner = genreg_mark(c);
+                genreg_tensor *outputs;
+                if (i >= 0) m->theta->data[i] = (genreg_real)((double)kept + sign * step);
+                outputs = f.outputs(c, m->theta, &b, f.user);
+                CHECK(outputs && outputs->size == IMAGES * OUT, "%s", genreg_error_message(c));
+                for (r = 0; outputs && r < IMAGES * OUT; r++)
+                    if (i < 0) at_start[r] = (double)outputs->data[r];
+                    else jacobian[r][i] = (sign > 0 ? 0 : jacobian[r][i]) + sign * (double)outputs->data[r] / (2 * step);
+                genreg_release(c, inner);
+            }
+            if (i >= 0) m->theta->data[i] = kept;
+        }
+        genreg_release(c, place);
+        memset(g, 0, sizeof g);
+        for (r = 0; r < IMAGES; r++) {
+            double p[OUT], z = 0;
+            for (o = 0; o < OUT; o++) z += p[o] = exp(at_start[r * OUT + o]);
+            for (o = 0; o < OUT; o++)
+                for (q = 0; q < OUT; q++)
+                    for (i = 0; i < n; i++)
+                        for (k = 0; k < n; k++) g[i][k] += jacobian[r * OUT + o][i] * ((o == q ? p[o] / z : 0) - p[o] * p[q] / (z * z)) / IMAGES * jacobian[r * OUT + q][k];
+        }
+        CHECK(matrix_distance(n, g, h) > 1e-2, "%s: Gauss-Newton is not the Hessian", name[mode]);
+
+        for (kind = 0; kind < 2; kind++) { /* products of either */
+            map = kind ? genreg_gauss_newton_open(&f) : genreg_hessian_open(&f);
+            for (trial = 0; trial < 4; trial++) {
+                double away = 0, size = 0;
+                for (i = 0; i < n; i++) v[i] = (genreg_real)(trial == 3 ? i == 20 : wild((unsigned)(80 * trial + i)));
+                CHECK(genreg_hessian_product(map, v, out), "%s", genreg_error_message(c));
+                for (i = 0; i < n; i++) {
+                    double want = 0;
+                    for (k = 0; k < n; k++) want += (kind ? g : h)[i][k] * (double)v[k];
+                    away += (want - (double)out[i]) * (want - (double)out[i]);
+                    size += want * want;
+                }
+                CHECK(size > 1e-6 && sqrt(away / size) < close, "%s: %s v is off by %g", name[mode], kind ? "G" : "H", sqrt(away / size));
+            }
+            genreg_hessian_close(map);
+        }
+
+        for (i = 0; i < n; i++)
+            for (k = 0; k < n; k++) work[i][k] = (h[i][k] + h[k][i]) / 2;
+        jacobi(n, work, value, vectors);
+        CHECK(value[0] < -1e-3 * value[n - 1], "%s: there are eigenvalues of both signs: %g to %g", name[mode], value[0], value[n - 1]);
+        map = genreg_hessian_open(&f);
+        options.iterations = n;
+        options.tol = 1e-6;
+        CHECK(genreg_eigenpairs(map, LARGEST, SMALLEST, &options, pairs, found), "%s", genreg_error_message(c));
+        for (i = 0; i < LARGEST + SMALLEST; i++) {
+            double want = i < LARGEST ? value[n - 1 - i] : value[i - LARGEST];
+            CHECK(fabs(pairs[i].value - want) < close * norm_h, "%s: pair %d is %.12g of %.12g", name[mode], i, pairs[i].value, want);
+            CHECK(true_residual(n, h, found + i * n, pairs[i].value) * fabs(pairs[i].value) < close * norm_h + pairs[i].residual * fabs(pairs[i].value), "%s: pair %d: residual %g, by the matrix %g", name[mode], i,
+                  pairs[i].residual, true_residual(n, h, found + i * n, pairs[i].value));
+        }
+        for (i = 0; i < n; i++) {
+            trace += h[i][i];
+            for (k = 0; k < n; k++) off += i == k ? 0 : h[i][k] * h[i][k];
+        }
+        e = genreg_hessian_trace(map, GENREG_TRACE_HUTCHPP, 3 * n, 1); /* with as many directions as there are it is exact */
+        CHECK(fabs(e.value - trace) < close * norm_h, "%s: trace %.12g of %.12g", name[mode], e.value, trace);
+        e = genreg_hessian_trace(map, GENREG_TRACE_HUTCHINSON, 400, 1);
+        CHECK(fabs(e.standard_error / sqrt(2 * off / 400) - 1) < 0.3 && fabs(e.value - trace) < 5 * e.standard_error, "%s: trace %g +- %g of %g +- %g", name[mode], e.value, e.standard_error, trace, sqrt(2 * off / 400));
+
+        count = genreg_hessian_density(map, PROBES, n, 3, nodes, weights);
+        for (i = 0; i < count; i++) sum += weights[i];
+        CHECK(count > PROBES && fabs(sum - 1) < 1e-12, "%s: %d nodes, weights add up to %.15g", name[mode], count, sum);
+        memcpy(power, h, sizeof h);
+        for (r = 1; r <= 4; r++) {
+            double mean = 0, spread = 0, have = 0;
+            for (i = 0; i < n; i++) {
+                mean += power[i][i] / n;
+                for (k = 0; k < n; k++) spread += i == k ? 0 : power[i][k] * power[i][k];
+            }
+            for (i = 0; i < count; i++) {
+                double term = weights[i];
+                for (k = 0; k < r; k++) term *= nodes[i];
+                have += term;
+            }
+            CHECK(fabs(have - mean) < 5 * sqrt(2 * spread / PROBES) / n, "%s: moment %d is %g, trace/n %g +- %g", name[mode], r, have, mean, sqrt(2 * spread / PROBES) / n);
+            for (i = 0; i < n; i++)
+                for (k = 0; k < n; k++)
+                    for (l = 0, next[i][k] = 0; l < n; l++) next[i][k] += power[i][l] * h[l][k];
+            memcpy(power, next, sizeof power);
+        }
+        genreg_hessian_close(map);
+        CHECK(genreg_error(c) == GENREG_OK, "%s", genreg_error_message(c));
+        genreg_destroy(c);
+    }
+}
+
 int main(void)
 {
     test_small_nets();
@@ -1578,5 +1746,6 @@ int main(void)
     test_trace();
     test_perturbation();
     test_training_mode();
+    test_cnn_against_differences();
     return check_done();
 }
