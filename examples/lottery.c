@@ -216,7 +216,7 @@ int main(int argc, char **argv)
     width = lab_int(l, "width");
     if (width) lab_pad(l, 32);
     lab_preset(l, "lr", width ? ".01" : ".1", NULL, NULL);
-    if (!iterative) lab_preset(l, "levels", width ? "100,30,10" : "100,20,5,2", width ? "100,50,20,10,5" : "100,50,20,10,5,2", "100,70,50,30,20,10,5");
+    if (!iterative) lab_preset(l, "levels", width ? "100,30,10" : "100,20,5,2", width ? "100,30,10,5" : "100,50,20,10,5,2", "100,70,50,30,20,10,5");
     given = lab_list(l, "levels", &given_count);
     for (i = 0; i < given_count; i++) {
         if (i && given[i] > given[i - 1]) lab_fail(l, 2, "--levels %s: must fall, as in 100,50,20", lab_text(l, "levels"));

@@ -40,7 +40,7 @@ count() { [ "$(wc -l <"$1")" -eq "$2" ]; }
 none_left() { [ -z "$(find "$1" -name '*.ckpt' -o -name '*.tmp' -o -name 'batch_size.*.json')" ]; }
 
 # ------------------------------------------------------------------------------------------------ they compile and run
-for name in quickstart batch_size landscape double_descent; do
+for name in quickstart batch_size landscape double_descent lottery; do
     ok "$name compiles" ${CC:-cc} -O2 -fopenmp "examples/$name.c" -o "$tmp/$name" -lm
 done
 [ -x "$tmp/batch_size" ] || { echo "$passed passed, $((failed + 1)) failed"; exit 1; }
@@ -216,6 +216,60 @@ for bad in "--label-noise 1.5" "--label-noise -0.1" "--label-noise x" "--widths 
     "--belkin --reuse maybe" "--belkin=1" "--schedule same"; do
     # shellcheck disable=SC2086
     ok "bad flag is 2: $bad" exits 2 dd --out "$tmp/bad" $bad
+done
+ok "a bad flag writes nothing" [ ! -e "$tmp/bad" ]
+
+# ------------------------------------------------------------------------------------------------ lottery tickets
+ticket() { "$tmp/lottery" --dataset slice --train 200 --epochs 2 --seeds 2 --out "$tmp/lot" "$@" >"$tmp/out" 2>"$tmp/err" </dev/null; }
+list() { sed -n "s/.*\"seed\":1,.*\"$1\":\[\([^]]*\)\].*/\1/p" "$2"; } # the list of a figure of seed 1
+ok "lottery is at most 250 lines" [ "$(wc -l <examples/lottery.c)" -le 250 ]
+ok "lottery" exits 0 ticket --levels 50,10 --controls reinit,shuffle,random --instability --save "$tmp/lot.safetensors"
+ok "one row a seed" count "$tmp/lot/lottery.jsonl" 2
+ok "exact counts of 266200" [ "$(list kept "$tmp/lot/lottery.jsonl")" = 266200,133100,26620 ]
+for key in ticket ticket_train twin barrier; do
+    ok "$key at three levels" [ "$(list $key "$tmp/lot/lottery.jsonl" | tr ',' '\n' | grep -c -E '^-?[0-9]')" -eq 3 ]
+done
+for key in reinit shuffle random; do
+    ok "$key at two levels" [ "$(list $key "$tmp/lot/lottery.jsonl" | sed 's/^null,//' | tr ',' '\n' | grep -c -E '^[0-9]')" -eq 2 ]
+done
+ok "the paper's column" shows '83.72'
+ok "and its control's" shows '80.92'
+ok "where the control falls behind" shows 'reinit below the ticket: '
+ok "two panels" [ "$(grep -c '<clipPath' "$tmp/lot/lottery.svg")" -eq 2 ]
+cp "$tmp/lot/lottery.svg" "$tmp/before.svg"
+ok "--report" exits 0 ticket --levels 50,10 --controls reinit,shuffle,random --instability --report
+ok "draws the same plot" cmp -s "$tmp/before.svg" "$tmp/lot/lottery.svg"
+saved=$(find "$tmp" -name 'lot-*-seed-1.safetensors')
+ok "--mask takes the ticket of a run" exits 0 ticket --mask "$saved" --controls none --seeds 1
+ok "with its size" grep -q '"mode":"mask".*"kept":\[266200,26620\]' "$tmp/lot/lottery.jsonl"
+ok "and its end, with the same seed" eval 'grep "\"mode\":\"mask\"" "$tmp/lot/lottery.jsonl" >"$tmp/row"; grep "oneshot" "$tmp/lot/lottery.jsonl" >"$tmp/rows"
+    [ "$(list ticket "$tmp/row" | cut -d, -f2)" = "$(list ticket "$tmp/rows" | cut -d, -f3)" ]'
+ok "a mask of another model is 2" exits 2 ticket --mask "$saved" --width 1
+ok "and says so" said 'another model'
+ok "a model without a mask is 2" exits 2 ticket --mask "$tmp/net.safetensors"
+ok "no file is 1" exits 1 ticket --mask "$tmp/nothing"
+turns() { "$tmp/lottery" --dataset slice --train 500 --epochs 4 --seeds 1 --mode iterative --levels 60,36,20 --controls random --rewind 6 "$@" >"$tmp/out" 2>"$tmp/err" </dev/null; }
+ok "iterative, from step 6 on" exits 0 turns --out "$tmp/lu" --threads 1
+for at in 1 2 3 4; do # killed once for each further training that has left a checkpoint
+    turns --out "$tmp/lk" --save-every 0 &
+    pid=$!
+    tries=0
+    while [ "$(find "$tmp/lk" -name 'lottery.*.json' 2>/dev/null | wc -l)" -le $at ] && [ $tries -lt 100 ] && kill -0 $pid 2>/dev/null; do
+        sleep 0.02
+        tries=$((tries + 1))
+    done
+    kill -KILL $pid 2>/dev/null
+    wait $pid 2>/dev/null
+done
+ok "the run goes on" exits 0 turns --out "$tmp/lk"
+ok "to the same row" same_rows "$tmp/lk/lottery.jsonl" "$tmp/lu/lottery.jsonl"
+ok "no checkpoint is left" [ -z "$(find "$tmp/lk" -name '*.ckpt' -o -name 'lottery.*.json')" ]
+ok "20 % a round, down to 2 %" exits 0 ticket --mode iterative --train 20 --epochs 1 --seeds 1 --controls none --out "$tmp/li"
+ok "in 18 rounds" [ "$(list kept "$tmp/li/lottery.jsonl" | tr ',' '\n' | tail -n 1)" = 4795 ]
+ok "a convolutional net" exits 0 ticket --train 32 --epochs 1 --width 1 --levels 30 --out "$tmp/lc"
+for bad in "--levels 0" "--levels 101" "--levels 20,50" "--levels 100" "--rewind 4" "--rewind -1" "--controls other" "--controls reinit,reinit" "--mode other" "--instability=1"; do
+    # shellcheck disable=SC2086
+    ok "bad flag is 2: $bad" exits 2 ticket --out "$tmp/bad" $bad
 done
 ok "a bad flag writes nothing" [ ! -e "$tmp/bad" ]
 
