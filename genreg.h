@@ -5850,9 +5850,13 @@ static void genreg__batch_norm_direct(genreg__sweep *s, genreg_tensor *y, genreg
     genreg__norm_job j = genreg__norm_job_of(x, y, a, channels);
     genreg_place p = genreg_mark(s->c);
     genreg_real *v = (genreg_real *)genreg__take(s->c, &s->c->tape_arena, 4 * (size_t)channels, sizeof *v);
-    genreg_real *dbeta = v, *dgamma = v + channels, *slope = v + 2 * channels, *shift = v + 3 * channels;
+    genreg_real *dbeta, *dgamma, *slope, *shift;
     ptrdiff_t i;
     if (!v) return;
+    dbeta = v;
+    dgamma = v + channels;
+    slope = v + 2 * channels;
+    shift = v + 3 * channels;
     j.dy = dy; j.factor = a->factor; j.slope = slope; j.shift = shift;
     if (genreg__norm_back_sums(s->c, &j, dbeta, dgamma)) {
         for (i = 0; i < channels; i++) {

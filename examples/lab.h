@@ -1469,7 +1469,7 @@ LAB_FN void lab__command_line(lab *l, int argc, char **argv)
     const lab_experiment *e = l->experiment;
     char **typed;
     int i;
-    l->values = (lab__value *)lab__new((size_t)(common_count + e->flag_count), sizeof *l->values);
+    l->values = (lab__value *)lab__new((size_t)common_count + (size_t)e->flag_count, sizeof *l->values);
     for (i = 0; i < common_count; i++) l->values[l->value_count++].flag = common[i];
     for (i = 0; i < e->flag_count; i++) {
         lab__value *v = lab__value_of(l, e->flags[i].name);
@@ -2596,7 +2596,7 @@ LAB_FN void lab_curve_of_elements(lab_plot *p, lab *l, const char *name, const d
                                   double scale)
 {
     int seeds = l->seed_count, i, k;
-    double *rows = (double *)lab__new((size_t)(n * (2 * seeds + 3)), sizeof *rows); /* mean, low, high; then x and y of every seed */
+    double *rows = (double *)lab__new((size_t)n * (2 * (size_t)seeds + 3), sizeof *rows); /* mean, low, high; then x and y of every seed */
     double *mean = rows, *low = rows + n, *high = rows + 2 * n, *xs = rows + 3 * n, *ys = xs + n * seeds;
     for (i = 0; i < n; i++) {
         char *text = lab__element_name(figure, elements ? elements[i] : -1);
@@ -2620,7 +2620,7 @@ LAB_FN void lab_curve(lab_plot *p, lab *l, const char *name, const double *x, co
 
 LAB_FN void lab_curve_of_list(lab_plot *p, lab *l, const char *name, const double *x, int n, int config, const char *figure, int first, double scale)
 {
-    double *mean = (double *)lab__new((size_t)(3 * n), sizeof *mean);
+    double *mean = (double *)lab__new(3 * (size_t)n, sizeof *mean);
     int i;
     for (i = 0; i < n; i++) {
         lab_stats s = lab_element(l, config, figure, first + i, scale);

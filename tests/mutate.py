@@ -79,7 +79,7 @@ def mutants():
                 found.append((at, stop + 1, arg[2]))
         for m in re.finditer(r"[^\n]*\n", code[begin:end]):
             line, at = m.group(0), begin + m.start()
-            if re.search(r"\b(for|while|if) \(.*\bint\b|ptrdiff_t|size_t|\bint\b|memcpy|memset|offset|GENREG__(MIN|MAX)", line) or ("*" in line and not re.search(r"\w \* |\) \* ", line) and not re.search(r"[-+]", line)):
+            if re.search(r"\b(for|while|if) \(.*\bint\b|ptrdiff_t|size_t|\bint\b|memcpy|memset|offset|\w = v \+ |GENREG__(MIN|MAX)", line) or ("*" in line and not re.search(r"\w \* |\) \* ", line) and not re.search(r"[-+]", line)):
                 continue
             head = line.find(")", line.find("for (")) if "for (" in line else 0  # the head of a loop is no formula
             masked = re.sub(r"\[[^\[\]]*\]", lambda k: "[" + " " * (len(k.group(0)) - 2) + "]", line)
@@ -96,7 +96,7 @@ def mutants():
 
 def describe(m):
     name, _, x, y, instead = m
-    return "%s, line %d: %s -> %s" % (name, text.count("\n", 0, x) + 1, " ".join(text[x:y].split()), instead.strip() or "(nothing)")
+    return "%s, line %d:%d: %s -> %s" % (name, text.count("\n", 0, x) + 1, x - text.rfind("\n", 0, x), " ".join(text[x:y].split()), instead.strip() or "(nothing)")
 
 
 def verdict(compiler, m):

@@ -242,6 +242,16 @@ static void test_statistics(counts *t)
 
 static void never(lab_cell *cell) { (void)cell; }
 
+/* What lab_open begins with, so that lab_close may end it. */
+static lab *bare_lab(void)
+{
+    lab *l = (lab *)lab__new(1, sizeof *l);
+#ifdef _OPENMP
+    omp_init_lock(&l->door);
+#endif
+    return l;
+}
+
 static void test_shapes(counts *t)
 {
     const double x[] = { 0, 1, 2, 4, 5 }, y[] = { 5, 3, 1, 0, 4 }, hump[] = { 4, 1, 7, 3, 9, 2, 2.5 }, fall[] = { 9, 5, 5, 2, 1 }, gap[] = { 1, (double)NAN, 3, 2 };
@@ -265,13 +275,10 @@ static void test_flags(counts *t)
     static const lab_experiment e = { "flags", "", "mnist|slice", flags, 5, NULL, 0, never };
     char words[][16] = { "flags", "--preset=paper", "--rule", "linear", "--seed", "7,3", "--shard", "2/5", "--save-every", "1e-3", "--which", "c,a" };
     char *argv[12];
-    lab *l = (lab *)lab__new(1, sizeof *l);
+    lab *l = bare_lab();
     int i, n;
     const double *list;
     for (i = 0; i < 12; i++) argv[i] = words[i];
-#ifdef _OPENMP
-    omp_init_lock(&l->door); /* as lab_open does: lab_close destroys it */
-#endif
     l->experiment = &e;
     lab__command_line(l, 12, argv);
     list = lab_list(l, "widths", &n);
@@ -298,7 +305,7 @@ static void test_presets(counts *t)
     int i, n;
     for (i = 0; i < 6; i++) argv[i] = words[i];
     for (i = 3; i <= 6; i += 3) {
-        lab *l = (lab *)lab__new(1, sizeof *l);
+        lab *l = bare_lab();
         const double *list;
         l->experiment = &e;
         lab__command_line(l, i, argv);
@@ -320,7 +327,7 @@ static void test_elements(counts *t)
     static const lab_experiment e = { "elements", "", "slice", NULL, 0, names, 2, never };
     const double list[] = { 1, 2, 3 }, zero_one[] = { 0, 1 };
     const int configs[] = { 0, 0 }, elements[] = { 1, 0 };
-    lab *l = (lab *)lab__new(1, sizeof *l);
+    lab *l = bare_lab();
     lab_stats s;
     double seeds[] = { 1, 2 };
     int i, k;
