@@ -123,8 +123,8 @@ static void run(lab_cell *cell)
 
 static void print_tables(lab *l, const double *batches, const int *configs, int n, int extra)
 {
-    lab_table accuracy = lab_table_new("batch|rate/batch|steps|train %|test %|gap, points|paper (CNN, CIFAR-10)");
-    lab_table curvature = lab_table_new("batch|train loss|lambda|residual|lambda ‖w‖²|matched: epoch|train loss|lambda");
+    lab_table accuracy = lab_table_new("batch|rate/B|steps|train %|test %|gap|paper");
+    lab_table curvature = lab_table_new("batch|loss|lambda|resid.|lambda ‖w‖²|match: epoch|loss|lambda");
     int b, i;
     for (b = 0; b < n + extra; b++) {
         int k = configs[b], row = b < n ? paper_row(batches[b]) : 0;

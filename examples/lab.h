@@ -305,10 +305,13 @@ typedef struct lab_table {
 LAB_FN lab_table lab_table_new(const char *columns);
 LAB_FN void lab_entry(lab_table *t, const char *format, ...) LAB_PRINTF(2, 3);
 LAB_FN void lab_entry_stats(lab_table *t, lab_stats s, int decimals); /* mean ± sd [low, high] */
+
+/* An accuracy for print: an interval that Student's t carries past 0 or `whole` (1 or 100) ends there. Rows and plots keep it as it is. */
+LAB_FN lab_stats lab_clip(lab_stats s, double whole);
 LAB_FN void lab_table_print(lab_table *t);
 
 /* Entries of several figures at once, "lambda s2|trace e1|test_accuracy %2": a figure, then how it is shown. e, f and g: the mean, as
-   printf shows it with so many digits; s: mean ± sd [low, high]; %: the same times 100. Element -1 stands for plain figures. */
+   printf shows it with so many digits; s: mean ± sd [low, high]; %: the same times 100, clipped to 0 ... 100 if the figure's name ends in "accuracy". Element -1 stands for plain figures. */
 LAB_FN void lab_entries(lab_table *t, lab *l, int config, int element, const char *figures);
 
 /* A line for a ratio or difference with its interval, and in words whether that lies above neutral or below. */
@@ -1283,10 +1286,26 @@ LAB_FN void lab__leave(lab *l)
 #endif
 }
 
+/* Characters, not bytes, of a UTF-8 text. */
+LAB_FN int lab__characters(const char *s)
+{
+    int n = 0;
+    for (; *s; s++) n += ((unsigned char)*s & 0xc0) != 0x80;
+    return n;
+}
+
+/* Columns of the terminal: what COLUMNS says, else 80. */
+LAB_FN int lab__terminal_width(void)
+{
+    const char *columns = getenv("COLUMNS");
+    long n = columns ? strtol(columns, NULL, 10) : 0;
+    return n >= 20 && n <= 1000 ? (int)n : 80;
+}
+
 /* Takes the progress line off the terminal. */
 LAB_FN void lab__clear_line(const lab *l)
 {
-    if (l->terminal && l->shown > 0) printf("\r%79s\r", "");
+    if (l->terminal && l->shown > 0) printf("\r%*s\r", lab__terminal_width() - 1, "");
 }
 
 LAB_FN void lab_fail(const lab *l, int status, const char *format, ...)
@@ -1444,6 +1463,38 @@ LAB_FN void lab__list_seeds(lab *l)
     for (i = 0; i < l->seed_count; i++) l->seeds[i] = listed ? list->list[i] : i + 1;
 }
 
+/* Insertions, deletions and replacements of a character that make a of b (Levenshtein 1966); 99 for a text of 32 characters or more. */
+LAB_FN int lab__edit_distance(const char *a, const char *b)
+{
+    int row[32], n = (int)strlen(b), i, k;
+    if (strlen(a) > 31 || n > 31) return 99;
+    for (k = 0; k <= n; k++) row[k] = k;
+    for (i = 1; *a; a++, i++) {
+        int diagonal = row[0];
+        row[0] = i;
+        for (k = 1; k <= n; k++) {
+            int replaced = diagonal + (*a != b[k - 1]), least = row[k] < row[k - 1] ? row[k] + 1 : row[k - 1] + 1;
+            diagonal = row[k];
+            row[k] = replaced < least ? replaced : least;
+        }
+    }
+    return row[n];
+}
+
+/* The flag that was probably meant: the nearest within two edits, of fewer than the name has letters; NULL if there is none. */
+LAB_FN const char *lab__similar(const lab *l, const char *name)
+{
+    const char *nearest = NULL;
+    int i, best = (int)strlen(name) <= 2 ? (int)strlen(name) - 1 : 2;
+    for (i = 0; i < l->value_count; i++) {
+        int away = lab__edit_distance(name, l->values[i].flag.name);
+        if (away > best || (nearest && away == best)) continue;
+        nearest = l->values[i].flag.name;
+        best = away;
+    }
+    return nearest;
+}
+
 LAB_FN void lab__command_line(lab *l, int argc, char **argv)
 {
     static const lab_flag common[] = {
@@ -1487,7 +1538,11 @@ LAB_FN void lab__command_line(lab *l, int argc, char **argv)
             value = equals + 1;
         }
         v = lab__value_of(l, name + 2);
-        if (!v) lab_fail(l, 2, "there is no flag %s; see --help", name);
+        if (!v) {
+            const char *near = lab__similar(l, name + 2);
+            if (near) lab_fail(l, 2, "there is no flag %s; did you mean --%s?", name, near);
+            lab_fail(l, 2, "there is no flag %s; see --help", name);
+        }
         if (v->flag.kind == LAB_SWITCH && equals) lab_fail(l, 2, "%s takes no value", name);
         if (v->flag.kind != LAB_SWITCH && !value) {
             if (i + 1 == argc) lab_fail(l, 2, "%s needs a value; see --help", name);
@@ -2061,48 +2116,65 @@ LAB_FN void lab__print_time(lab__buffer *b, double seconds)
 }
 
 /* Seconds to the end of this process's cells, by what the finished part has taken. Checkpoints that were there make it a guess. */
-LAB_FN double lab__time_left(const lab *l, int *place, int *cells)
+LAB_FN double lab__time_left(const lab *l, int *finished, int *cells)
 {
     double done = 0, left = 0;
     int i;
-    *place = *cells = 0;
+    *finished = *cells = 0;
     for (i = 0; i < l->config_count * l->seed_count; i++) {
         const lab__cell *cell = &l->cells[i];
         if (!cell->mine) continue;
         ++*cells;
-        *place += cell->state != LAB__WAITING;
+        *finished += cell->state == LAB__DONE;
         done += cell->cost * (cell->state == LAB__RUNNING ? cell->fraction : cell->state == LAB__DONE && cell->started > 0 ? 1 : 0);
         left += cell->cost * (cell->state == LAB__RUNNING ? 1 - cell->fraction : cell->state == LAB__WAITING ? 1 : 0);
     }
     return done > 0 ? (lab__now() - l->started) * left / done : (double)NAN;
 }
 
-/* The progress line: the cell that has just moved, the speed of all that run. */
+/* What the progress line has to say, if need be without what matters least, so that it takes at most `room` characters: the accuracy goes first, then
+   speed, loss, the cell's name; cells finished, epoch and time left stay. The caller frees it. */
+LAB_FN char *lab__progress_text(const lab__cell *cell, double left, int finished, int cells, double speed, int room)
+{
+    int fewer;
+    for (fewer = 0;; fewer++) {
+        lab__buffer b = { NULL, 0, 0 };
+        lab__print(&b, "%d/%d done", finished, cells);
+        if (left >= 0) { lab__print(&b, ", "); lab__print_time(&b, left); lab__print(&b, " left"); }
+        if (fewer < 2) lab__print(&b, ", %.0f images/s", speed);
+        if (fewer < 4) lab__print(&b, " | %s, seed %.0f:", cell->label, (double)cell->view.seed);
+        lab__print(&b, "%sepoch %d/%d", fewer < 4 ? " " : ", ", cell->progress.epoch, cell->epochs);
+        if (fewer < 3) lab__print(&b, ", loss %.3f", cell->progress.loss);
+        if (fewer < 1) lab__print(&b, ", %.1f %%", 100 * cell->progress.accuracy);
+        if (fewer == 4 || lab__characters(b.s) <= room) return b.s;
+        free(b.s);
+    }
+}
+
+/* The progress line: the cell that has just moved, the speed of all that run. The last column stays free: some terminals wrap there. */
 LAB_FN void lab__show(lab *l, const lab__cell *cell)
 {
-    lab__buffer b = { NULL, 0, 0 };
     double now = lab__now(), speed = 0, left;
-    int i, place, cells;
-    left = lab__time_left(l, &place, &cells);
+    int i, finished, cells, room = lab__terminal_width() - 1;
+    char *text;
+    left = lab__time_left(l, &finished, &cells);
     for (i = 0; i < l->config_count * l->seed_count; i++)
         if (l->cells[i].state == LAB__RUNNING && now > l->cells[i].started) speed += l->cells[i].images / (now - l->cells[i].started);
-    lab__print(&b, "%d/%d, ", place, cells);
-    if (left >= 0) lab__print_time(&b, left);
-    lab__print(&b, "%s%.0f images/s | %s, seed %.0f: epoch %d/%d, loss %.3f, %.1f %%", left >= 0 ? " left, " : "", speed, cell->label, (double)cell->view.seed,
-               cell->progress.epoch, cell->epochs, cell->progress.loss, 100 * cell->progress.accuracy);
-    printf("\r%-79.79s", b.s);
+    text = lab__progress_text(cell, left, finished, cells, speed, room);
+    i = room - lab__characters(text);
+    printf("\r%s%*s", text, i > 0 ? i : 0, "");
     fflush(stdout);
-    free(b.s);
+    free(text);
     l->shown = now;
 }
 
 /* The line of a finished cell, where there is no terminal. */
 LAB_FN void lab__show_finished(lab *l, const lab__cell *cell, double seconds)
 {
-    int place, cells;
+    int finished, cells;
     if (l->terminal) return;
-    lab__time_left(l, &place, &cells);
-    printf("cell %d/%d, %s, seed %.0f: ", place, cells, cell->label, (double)cell->view.seed);
+    lab__time_left(l, &finished, &cells);
+    printf("cell %d/%d, %s, seed %.0f: ", finished, cells, cell->label, (double)cell->view.seed);
     if (!strcmp(lab__record_get_text(&cell->row.head, "status"), "diverged")) printf("diverged, ");
     else printf("loss %.4f, training accuracy %.2f %%, ", cell->progress.loss, 100 * cell->progress.accuracy);
     printf("%.1f s\n", seconds);
@@ -2409,14 +2481,6 @@ LAB_FN void lab_save(lab_cell *cell, genreg_model *net, const char *part)
 
 // >>tables
 
-/* Characters, not bytes, of a UTF-8 text. */
-LAB_FN int lab__characters(const char *s)
-{
-    int n = 0;
-    for (; *s; s++) n += ((unsigned char)*s & 0xc0) != 0x80;
-    return n;
-}
-
 LAB_FN void lab__add_entry(lab_table *t, char *s)
 {
     if (t->count == t->capacity) {
@@ -2459,6 +2523,13 @@ LAB_FN void lab_entry_stats(lab_table *t, lab_stats s, int decimals)
     else lab_entry(t, "-");
 }
 
+LAB_FN lab_stats lab_clip(lab_stats s, double whole)
+{
+    if (s.low < 0) s.low = 0;
+    if (s.high > whole) s.high = whole;
+    return s;
+}
+
 LAB_FN void lab_table_print(lab_table *t)
 {
     int i, k;
@@ -2476,6 +2547,12 @@ LAB_FN void lab_table_print(lab_table *t)
     memset(t, 0, sizeof *t);
 }
 
+LAB_FN int lab__ends_in(const char *s, const char *end)
+{
+    size_t n = strlen(s), k = strlen(end);
+    return n >= k && !strcmp(s + n - k, end);
+}
+
 LAB_FN void lab_entries(lab_table *t, lab *l, int config, int element, const char *figures)
 {
     while (*figures) {
@@ -2486,7 +2563,7 @@ LAB_FN void lab_entries(lab_table *t, lab *l, int config, int element, const cha
         if (how == 'e') lab_entry(t, "%.*e", digits, s.mean);
         else if (how == 'f') lab_entry(t, "%.*f", digits, s.mean);
         else if (how == 'g') lab_entry(t, "%.*g", digits, s.mean);
-        else lab_entry_stats(t, s, digits);
+        else lab_entry_stats(t, how == '%' && lab__ends_in(name, "accuracy") ? lab_clip(s, 100) : s, digits);
         free(name);
         figures += n + (figures[n] == '|');
     }

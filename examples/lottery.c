@@ -127,7 +127,7 @@ static void print_tables(lab *l, const double *level, int n, int cnn)
             for (p = 6; p >= 0 && fabs(paper[p][0] - level[i]) > 1e-9; p--) {}
             lab_entry(&t, "%.3g %%", level[i]);
             if (k < 0) lab_entries(&t, l, 0, i, "kept f0|ticket_train f2");
-            lab_entry_stats(&t, lab_element(l, 0, figure, i, 100), 2);
+            lab_entry_stats(&t, lab_clip(lab_element(l, 0, figure, i, 100), 100), 2);
             lab_entry_stats(&t, less(l, "ticket", i, figure, k < 0 ? 0 : i), 2);
             if (k < 1) lab_entry(&t, "%.2f", p < 0 ? (double)NAN : paper[p][k + 2]);
             if (k < 0) lab_entries(&t, l, 0, i, "barrier %2");

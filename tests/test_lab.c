@@ -292,6 +292,11 @@ static void test_flags(counts *t)
     check(t, close_to(lab_number(l, "save-every"), 1e-3, 1e-15), "a number");
     check(t, !lab_given(l, "report") && !lab_given(l, "fresh"), "switches are off");
     check(t, !strcmp(lab_text(l, "data"), "data") && !strcmp(lab_text(l, "out"), "results"), "defaults");
+    check(t, lab__edit_distance("", "") == 0 && lab__edit_distance("abc", "") == 3 && lab__edit_distance("kitten", "sitting") == 3 && lab__edit_distance("sitting", "kitten") == 3
+             && lab__edit_distance("epoch", "epochs") == 1 && lab__edit_distance("peochs", "epochs") == 2, "edit distances");
+    check(t, lab__edit_distance("0123456789012345678901234567890x", "a") == 99 && lab__edit_distance("a", "0123456789012345678901234567890x") == 99, "long words are not compared");
+    check(t, lab__similar(l, "epoch") && !strcmp(lab__similar(l, "epoch"), "epochs") && !strcmp(lab__similar(l, "peochs"), "epochs") && !strcmp(lab__similar(l, "sedes"), "seed"), "a mistyped flag");
+    check(t, !lab__similar(l, "epo") && !lab__similar(l, "learning-rate") && !lab__similar(l, "zz") && !lab__similar(l, "") && !lab__similar(l, "x"), "three edits are too many, and two letters say little");
     check(t, lab__among("paper|linear", "linear") && !lab__among("paper|linear", "line") && !lab__among("paper|linear", "") && !lab__among("paper", "paper|"), "words are whole");
     lab_close(l);
 }
@@ -550,6 +555,82 @@ static void test_plots(counts *t)
     check(t, same_text(&b, "2×10⁷ 10⁻¹² 0 2048"), "labels of ticks");
 }
 
+/* Intervals of accuracies end at 0 and 100 in print, other figures' do not, and numbers inside stay as they are. */
+static void test_clip(counts *t)
+{
+    lab_stats s;
+    lab_table table = lab_table_new("a");
+    memset(&s, 0, sizeof s);
+    s.n = 3; s.mean = 99.9; s.sd = 0.15; s.low = 99.5; s.high = 100.3;
+    lab_entry_stats(&table, lab_clip(s, 100), 2);
+    check(t, !strcmp(table.entries[1], "99.90 ± 0.15 [99.50, 100.00]"), table.entries[1]);
+    s.mean = 1; s.sd = 2; s.low = -4; s.high = 6;
+    lab_entry_stats(&table, lab_clip(s, 100), 1);
+    check(t, !strcmp(table.entries[2], "1.0 ± 2.0 [0.0, 6.0]"), table.entries[2]);
+    lab_entry_stats(&table, s, 1);
+    check(t, !strcmp(table.entries[3], "1.0 ± 2.0 [-4.0, 6.0]"), table.entries[3]);
+    s = lab_clip(s, 1);
+    check(t, close_to(s.high, 1, 1e-15) && close_to(s.mean, 1, 1e-15) && close_to(s.sd, 2, 1e-15), "as a share of 1");
+    check(t, lab__ends_in("test_accuracy", "accuracy") && lab__ends_in("accuracy", "accuracy") && !lab__ends_in("accuracy_gap", "accuracy") && !lab__ends_in("gap", "accuracy"), "which figures are accuracies");
+    while (table.count) free(table.entries[--table.count]);
+    free(table.entries);
+}
+
+/* The progress line drops what matters least until it fits, and never cuts. Finished cells are counted, not started ones. */
+static void test_progress(counts *t)
+{
+    static const struct { int room; const char *text; } lines[] = {
+        { 120, "2/12 done, 1:05 left, 4321 images/s | CNN(32), batch 1024, seed 3: epoch 7/80, loss 0.123, 98.8 %" },
+        { 97, "2/12 done, 1:05 left, 4321 images/s | CNN(32), batch 1024, seed 3: epoch 7/80, loss 0.123, 98.8 %" },
+        { 96, "2/12 done, 1:05 left, 4321 images/s | CNN(32), batch 1024, seed 3: epoch 7/80, loss 0.123" },
+        { 79, "2/12 done, 1:05 left | CNN(32), batch 1024, seed 3: epoch 7/80, loss 0.123" },
+        { 70, "2/12 done, 1:05 left | CNN(32), batch 1024, seed 3: epoch 7/80" },
+        { 40, "2/12 done, 1:05 left, epoch 7/80" },
+        { 10, "2/12 done, 1:05 left, epoch 7/80" } };
+    static lab__cell cells[4];
+    char label[] = "CNN(32), batch 1024";
+    lab l;
+    int i, finished, all;
+    memset(&l, 0, sizeof l);
+    memset(cells, 0, sizeof cells);
+    cells[0].label = label;
+    cells[0].view.seed = 3;
+    cells[0].progress.epoch = 7;
+    cells[0].epochs = 80;
+    cells[0].progress.loss = 0.1234;
+    cells[0].progress.accuracy = 0.98765;
+    for (i = 0; i < 7; i++) {
+        char *text = lab__progress_text(&cells[0], 65, 2, 12, 4321, lines[i].room);
+        check(t, !strcmp(text, lines[i].text), text);
+        free(text);
+    }
+    {
+        char *text = lab__progress_text(&cells[0], (double)NAN, 0, 12, 4321, 79);
+        check(t, !strcmp(text, "0/12 done, 4321 images/s | CNN(32), batch 1024, seed 3: epoch 7/80, loss 0.123"), text);
+        free(text);
+    }
+    l.config_count = 2;
+    l.seed_count = 2;
+    l.cells = cells;
+    for (i = 0; i < 4; i++) { cells[i].mine = i != 3; cells[i].cost = 1; }
+    cells[0].state = LAB__RUNNING;
+    cells[1].state = LAB__DONE;
+    cells[2].state = LAB__WAITING;
+    cells[3].state = LAB__DONE; /* another shard's */
+    lab__time_left(&l, &finished, &all);
+    check(t, finished == 1 && all == 3, "one of three is finished, though two were started");
+#ifdef LAB_POSIX
+    setenv("COLUMNS", "132", 1);
+    check(t, lab__terminal_width() == 132, "COLUMNS");
+    setenv("COLUMNS", "x", 1);
+    check(t, lab__terminal_width() == 80, "COLUMNS is no number");
+    setenv("COLUMNS", "0", 1);
+    check(t, lab__terminal_width() == 80, "COLUMNS is 0");
+    unsetenv("COLUMNS");
+    check(t, lab__terminal_width() == 80, "no COLUMNS");
+#endif
+}
+
 static void test_shares(counts *t)
 {
     int busy[4] = { 1, 1, 1, 1 }, i, w;
@@ -603,6 +684,8 @@ int main(void)
     test_append(&t);
     test_locks(&t);
     test_plots(&t);
+    test_clip(&t);
+    test_progress(&t);
     test_shares(&t);
     printf("%d passed, %d failed\n", t.passed, t.failed);
     return t.failed != 0;
