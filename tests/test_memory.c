@@ -223,6 +223,27 @@ static int subsets(genreg_ctx *c)
     return a.n + b.n == 18 && a.n && genreg_get_batch(c, &b, NULL, 0, 4).x;
 }
 
+static int prune(genreg_ctx *c) /* in rounds by every criterion, rewound and trained again */
+{
+    genreg_dataset d = images(c);
+    genreg_model *m = small_cnn(c);
+    genreg_train_options o = genreg_train_defaults();
+    genreg_snapshot *start = genreg_snapshot_take(m, NULL);
+    genreg_prune_options p = genreg_prune_defaults();
+    genreg_progress q;
+    int k, left = 1;
+    p.data = &d;
+    p.rounds = 2;
+    p.of_left = 1;
+    for (k = (int)GENREG_CRITERION_MAGNITUDE; k <= (int)GENREG_CRITERION_SYNFLOW && left; k++) {
+        p.criterion = (genreg_criterion)k;
+        left = genreg_prune(m, 0.8, &p) > 0;
+    }
+    o.epochs = 1;
+    q = left && genreg_rewind(m, NULL, start) && genreg_shuffle_mask(m, 1) ? genreg_train(m, &d, &o) : genreg_trainer_progress(NULL);
+    return q.step == 1 && genreg_save_model(m, scratch("model")); /* the mask is in the file */
+}
+
 static int save_model(genreg_ctx *c) { return genreg_save_model(small_cnn(c), scratch("model")); }
 static int load_model(genreg_ctx *c) { return genreg_load_model(c, scratch("a_model")) != NULL; }
 
@@ -280,6 +301,7 @@ static const job jobs[] = {
     { "Hessian", hessian, NULL, 0 },
     { "perturbation", perturb, NULL, 0 },
     { "subsets", subsets, NULL, 0 },
+    { "pruning", prune, "model", 0 },
     { "saving a model", save_model, "model", 0 },
     { "loading a model", load_model, NULL, 1 },
     { "saving a run", save_run, "run", 0 },
