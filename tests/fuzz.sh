@@ -4,8 +4,8 @@
 #   sh tests/fuzz.sh             4 seconds each
 #   sh tests/fuzz.sh 600 npy     ten minutes of fuzz_npy
 #
-# Inputs that were found on the way stay in the working folder only (a copy of tests/corpus). A crash leaves its input beside this script's output
-# as crash-*: run the fuzzer on it alone. The last line is "N passed, N failed".
+# Each begins with a copy of tests/corpus/NAME; what it finds on the way is thrown away at the end, but for an input that makes it fail, which
+# is left in the project's folder as crash-*: run the fuzzer on it alone. The last line is "N passed, N failed".
 cd "$(dirname "$0")/.." || exit 1
 root=$PWD
 if [ "$1" = --one ]; then # seconds, name, folder
