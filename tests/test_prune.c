@@ -31,7 +31,7 @@ static genreg_dataset points(genreg_ctx *c, int n, int rank, const int *shape, i
     return genreg_dataset_reals(c, x, labels, n, rank, shape, classes);
 }
 
-static const int mlp_sizes[] = { 20, 16, 12, 5 }, image[] = { 8, 8, 1 };
+static const int mlp_sizes[] = { 20, 16, 12, 5 }, wide_sizes[] = { 20, 120, 80, 5 }, image[] = { 8, 8, 1 };
 static genreg_model *small_mlp(genreg_ctx *c)
 {
     genreg_model *m = genreg_mlp(c, mlp_sizes, 4);
@@ -260,10 +260,10 @@ static void test_zeros(genreg_ctx *c)
 }
 
 /* What is kept is trained as the formula says, with the gradient at the pruned theta. */
-static void test_kept_move(genreg_ctx *c)
+static void test_kept_move(genreg_ctx *c, const int *layers, double keep)
 {
-    genreg_model *m = small_mlp(c);
-    genreg_dataset d = points(c, SAMPLES, 1, mlp_sizes, 5);
+    genreg_model *m = genreg_mlp(c, layers, 4);
+    genreg_dataset d = points(c, SAMPLES, 1, layers, 5);
     genreg_train_options o = genreg_train_defaults();
     genreg_trainer *t;
     genreg_objective f;
@@ -276,7 +276,8 @@ static void test_kept_move(genreg_ctx *c)
     o.batch = SAMPLES;
     o.no_shuffle = 1;
     o.steps = 5;
-    genreg_prune(m, 0.3, NULL);
+    genreg_prune(m, keep, NULL);
+    memset(v, 0, sizeof v);
     memcpy(w, m->theta->data, (size_t)m->theta->size * sizeof *w);
     t = genreg_trainer_create(m, &d, &o);
     f = genreg_training_objective(m, &d, GENREG_LOSS_CROSS_ENTROPY);
@@ -291,6 +292,84 @@ static void test_kept_move(genreg_ctx *c)
     }
     genreg_trainer_free(t);
     genreg_model_free(m);
+}
+
+/* Layers with few weights left leave out the others: the same values as the dense product of w, which is 0 there; the direct dw is that of the
+   weights that are left; the recorded one is whole. The same bits for any number of threads. */
+static void test_sparse(void)
+{
+    enum { N = 37, IN = 90, OUT = 70 };
+    static genreg_real data[N * IN + IN * OUT + OUT + N * OUT], direct[3][2][IN * OUT + N * IN + OUT], first[N * OUT + IN * OUT + N * IN + OUT];
+    static unsigned char mask[IN * OUT];
+    const int xs[] = { N, IN }, ws[] = { IN, OUT }, bs[] = { OUT }, ys[] = { N, OUT };
+    const ptrdiff_t sizes[3] = { N * IN, IN * OUT, OUT };
+    genreg_real *const xd = data, *const wd = xd + N * IN, *const bd = wd + IN * OUT, *const sd = bd + OUT;
+    int isa, threads, relu, twice, sparse, k;
+    ptrdiff_t i;
+    for (i = 0; i < N * IN + IN * OUT + OUT + N * OUT; i++) data[i] = (genreg_real)wild((unsigned)i + 5u);
+    for (i = 0; i < IN * OUT; i++) {
+        mask[i] = (unsigned char)(i / OUT % 5 != 0 && i % 23 == 0); /* some rows are empty */
+        if (!mask[i]) wd[i] = 0;
+    }
+    mask[0] = mask[IN * OUT - 1] = 1;
+    wd[0] = wd[IN * OUT - 1] = 1;
+    for (isa = GENREG_ISA_PLAIN; isa <= GENREG_ISA_AVX512; isa++)
+        for (relu = 0; relu < 2; relu++)
+            for (twice = 0; twice < 2; twice++) /* x, w and b in two places: adjoints add up */
+                for (threads = 1; threads <= 3 && genreg_isa_available((genreg_isa)isa); threads++) {
+                    genreg_ctx *c = check_context((genreg_isa)isa, threads);
+                    genreg_tensor *x = genreg_variable(c, 2, xs, xd), *w = genreg_variable(c, 2, ws, wd), *b = genreg_variable(c, 1, bs, bd), *seed = genreg_constant(c, 2, ys, sd);
+                    genreg_tensor *in[3], *y[2], *loss, *grads[3];
+                    in[0] = x; in[1] = w; in[2] = b;
+                    for (sparse = 0; sparse < 2; sparse++) {
+                        genreg_real *out[3];
+                        out[0] = direct[0][sparse]; out[1] = direct[1][sparse]; out[2] = direct[2][sparse];
+                        y[sparse] = sparse ? genreg__sparse_affine(c, x, w, b, relu, mask) : genreg_affine(c, x, w, b, relu);
+                        loss = genreg_dot(c, y[sparse], seed);
+                        if (twice) {
+                            genreg_tensor *again = sparse ? genreg__sparse_affine(c, x, w, b, relu, mask) : genreg_affine(c, x, w, b, relu), *square = genreg_mul(c, again, again);
+                            genreg_tensor *more = genreg_sum(c, square, GENREG_ALL_AXES);
+                            loss = genreg_add(c, loss, more);
+                        }
+                        CHECK(y[sparse] && !strcmp(y[sparse]->op->name, sparse ? "sparse affine" : "affine"), "the path is taken: %s", genreg_error_message(c));
+                        CHECK(genreg_grad(c, loss, NULL, in, 3, grads), "%s", genreg_error_message(c));
+                        if (sparse) CHECK(check_distance(grads[1]->data, direct[1][0], IN * OUT) < check_path_tolerance(), "the recorded dw is whole");
+                        CHECK(genreg_gradient_into(c, loss, NULL, in, 3, out), "%s", genreg_error_message(c));
+                    }
+                    CHECK(check_distance(y[1]->data, y[0]->data, N * OUT) < check_path_tolerance(), "isa %d: y %g", isa, check_distance(y[1]->data, y[0]->data, N * OUT));
+                    for (i = k = 0; i < IN * OUT; i++) {
+                        if (mask[i]) continue;
+                        k += !is_zero(direct[1][1][i]);
+                        direct[1][0][i] = 0;
+                    }
+                    CHECK(k == 0, "dw is 0 elsewhere");
+                    for (k = 0; k < 3; k++)
+                        CHECK(check_distance(direct[k][1], direct[k][0], sizes[k]) < check_path_tolerance(), "isa %d, relu %d, twice %d, input %d: %g", isa, relu, twice, k,
+                              check_distance(direct[k][1], direct[k][0], sizes[k]));
+                    {
+                        genreg_real *at = first;
+                        int same = 1;
+                        for (k = 0; k < 4; k++) {
+                            const genreg_real *now = k < 3 ? direct[k][1] : y[1]->data;
+                            const ptrdiff_t n = k < 3 ? sizes[k] : N * OUT;
+                            if (threads == 1) memcpy(at, now, (size_t)n * sizeof *at);
+                            same &= !memcmp(at, now, (size_t)n * sizeof *at);
+                            at += n;
+                        }
+                        CHECK(same, "%d threads: other bits", threads);
+                    }
+                    genreg_destroy(c);
+                }
+    { /* what is not so sparse, or small, goes the dense way */
+        genreg_ctx *c = genreg_create(NULL);
+        genreg_tensor *x = genreg_variable(c, 2, xs, xd), *w = genreg_variable(c, 2, ws, wd), *b = genreg_variable(c, 1, bs, bd);
+        memset(mask, 0, sizeof mask);
+        memset(mask, 1, IN * OUT / GENREG__SPARSE + 1);
+        CHECK(!strcmp(genreg__sparse_affine(c, x, w, b, 0, mask)->op->name, "affine"), "more than a sixteenth");
+        mask[0] = 0;
+        CHECK(!strcmp(genreg__sparse_affine(c, x, w, b, 0, mask)->op->name, "sparse affine"), "a sixteenth");
+        genreg_destroy(c);
+    }
 }
 
 /* ------------------------------------------------------------------------------------------------ rewinding */
@@ -682,7 +761,9 @@ int main(void)
     test_counts(c);
     test_rounds(c);
     test_zeros(c);
-    test_kept_move(c);
+    test_kept_move(c, mlp_sizes, 0.3);
+    test_kept_move(c, wide_sizes, 0.05); /* sparse enough to leave weights out */
+    test_sparse();
     test_rewind(c);
     test_loss_scores(c);
     test_synflow(c);
