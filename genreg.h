@@ -707,7 +707,8 @@ GENREG__API int genreg_perturb(genreg_model *m, const genreg_dataset *d, genreg_
 /* ---------------------------------------------------------------------------------------------------- pruning
 
    A model's mask says which of its parameters are there. What is pruned is +0 in theta, and stays so through genreg_init, training and
-   rewinding; evaluation and checkpoints need nothing more. Curvature is still that of all parameters, pruned ones included. */
+   rewinding; evaluation and checkpoints need nothing more. Curvature is still that of all parameters, pruned ones included. Training skips
+   the pruned weights of a linear layer that keeps a sixteenth or less: genreg_gradient_into of such a pass leaves theirs at 0. */
 
 /* What tells which weights stay: those with the largest scores. theta is that of the model, pruned weights are 0 in it.
      MAGNITUDE  |theta|
