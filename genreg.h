@@ -3917,11 +3917,245 @@ static GENREG__MAYBE_UNUSED int genreg__conv_dw(genreg__exec *e, const genreg__c
 // Owns small dense problems in double precision, whatever genreg_real is: they come after sums over millions of numbers, and
 // cost nothing beside them.
 
+/* ---- Cholesky ------------------------------------------------------------------------------------------ */
+
+enum { GENREG__CHOLESKY_BLOCK = 96 };
+
+/* Rows first ... last-1 of a panel [rows, width]: each row x is solved for in x L^T = row, where t = L^T [width, width] so that the
+   inner loop runs along a row. */
+typedef struct genreg__panel_job { genreg__loop loop; double *a; const double *t; ptrdiff_t stride, first, last; int width; } genreg__panel_job;
+static GENREG__INLINE void genreg__panel_solve_body(const void *arg)
+{
+    const genreg__panel_job *j = (const genreg__panel_job *)arg;
+    ptrdiff_t r;
+    int k, m;
+    for (r = j->first; r < j->last; r++) {
+        double *x = j->a + r * j->stride;
+        for (k = 0; k < j->width; k++) {
+            const double *t = j->t + k * GENREG__CHOLESKY_BLOCK, v = x[k] / t[k];
+            x[k] = v;
+            GENREG__NO_ALIAS
+            for (m = k + 1; m < j->width; m++) x[m] -= v * t[m];
+        }
+    }
+}
+GENREG__WIDEN(genreg__panel_solve)
+
+static void genreg__panel_range(void *arg, ptrdiff_t first, ptrdiff_t last)
+{
+    genreg__panel_job j = *(const genreg__panel_job *)arg;
+    j.first = first;
+    j.last = last;
+    j.loop(&j);
+}
+
+/* c [m,n] = op(a) b or op(a) b^T in double, rows lda, ldb and n apart; 0 when scratch cannot be had. */
+static int genreg__product64(genreg__exec *e, int m, int n, int k, const double *a, ptrdiff_t lda, int ta, const double *b, ptrdiff_t ldb, int tb, double *c)
+{
+    genreg__gemm_job job;
+    memset(&job, 0, sizeof job);
+    job.m = m; job.n = n; job.k = k;
+    job.a = a; job.lda = lda; job.ta = ta;
+    job.b = b; job.ldb = ldb; job.tb = tb;
+    job.c = c; job.ldc = n;
+    return genreg__gemm_f64(e, &job);
+}
+
+/* Room that genreg__cholesky and genreg__cholesky_solve want for themselves, in doubles. */
+static size_t genreg__cholesky_room(int n, int columns)
+{
+    size_t width = (size_t)GENREG__MAX(columns, (int)GENREG__CHOLESKY_BLOCK);
+    return ((size_t)n + GENREG__CHOLESKY_BLOCK) * width;
+}
+
+/* A = L L^T for a symmetric A [n,n], of which the lower triangle is read and replaced by L. Block columns from the left: each first gets
+   what stands left of it, as one product. Returns n; or the number of a pivot that is not above `tiny`, where it stopped; or -1 when memory is out. */
+static int genreg__cholesky(genreg__exec *e, double *a, int n, double tiny, double *room)
+{
+    double *t = room, *left = room + GENREG__CHOLESKY_BLOCK * GENREG__CHOLESKY_BLOCK;
+    int j, i, k, m, width;
+    for (j = 0; j < n; j += width) {
+        genreg__panel_job p;
+        width = genreg__min_int(GENREG__CHOLESKY_BLOCK, n - j);
+        if (j && !genreg__product64(e, n - j, width, j, a + (ptrdiff_t)j * n, n, 0, a + (ptrdiff_t)j * n, n, 1, left)) return -1;
+        for (i = j; j && i < n; i++)
+            for (k = 0; k < width; k++) a[(ptrdiff_t)i * n + j + k] -= left[(ptrdiff_t)(i - j) * width + k];
+        for (k = 0; k < width; k++) { /* the diagonal block, row by row, and its transpose into t */
+            double *row = a + (ptrdiff_t)(j + k) * n + j, pivot = row[k];
+            for (i = 0; i < k; i++) {
+                const double *above = a + (ptrdiff_t)(j + i) * n + j;
+                double s = row[i];
+                for (m = 0; m < i; m++) s -= row[m] * above[m];
+                row[i] = t[i * GENREG__CHOLESKY_BLOCK + k] = s / above[i];
+                pivot -= row[i] * row[i];
+            }
+            if (!(pivot > tiny)) return j + k;
+            row[k] = t[k * GENREG__CHOLESKY_BLOCK + k] = sqrt(pivot);
+        }
+        p.loop = genreg__pick(&genreg__panel_solve, e->isa);
+        p.a = a + (ptrdiff_t)(j + width) * n + j;
+        p.t = t;
+        p.stride = n;
+        p.width = width;
+        genreg__split_range(e, n - j - width, 1, (ptrdiff_t)(n - j) * width >= GENREG__SERIAL / 8, genreg__panel_range, &p);
+    }
+    return n;
+}
+
+/* x [n,columns], the right-hand sides, becomes the solution of L L^T x = b. Returns 0 when memory is out. */
+static int genreg__cholesky_solve(genreg__exec *e, const double *l, int n, double *x, int columns, double *room)
+{
+    int backward, block, blocks = (n - 1) / GENREG__CHOLESKY_BLOCK + 1;
+    ptrdiff_t i, k, m;
+    for (backward = 0; backward < 2; backward++)
+        for (block = 0; block < blocks; block++) {
+            int j = GENREG__CHOLESKY_BLOCK * (backward ? blocks - 1 - block : block), width = genreg__min_int(GENREG__CHOLESKY_BLOCK, n - j);
+            int known = backward ? n - j - width : j; /* rows of x that are solved for */
+            double *xj = x + (ptrdiff_t)j * columns;
+            if (known && !genreg__product64(e, width, columns, known, backward ? l + (ptrdiff_t)(j + width) * n + j : l + (ptrdiff_t)j * n, n, backward,
+                                            backward ? xj + (ptrdiff_t)width * columns : x, columns, 0, room))
+                return 0;
+            for (i = 0; known && i < (ptrdiff_t)width * columns; i++) xj[i] -= room[i];
+            for (i = 0; i < width; i++) {
+                ptrdiff_t row = backward ? width - 1 - i : i;
+                double *to = xj + row * columns, pivot = l[(j + row) * n + j + row];
+                for (k = 0; k < i; k++) {
+                    ptrdiff_t other = backward ? width - 1 - k : k;
+                    double factor = backward ? l[(j + other) * n + j + row] : l[(j + row) * n + j + other];
+                    for (m = 0; m < columns; m++) to[m] -= factor * xj[other * columns + m];
+                }
+                for (m = 0; m < columns; m++) to[m] /= pivot;
+            }
+        }
+    return 1;
+}
+
+/* ---- symmetric eigenproblem ------------------------------------------------------------------------------- */
+
+/* The sum of a[i] b[i]: in 16 lanes, which compilers make vectors of. */
+static GENREG__INLINE double genreg__dot64(ptrdiff_t n, const double *a, const double *b)
+{
+    double lane[16], total = 0;
+    ptrdiff_t i, l;
+    for (l = 0; l < 16; l++) lane[l] = 0;
+    for (i = 0; i + 16 <= n; i += 16)
+        for (l = 0; l < 16; l++) lane[l] += a[i + l] * b[i + l];
+    for (l = 0; i + l < n; l++) lane[l] += a[i + l] * b[i + l];
+    for (l = 0; l < 16; l++) total += lane[l];
+    return total;
+}
+
+/* Householder's way to tridiagonal form (Golub and Van Loan, section 8.3): A -= v w^T + w v^T for the last reflection, and p = A u for the next, in
+   one pass over the rows below `start`. */
+typedef struct genreg__reduce_job { genreg__loop loop; double *a, *p; const double *v, *w, *u; ptrdiff_t n, start, first, last; } genreg__reduce_job;
+static GENREG__INLINE void genreg__reduce_body(const void *arg)
+{
+    const genreg__reduce_job *j = (const genreg__reduce_job *)arg;
+    const double *v = j->v, *w = j->w;
+    ptrdiff_t r, i, n = j->n;
+    for (r = j->start + j->first; r < j->start + j->last; r++) {
+        double *a = j->a + r * n, vr = v[r], wr = w[r];
+        GENREG__NO_ALIAS
+        for (i = j->start; i < n; i++) a[i] -= vr * w[i] + wr * v[i];
+        j->p[r] = genreg__dot64(n - j->start, a + j->start, j->u + j->start);
+    }
+}
+GENREG__WIDEN(genreg__reduce)
+
+static void genreg__reduce_range(void *arg, ptrdiff_t first, ptrdiff_t last)
+{
+    genreg__reduce_job j = *(const genreg__reduce_job *)arg;
+    j.first = first;
+    j.last = last;
+    j.loop(&j);
+}
+
+/* Symmetric a [n,n] becomes tridiagonal: d[n], e[n]. Row k of a keeps, from k + 1 on, the vector u of the reflection I - beta[k] u u^T. room: 4 n. */
+static void genreg__tridiagonalise(const genreg__exec *e, double *a, int n, double *d, double *off, double *beta, double *room)
+{
+    double *v = room, *w = room + n, *u = room + 2 * (ptrdiff_t)n, *p = room + 3 * (ptrdiff_t)n, *t;
+    ptrdiff_t k, i;
+    memset(room, 0, 4 * (size_t)n * sizeof *room);
+    for (k = 0; k < n; k++) {
+        double *row = a + k * n, norm2, alpha, half;
+        genreg__reduce_job j;
+        for (i = k; i < n; i++) row[i] -= v[k] * w[i] + w[k] * v[i];
+        d[k] = row[k];
+        off[k] = k + 1 < n ? row[k + 1] : 0;
+        beta[k] = 0;
+        memset(u, 0, (size_t)n * sizeof *u);
+        norm2 = k + 2 < n ? genreg__dot64(n - k - 2, row + k + 2, row + k + 2) : 0;
+        if (norm2 > 0) { /* u = x - alpha e_1, with the sign that does not cancel */
+            alpha = sqrt(norm2 + row[k + 1] * row[k + 1]);
+            if (row[k + 1] > 0) alpha = -alpha;
+            off[k] = alpha;
+            row[k + 1] -= alpha;
+            memcpy(u + k + 1, row + k + 1, (size_t)(n - k - 1) * sizeof *u);
+            beta[k] = 2 / (norm2 + row[k + 1] * row[k + 1]);
+        }
+        j.loop = genreg__pick(&genreg__reduce, e->isa);
+        j.a = a; j.p = p; j.v = v; j.w = w; j.u = u;
+        j.n = n; j.start = k + 1;
+        genreg__split_range(e, n - k - 1, 1, (n - k) * (n - k) >= GENREG__SERIAL, genreg__reduce_range, &j);
+        half = beta[k] * beta[k] / 2 * genreg__dot64(n - k - 1, p + k + 1, u + k + 1);
+        for (i = k + 1; i < n; i++) w[i] = beta[k] * p[i] - half * u[i];
+        t = v; v = u; u = t; /* the reflection in hand is applied on the next pass */
+    }
+}
+
+/* Plane rotations that wait: rotation k takes rows at[k] and at[k] + 1 of w to c x - s y and s x + c y. Many at once pass over a strip of columns that
+   stays in the cache. */
+enum { GENREG__ROTATIONS = 1 << 15, GENREG__ROTATION_STRIP = 64 };
+typedef struct genreg__rotations {
+    const genreg__exec *e;
+    genreg__loop loop;
+    double *w;
+    ptrdiff_t n, first, last; /* length of a row; the columns of one thread */
+    int count, *at;
+    double *c, *s;            /* room for GENREG__ROTATIONS each */
+} genreg__rotations;
+
+static GENREG__INLINE void genreg__rotate_body(const void *arg)
+{
+    const genreg__rotations *q = (const genreg__rotations *)arg;
+    ptrdiff_t column, i;
+    int k;
+    for (column = q->first; column < q->last; column += GENREG__ROTATION_STRIP) {
+        const ptrdiff_t width = GENREG__MIN(q->last - column, (ptrdiff_t)GENREG__ROTATION_STRIP);
+        for (k = 0; k < q->count; k++) {
+            double *x = q->w + q->at[k] * q->n + column, *y = x + q->n;
+            const double c = q->c[k], s = q->s[k];
+            GENREG__NO_ALIAS
+            for (i = 0; i < width; i++) {
+                const double left = x[i], right = y[i];
+                y[i] = s * left + c * right;
+                x[i] = c * left - s * right;
+            }
+        }
+    }
+}
+GENREG__WIDEN(genreg__rotate)
+
+static void genreg__rotate_range(void *arg, ptrdiff_t first, ptrdiff_t last)
+{
+    genreg__rotations q = *(const genreg__rotations *)arg;
+    q.first = first;
+    q.last = last;
+    q.loop(&q);
+}
+
+static void genreg__rotate_rows(genreg__rotations *q)
+{
+    genreg__split_range(q->e, q->n, GENREG__ROTATION_STRIP, q->n * q->count >= GENREG__SERIAL, genreg__rotate_range, q);
+    q->count = 0;
+}
+
 /* Eigenvalues of the symmetric tridiagonal matrix with diagonal d[n] and off-diagonal e[n-1] (e has room for n), by QL steps with
    implicit shifts (Bowdler, Martin, Reinsch, Wilkinson 1968). d becomes the eigenvalues in ascending order. z, [rows, n] row-major,
    is multiplied from the right by the eigenvectors: started as the identity it becomes them, in columns; started as the first
-   row of the identity it becomes their first components. Returns 1, or 0 if 50 steps for one eigenvalue were not enough. */
-static int genreg__tridiagonal_eigen(int n, double *d, double *e, double *z, int rows)
+   row of the identity it becomes their first components. Where many rows make that the larger part of the work, q, if not NULL, gets the
+   rotations for its own [n, ...] instead, which is z transposed. Returns 1, or 0 if 50 steps for one eigenvalue were not enough. */
+static int genreg__tridiagonal_eigen(int n, double *d, double *e, double *z, int rows, genreg__rotations *q)
 {
     int l, m, i, k, step;
     if (n) e[n - 1] = 0;
@@ -3953,6 +4187,11 @@ static int genreg__tridiagonal_eigen(int n, double *d, double *e, double *z, int
                     z[k * n + i + 1] = s * left + c * right;
                     z[k * n + i] = c * left - s * right;
                 }
+                if (!q) continue;
+                q->at[q->count] = i;
+                q->c[q->count] = c;
+                q->s[q->count] = s;
+                if (++q->count == GENREG__ROTATIONS) genreg__rotate_rows(q);
             }
             if (i >= l) continue;
             d[l] -= p;
@@ -3960,6 +4199,7 @@ static int genreg__tridiagonal_eigen(int n, double *d, double *e, double *z, int
             e[m] = 0;
         }
     }
+    if (q) genreg__rotate_rows(q);
     for (i = 0; i < n - 1; i++) { /* ascending */
         for (m = i, k = i + 1; k < n; k++)
             if (d[k] < d[m]) m = k;
@@ -3968,10 +4208,67 @@ static int genreg__tridiagonal_eigen(int n, double *d, double *e, double *z, int
             d[i] = d[m];
             d[m] = t;
             for (k = 0; k < rows; k++) { t = z[k * n + i]; z[k * n + i] = z[k * n + m]; z[k * n + m] = t; }
+            for (k = 0; q && k < q->n; k++) { t = q->w[i * q->n + k]; q->w[i * q->n + k] = q->w[m * q->n + k]; q->w[m * q->n + k] = t; }
         }
     }
     return 1;
 }
+
+/* Rows of w become rows times the reflections of genreg__tridiagonalise, the last one first. */
+typedef struct genreg__reflect_job { genreg__loop loop; const double *a, *beta; double *w; ptrdiff_t n, first, last; } genreg__reflect_job;
+static GENREG__INLINE void genreg__reflect_body(const void *arg)
+{
+    const genreg__reflect_job *j = (const genreg__reflect_job *)arg;
+    ptrdiff_t n = j->n, k, r, i, begin;
+    for (begin = j->first; begin < j->last; begin += 8) /* a few rows stay in the cache while the reflections pass */
+        for (k = n - 3; k >= 0; k--) {
+            const double *u = j->a + k * n;
+            for (r = begin; r < j->last && r < begin + 8 && j->beta[k] != 0; r++) {
+                double *x = j->w + r * n, t = j->beta[k] * genreg__dot64(n - k - 1, x + k + 1, u + k + 1);
+                GENREG__NO_ALIAS
+                for (i = k + 1; i < n; i++) x[i] -= t * u[i];
+            }
+        }
+}
+GENREG__WIDEN(genreg__reflect)
+
+static void genreg__reflect_range(void *arg, ptrdiff_t first, ptrdiff_t last)
+{
+    genreg__reflect_job j = *(const genreg__reflect_job *)arg;
+    j.first = first;
+    j.last = last;
+    j.loop(&j);
+}
+
+/* Room that genreg__symmetric_eigen wants for itself, in doubles. */
+static size_t genreg__eigen_room(int n) { return 6 * (size_t)n + 3 * GENREG__ROTATIONS; }
+
+/* All eigenvalues d[n] of a symmetric a [n,n], which is destroyed, in ascending order, and unit eigenvectors in the rows of w [n,n].
+   Returns 0 if the QL steps do not converge: a has values that are not finite. */
+static int genreg__symmetric_eigen(const genreg__exec *e, double *a, int n, double *d, double *w, double *room)
+{
+    double *off = room + 4 * (ptrdiff_t)n, *beta = off + n;
+    genreg__rotations q;
+    genreg__reflect_job j;
+    ptrdiff_t i;
+    genreg__tridiagonalise(e, a, n, d, off, beta, room);
+    memset(w, 0, (size_t)n * (size_t)n * sizeof *w);
+    for (i = 0; i < n; i++) w[i * n + i] = 1;
+    memset(&q, 0, sizeof q);
+    q.e = e;
+    q.loop = genreg__pick(&genreg__rotate, e->isa);
+    q.w = w;
+    q.n = n;
+    q.c = beta + n;
+    q.s = q.c + GENREG__ROTATIONS;
+    q.at = (int *)(void *)(q.s + GENREG__ROTATIONS);
+    if (!genreg__tridiagonal_eigen(n, d, off, NULL, 0, &q)) return 0;
+    j.loop = genreg__pick(&genreg__reflect, e->isa);
+    j.a = a; j.beta = beta; j.w = w; j.n = n;
+    genreg__split_range(e, n, 8, (ptrdiff_t)n * n >= GENREG__SERIAL, genreg__reflect_range, &j);
+    return 1;
+}
+
 
 // >>tape ---------------------------------------------------------------------------------------------------------------
 // Owns contexts and the record of what was computed. A tensor is tracked if derivatives flow through it; an operation on a
@@ -8441,7 +8738,7 @@ static int genreg__lanczos_solve(genreg__lanczos *l, double *d, double *e, doubl
         e[i] = l->beta[i];
         for (k = 0; k < rows; k++) z[(ptrdiff_t)k * n + i] = k == i;
     }
-    if (genreg__tridiagonal_eigen(n, d, e, z, rows)) return 1;
+    if (genreg__tridiagonal_eigen(n, d, e, z, rows, NULL)) return 1;
     genreg__fail(l->h->f.ctx, GENREG_ERROR_ARGUMENT, "eigenvalues: the tridiagonal problem did not converge; the Hessian has values that are not finite");
     return 0;
 }
