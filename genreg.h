@@ -47,10 +47,10 @@
 
    CONTENTS
       The API, in the order of the floors it stands on        errors, contexts, tensors, operations, gradients,
-                                                              models, data, training, curvature, pruning, files
+                                                              models, data, training, curvature, kernels, pruning, files
       The implementation, ground floor first (search for the tag)
           >>platform >>errors >>memory >>math >>rng >>kernels >>linalg >>tape >>ops >>grad >>model >>data >>train >>curvature
-          >>prune >>files
+          >>ntk >>prune >>files
       Version history and licence
 
    OPTIONS, defined before the include, alike in every file that includes it
@@ -482,6 +482,7 @@ typedef struct genreg_model {
     int layer_capacity, parameter_capacity, state_capacity;
     char scope[24];
     int scope_start;
+    struct genreg__linear *linear; /* of genreg_linearise */
 } genreg_model;
 
 /* An empty model for samples of the given shape ([features] or [height, width, channels]); add layers, then call genreg_init. */
@@ -704,6 +705,86 @@ GENREG__API int genreg_perturbation(genreg_model *m, const genreg_dataset *d, ge
 /* Loss and accuracy at theta + radius x direction for `draws` directions, into scores; the model stays as it is. (SAM and ASAM have one direction.) */
 GENREG__API int genreg_perturb(genreg_model *m, const genreg_dataset *d, genreg_noise noise, double radius, int draws, uint64_t seed, genreg_score *scores);
 
+/* ---------------------------------------------------------------------------------------------------- kernels
+
+   Matrices are doubles, row-major, in your memory. What else is needed goes on the tape and is released. */
+
+/* The empirical neural tangent kernel (Jacot et al. 2018) at m->theta, in evaluation mode: with J_o(x) = d f_o(x)/d theta for output o of O,
+     TRACE   k(x, x') = sum over o of <J_o(x), J_o(x')> / O
+     FULL    k((x, o), (x', o')) = <J_o(x), J_o'(x')>, in row x O + o and column x' O + o'
+     OUTPUT  k(x, x') = <J_o(x), J_o(x')> for one o
+     SUM     k(x, x') = <J(x), J(x')> of the sum of all outputs */
+typedef enum genreg_ntk_form { GENREG_NTK_TRACE, GENREG_NTK_FULL, GENREG_NTK_OUTPUT, GENREG_NTK_SUM } genreg_ntk_form;
+
+typedef struct genreg_ntk_options {
+    genreg_ntk_form form; /* default GENREG_NTK_TRACE */
+    int output;           /* OUTPUT: which, from 0 */
+    int block;            /* samples at a time; 0: as many as fit the memory option. More than one block of columns costs passes through the net */
+} genreg_ntk_options;
+
+GENREG__API genreg_ntk_options genreg_ntk_defaults(void);
+
+/* Gram matrix of a x b into k, a->n b->n values (FULL: times O^2); b NULL: of a x a, which is symmetric and half the work. No Jacobian
+   is built: a layer's part is sums over its inputs and output gradients, (A A^T + 1) o (B B^T), or its gradient by sample where that is
+   cheaper (Novak, Sohl-Dickstein, Schoenholz 2022). Of a linearised model it is the kernel at theta_0. Returns 1, or 0 after an error. */
+GENREG__API int genreg_ntk(genreg_model *m, const genreg_dataset *a, const genreg_dataset *b, const genreg_ntk_options *o, double *k);
+
+/* A ReLU MLP of infinite width in the scheme NTK: weights N(0, 1) with factors sqrt(2/fan_in), sqrt(1/fan_in) in the last layer. */
+typedef struct genreg_infinite_options {
+    int layers;           /* linear layers, 1 or more: 4 */
+    double bias_variance; /* of the biases at the start: 0 */
+    double bias_tangent;  /* what each layer's biases add to the tangent kernel: 1 where they are trained, as genreg_ntk counts them; 0 where not */
+} genreg_infinite_options;
+
+GENREG__API genreg_infinite_options genreg_infinite_defaults(void);
+
+/* Its tangent kernel, which the TRACE and OUTPUT kernels of wide nets approach, and the covariance of its outputs (NNGP), a->n b->n values each;
+   either may be NULL, and b too, as above. In closed form (Cho and Saul 2009; Jacot et al. 2018), with S and K the two kernels of a layer:
+     S' = 2 E[relu relu] + bias_variance,   K' = 2 E[relu relu] + bias_tangent + K 2 E[relu' relu'],   over (u, v) ~ N(0, S)
+   Without bias_variance an input of zeros has kernel 0 with every other, but for the last layer's bias: relu' is 0 at 0, as in genreg_relu. */
+GENREG__API int genreg_infinite_kernel(genreg_ctx *c, const genreg_dataset *a, const genreg_dataset *b, const genreg_infinite_options *o, double *ntk, double *nngp);
+
+typedef struct genreg_ridge_options {
+    double ridge;     /* first relative ridge to try: 0. The ridge is that times the mean of the diagonal of k */
+    double ridge_max; /* if k + ridge I is not positive definite in double precision the relative ridge becomes 1e-12, then ten times as much, up to this: 1e-4 */
+} genreg_ridge_options;
+
+typedef struct genreg_ridge {
+    double ridge;          /* what was added to the diagonal, NaN after an error */
+    double relative;       /* the same over the mean of the diagonal */
+    double min_eigenvalue; /* smallest eigenvalue of k itself, by Lanczos on the inverse; good to about n 1e-16 times the largest */
+    int attempts;          /* factorisations */
+} genreg_ridge;
+
+GENREG__API genreg_ridge_options genreg_ridge_defaults(void);
+
+/* Kernel ridge regression: alpha [n, outputs] solves (k + ridge I) alpha = targets for a symmetric k [n, n], by Cholesky in double. Duplicate samples
+   and zero images make k singular, which a ridge cures; look at what was used. The prediction at x is the sum over i of k(x, x_i) alpha_i. */
+GENREG__API genreg_ridge genreg_kernel_ridge(genreg_ctx *c, const double *k, int n, const double *targets, int outputs, const genreg_ridge_options *o, double *alpha);
+
+/* out [m, outputs] = k [m, n] alpha [n, outputs]: predictions from the kernel of m samples with the n that were learnt. 1, or 0 after an error. */
+GENREG__API int genreg_kernel_predict(genreg_ctx *c, const double *k, int m, int n, const double *alpha, int outputs, double *out);
+
+/* Share of rows of `predictions` [n, outputs] whose largest entry is the label's; the first of equals counts. Thread-safe. */
+GENREG__API double genreg_kernel_accuracy(const double *predictions, const int *labels, int n, int outputs);
+
+/* k = V^T diag(values) V for a symmetric k [n, n]: values in ascending order, row i of V [n, n] is the unit eigenvector i. 1, or 0 after an error. */
+GENREG__API int genreg_kernel_eigen(genreg_ctx *c, const double *k, int n, double *values, double *vectors);
+
+/* Gradient flow on half the sum of squares, d f/dt = -k (f - targets), from f = 0 until time t (HUGE_VAL: the limit): alpha [n, outputs] such that
+   f(x, t) = sum over i of k(x, x_i) alpha_i, from genreg_kernel_eigen's values and vectors: alpha = V^T diag((1 - exp(-values t))/values) V targets.
+   Learn targets - f(0) where f starts elsewhere. Directions with eigenvalues below n 2e-16 times the largest are never learnt. */
+GENREG__API int genreg_kernel_flow(genreg_ctx *c, const double *values, const double *vectors, int n, const double *targets, int outputs, double t, double *alpha);
+
+/* <a, b>/(|a| |b|), in [-1, 1] (Cristianini et al. 2001), and |a - b|/|b|, the relative change from b to a, in the Frobenius norm over `count` values;
+   NaN if a matrix in the denominator is 0. Thread-safe. */
+GENREG__API double genreg_kernel_alignment(const double *a, const double *b, ptrdiff_t count);
+GENREG__API double genreg_kernel_change(const double *a, const double *b, ptrdiff_t count);
+
+/* The model f(x, theta_0) + J(x) (theta - theta_0), linear in theta around m's present parameters theta_0: a model of its own, which starts there
+   and is trained, evaluated and freed as any other; m may go. Each layer hands on x and its tangent (forward mode), so that J is never built and
+   a step costs about two of m's. Always in evaluation mode: batch norm keeps m's statistics, dropout is off. NULL after an error. */
+GENREG__API genreg_model *genreg_linearise(genreg_model *m);
 /* ---------------------------------------------------------------------------------------------------- pruning
 
    A model's mask says which of its parameters are there. What is pruned is +0 in theta, and stays so through genreg_init, training and
@@ -1486,6 +1567,39 @@ static double genreg__cos_pi(double t)
     x = 3.14159265358979323846 * t;
     z = x * x;
     return sign * (1 - z / 2 * (1 - z / 12 * (1 - z / 30 * (1 - z / 56 * (1 - z / 90 * (1 - z / 132 * (1 - z / 182 * (1 - z / 240))))))));
+}
+
+/* The angle in [0, pi] of the point (x, y) with y >= 0; 0 at the origin. atan(t) by its series, after atan(t) = pi/4 + atan((t - 1)/(t + 1)) has brought t
+   down to sqrt(2) - 1. */
+static GENREG__INLINE double genreg__angle64(double y, double x)
+{
+    double wide = fabs(x), t = y > wide ? wide / y : wide > 0 ? y / wide : 0, beyond = t > 0.41421356237309505, z, p = 1.0 / 43.0;
+    t = beyond > 0 ? (t - 1) / (t + 1) : t;
+    z = t * t;
+    p = 1.0 / 41.0 - z * p;
+    p = 1.0 / 39.0 - z * p;
+    p = 1.0 / 37.0 - z * p;
+    p = 1.0 / 35.0 - z * p;
+    p = 1.0 / 33.0 - z * p;
+    p = 1.0 / 31.0 - z * p;
+    p = 1.0 / 29.0 - z * p;
+    p = 1.0 / 27.0 - z * p;
+    p = 1.0 / 25.0 - z * p;
+    p = 1.0 / 23.0 - z * p;
+    p = 1.0 / 21.0 - z * p;
+    p = 1.0 / 19.0 - z * p;
+    p = 1.0 / 17.0 - z * p;
+    p = 1.0 / 15.0 - z * p;
+    p = 1.0 / 13.0 - z * p;
+    p = 1.0 / 11.0 - z * p;
+    p = 1.0 / 9.0 - z * p;
+    p = 1.0 / 7.0 - z * p;
+    p = 1.0 / 5.0 - z * p;
+    p = 1.0 / 3.0 - z * p;
+    p = 1.0 / 1.0 - z * p;
+    t = beyond * 0.78539816339744831 + t * p;
+    t = y > wide ? 1.5707963267948966 - t : t;
+    return x < 0 ? 3.1415926535897932 - t : t;
 }
 
 // >>rng ----------------------------------------------------------------------------------------------------------------
@@ -4073,9 +4187,10 @@ static void genreg__reduce_range(void *arg, ptrdiff_t first, ptrdiff_t last)
 /* Symmetric a [n,n] becomes tridiagonal: d[n], e[n]. Row k of a keeps, from k + 1 on, the vector u of the reflection I - beta[k] u u^T. room: 4 n. */
 static void genreg__tridiagonalise(const genreg__exec *e, double *a, int n, double *d, double *off, double *beta, double *room)
 {
-    double *v = room, *w = room + n, *u = room + 2 * (ptrdiff_t)n, *p = room + 3 * (ptrdiff_t)n, *t;
+    double *v = room, *w = room + n, *u = room + 2 * (ptrdiff_t)n, *p = room + 3 * (ptrdiff_t)n, *t, largest = 0;
     ptrdiff_t k, i;
     memset(room, 0, 4 * (size_t)n * sizeof *room);
+    for (i = 0; i < (ptrdiff_t)n * n; i++) largest = GENREG__MAX(largest, fabs(a[i]));
     for (k = 0; k < n; k++) {
         double *row = a + k * n, norm2, alpha, half;
         genreg__reduce_job j;
@@ -4085,7 +4200,7 @@ static void genreg__tridiagonalise(const genreg__exec *e, double *a, int n, doub
         beta[k] = 0;
         memset(u, 0, (size_t)n * sizeof *u);
         norm2 = k + 2 < n ? genreg__dot64(n - k - 2, row + k + 2, row + k + 2) : 0;
-        if (norm2 > 0) { /* u = x - alpha e_1, with the sign that does not cancel */
+        if (norm2 > 1e-36 * largest * largest) { /* less is rounding. u = x - alpha e_1, with the sign that does not cancel */
             alpha = sqrt(norm2 + row[k + 1] * row[k + 1]);
             if (row[k + 1] > 0) alpha = -alpha;
             off[k] = alpha;
@@ -4158,12 +4273,14 @@ static void genreg__rotate_rows(genreg__rotations *q)
 static int genreg__tridiagonal_eigen(int n, double *d, double *e, double *z, int rows, genreg__rotations *q)
 {
     int l, m, i, k, step;
+    double largest = 0;
     if (n) e[n - 1] = 0;
     for (l = 0; l < n; l++) {
+        largest = GENREG__MAX(largest, fabs(d[l]) + fabs(e[l])); /* what is small beside the neighbours or beside this is rounding */
         for (step = 0;; step++) {
             double shift, r, s = 1, c = 1, p = 0, g;
             for (m = l; m < n - 1; m++) /* where does it fall apart? */
-                if (fabs(e[m]) <= DBL_EPSILON * (fabs(d[m]) + fabs(d[m + 1]))) break;
+                if (fabs(e[m]) <= DBL_EPSILON * GENREG__MAX(fabs(d[m]) + fabs(d[m + 1]), largest)) break;
             if (m == l) break;
             if (step == 50) return 0;
             g = (d[l + 1] - d[l]) / (2 * e[l]);
@@ -6802,6 +6919,12 @@ struct genreg__layer {
     char scope[24];
 };
 
+/* What makes a model linear in theta: see genreg_linearise, whose floor sets forward. */
+struct genreg__linear {
+    genreg_tensor *at, *slopes; /* theta_0; theta_0 with constants such that each layer maps 0 to 0 */
+    genreg_tensor *(*forward)(genreg_model *m, genreg_tensor *theta, genreg_tensor *x);
+};
+
 GENREG__API genreg_model *genreg_model_create(genreg_ctx *c, int rank, const int *shape)
 {
     genreg_model *m;
@@ -6825,6 +6948,11 @@ GENREG__API genreg_model *genreg_model_create(genreg_ctx *c, int rank, const int
 GENREG__API void genreg_model_free(genreg_model *m)
 {
     if (!m) return;
+    if (m->linear) {
+        genreg__unkeep(m->linear->at);
+        genreg__unkeep(m->linear->slopes);
+        genreg__unkeep(m->linear);
+    }
     genreg__unkeep(m->theta);
     genreg__unkeep(m->state);
     genreg__unkeep(m->parameters);
@@ -7290,6 +7418,10 @@ GENREG__API void genreg_init(genreg_model *m, genreg_scheme scheme, uint64_t see
         genreg__fail(m->ctx, GENREG_ERROR_ARGUMENT, "init: no scheme has the number %d", (int)scheme);
         return;
     }
+    if (m->linear) {
+        genreg__fail(m->ctx, GENREG_ERROR_ARGUMENT, "init: a linearised model starts where it was linearised; initialise before genreg_linearise");
+        return;
+    }
     if (!genreg__lay_out(m, scheme, seed)) return;
     for (i = 0; i < m->parameter_count; i++) genreg__draw_parameter(m, i);
     genreg__apply_mask(m, m->theta->data);
@@ -7357,7 +7489,8 @@ static int genreg__model_ready(genreg_model *m, const char *name)
     return 0;
 }
 
-GENREG__API genreg_tensor *genreg_forward(genreg_model *m, genreg_tensor *theta, genreg_tensor *x, const genreg_pass *pass)
+/* linear: by the tangent of a linearised model; else by its layers. */
+static genreg_tensor *genreg__forward(genreg_model *m, genreg_tensor *theta, genreg_tensor *x, const genreg_pass *pass, int linear)
 {
     genreg_ctx *c = m ? m->ctx : NULL;
     genreg_trace *trace = pass ? pass->trace : NULL;
@@ -7379,6 +7512,10 @@ GENREG__API genreg_tensor *genreg_forward(genreg_model *m, genreg_tensor *theta,
     }
     shape[0] = x->shape[0];
     x = genreg_reshape(c, x, m->layers[0].in_rank + 1, shape); /* images [n,28,28,1] go into an MLP as they are */
+    if (linear) {
+        if (trace) genreg__fail(c, GENREG_ERROR_ARGUMENT, "forward: a linearised model has no trace; take that of the model it was made of");
+        return trace || !x || !theta ? NULL : m->linear->forward(m, theta, x);
+    }
     if (trace) {
         trace->input = (genreg_tensor **)genreg__take(c, &c->tape_arena, 2 * (size_t)m->layer_count, sizeof *trace->input);
         if (!trace->input) return NULL;
@@ -7403,6 +7540,11 @@ GENREG__API genreg_tensor *genreg_forward(genreg_model *m, genreg_tensor *theta,
         i += fused;
     }
     return genreg__halted(c) ? NULL : x;
+}
+
+GENREG__API genreg_tensor *genreg_forward(genreg_model *m, genreg_tensor *theta, genreg_tensor *x, const genreg_pass *pass)
+{
+    return genreg__forward(m, theta, x, pass, m && m->linear);
 }
 
 
@@ -8979,6 +9121,814 @@ GENREG__API int genreg_perturb(genreg_model *m, const genreg_dataset *d, genreg_
     return !genreg__halted(c);
 }
 
+// >>ntk ----------------------------------------------------------------------------------------------------------------
+// Owns the view of a net as a kernel machine: Gram matrices of the tangent kernel, its limit of infinite width, regression with
+// kernels, and the model that is linear in theta.
+
+GENREG__API genreg_ntk_options genreg_ntk_defaults(void)
+{
+    genreg_ntk_options o;
+    memset(&o, 0, sizeof o);
+    return o;
+}
+
+/* A layer's part of the kernel. Its gradient for sample x and seed vector o (of outputs) is, over positions s of the output,
+     sum over s of (a_s, 1) (x) b_s,   a_s: the inputs of one output, b_s: seed . d f/d (pre-activation at s)
+   so that the product of two is sum over s, s' of (a_s . a'_s' + 1)(b_s . b'_s'): PATCHES. A linear layer has one position. Where a layer has so many
+   that it is cheaper, or no such form, the gradient itself is kept: EXPLICIT. A block of n samples has a [n, positions, a_size] and
+   b [seeds, n, positions, b_size]; EXPLICIT: positions 1, b the gradients. */
+typedef struct genreg__ntk_layer {
+    int layer, explicit_form, positions;
+    ptrdiff_t a_size, b_size;
+    genreg__conv g; /* of a convolution, for one sample */
+} genreg__ntk_layer;
+
+/* A block of samples: where its factors are. */
+typedef struct genreg__ntk_side {
+    const genreg_dataset *d;
+    int first, n, room;
+    genreg_real *memory;
+} genreg__ntk_side;
+
+typedef struct genreg__ntk_job {
+    genreg_ctx *c;
+    genreg_model *m;         /* whose layers are walked, */
+    genreg_tensor *theta;    /* at these parameters */
+    const genreg_ntk_options *o;
+    int outputs, seeds;      /* seeds: O unit vectors; or one vector */
+    int first_seed, group;   /* those in hand */
+    int layers;
+    genreg__ntk_layer *layer;
+    double *k;
+    ptrdiff_t stride;        /* of a row of k */
+    genreg_real *p, *q;      /* a tile of A A^T and of B B^T */
+    int tile_rows, tile_columns, chunk;
+} genreg__ntk_job;
+
+static int genreg__ntk_full(const genreg__ntk_job *j) { return j->o->form == GENREG_NTK_FULL; }
+
+/* Chooses the form of each layer with parameters by multiplications for a pair of samples. */
+static int genreg__ntk_plan(genreg__ntk_job *j)
+{
+    const genreg_model *m = j->m;
+    int i;
+    j->layer = (genreg__ntk_layer *)genreg__take(j->c, &j->c->tape_arena, (size_t)m->layer_count, sizeof *j->layer);
+    for (i = 0; j->layer && i < m->layer_count; i++) {
+        const genreg__layer *l = &m->layers[i];
+        genreg__ntk_layer *f = &j->layer[j->layers];
+        double pairs = genreg__ntk_full(j) ? (double)j->seeds * j->seeds : j->seeds;
+        if (l->first_parameter < 0) continue;
+        memset(f, 0, sizeof *f);
+        f->layer = i;
+        f->positions = 1;
+        if (l->kind == &genreg__linear_kind) {
+            f->a_size = l->in_shape[0];
+            f->b_size = l->out_shape[0];
+        } else if (l->kind == &genreg__conv2d_kind) {
+            genreg__conv *g = &f->g;
+            double s = (double)l->out_shape[0] * l->out_shape[1], k;
+            g->n = 1;
+            g->h = l->in_shape[0]; g->w = l->in_shape[1]; g->c = l->in_shape[2];
+            g->kh = g->kw = l->size;
+            g->o = l->out_shape[2];
+            g->stride = l->stride; g->padding = l->padding;
+            g->oh = l->out_shape[0]; g->ow = l->out_shape[1];
+            k = (double)l->size * l->size * g->c;
+            f->explicit_form = s * s * (k + pairs * g->o) > pairs * (k + 1) * g->o;
+            f->positions = f->explicit_form ? 1 : g->oh * g->ow;
+            f->a_size = f->explicit_form ? 0 : (ptrdiff_t)k;
+            f->b_size = f->explicit_form ? (ptrdiff_t)(k + 1) * g->o : g->o;
+        } else if (l->kind == &genreg__batch_norm_kind) {
+            f->explicit_form = 1;
+            f->b_size = 2 * (ptrdiff_t)l->out_shape[l->out_rank - 1];
+        } else {
+            genreg__fail(j->c, GENREG_ERROR_NO_RULE, "ntk: no rule for a layer of kind %s", l->kind->name);
+            return 0;
+        }
+        j->layers++;
+    }
+    return j->layer != NULL;
+}
+
+/* Where layer i's a of a block begins, or its b. */
+static genreg_real *genreg__ntk_factor(const genreg__ntk_job *j, const genreg__ntk_side *s, int i, int b)
+{
+    ptrdiff_t at = 0;
+    int k;
+    for (k = 0; k < i + b; k++) at += j->layer[k].positions * j->layer[k].a_size;
+    for (k = 0; k < i; k++) at += j->group * j->layer[k].positions * j->layer[k].b_size;
+    return s->memory + s->n * at;
+}
+
+/* The patches that a convolution's outputs see: [positions, kernel, kernel, channels], zeros beyond the border. */
+static void genreg__ntk_patches(const genreg__conv *g, const genreg_real *x, genreg_real *out)
+{
+    int y, z, ky, kx;
+    for (y = 0; y < g->oh; y++)
+        for (z = 0; z < g->ow; z++)
+            for (ky = 0; ky < g->kh; ky++)
+                for (kx = 0; kx < g->kw; kx++, out += g->c) {
+                    int row = y * g->stride + ky - g->padding, column = z * g->stride + kx - g->padding;
+                    if (row < 0 || row >= g->h || column < 0 || column >= g->w) memset(out, 0, (size_t)g->c * sizeof *out);
+                    else memcpy(out, x + ((ptrdiff_t)row * g->w + column) * g->c, (size_t)g->c * sizeof *out);
+                }
+}
+
+/* One sample's gradient for the parameters of a layer, from its input x and dy at its output. */
+static int genreg__ntk_explicit(const genreg__ntk_job *j, const genreg__ntk_layer *f, const genreg_real *x, const genreg_real *dy, ptrdiff_t size, genreg_real *out)
+{
+    const genreg_model *m = j->m;
+    const genreg__layer *l = &m->layers[f->layer];
+    ptrdiff_t channels = l->out_shape[l->out_rank - 1], i, k;
+    const genreg_real *mean, *var;
+    genreg_real *sums = out + f->b_size - channels; /* biases, or beta */
+    for (i = 0; i < channels; i++) sums[i] = 0;
+    for (k = 0; k < size; k += channels)
+        for (i = 0; i < channels; i++) sums[i] += dy[k + i];
+    if (l->kind == &genreg__conv2d_kind) {
+        if (genreg__conv_dw(&j->c->exec, &f->g, x, dy, out, 0)) return 1;
+        genreg__fail(j->c, GENREG_ERROR_MEMORY, "ntk: no memory for a weight gradient");
+        return 0;
+    }
+    mean = m->state->data + m->states[l->first_state].offset;
+    var = m->state->data + m->states[l->first_state + 1].offset;
+    for (i = 0; i < channels; i++) { /* gamma: dy times the normalised input */
+        genreg_real inverse = 1 / GENREG__SQRT(var[i] + (genreg_real)genreg__norm_eps), sum = 0;
+        for (k = i; k < size; k += channels) sum += dy[k] * ((x[k] - mean[i]) * inverse);
+        out[i] = sum;
+    }
+    return 1;
+}
+
+/* The factors of samples first ... first+n-1 of a block, by one forward pass and a sweep for each seed of the group. */
+static int genreg__ntk_chunk(const genreg__ntk_job *j, const genreg__ntk_side *side, int first, int n)
+{
+    genreg_ctx *c = j->c;
+    genreg_batch batch = genreg_get_batch(c, side->d, NULL, side->first + first, n);
+    genreg_trace trace;
+    genreg_pass pass;
+    genreg_tensor *y, *seed, **xs = (genreg_tensor **)genreg__take(c, &c->tape_arena, (size_t)j->layers, sizeof *xs);
+    genreg_real **out = (genreg_real **)genreg__take(c, &c->tape_arena, (size_t)j->layers, sizeof *out);
+    int i, s, r;
+    memset(&pass, 0, sizeof pass);
+    pass.trace = &trace;
+    y = xs && out ? genreg__forward(j->m, j->theta, batch.x, &pass, 0) : NULL;
+    seed = y ? genreg_constant(c, y->rank, y->shape, NULL) : NULL;
+    if (!seed) return 0;
+    for (i = 0; i < j->layers; i++) {
+        const genreg__ntk_layer *f = &j->layer[i];
+        const genreg_tensor *x = trace.input[f->layer];
+        ptrdiff_t size = f->positions * f->a_size;
+        genreg_real *a = genreg__ntk_factor(j, side, i, 0) + first * size;
+        xs[i] = trace.output[f->layer];
+        out[i] = f->explicit_form ? (genreg_real *)genreg__take(c, &c->tape_arena, (size_t)xs[i]->size, sizeof **out) : NULL;
+        if (f->explicit_form && !out[i]) return 0;
+        if (!f->explicit_form && !f->g.n) memcpy(a, x->data, (size_t)(n * size) * sizeof *a);
+        for (r = 0; !f->explicit_form && f->g.n && r < n; r++) genreg__ntk_patches(&f->g, x->data + r * (x->size / n), a + r * size);
+    }
+    for (s = 0; s < j->group; s++) {
+        for (r = 0; r < n; r++)
+            for (i = 0; i < j->outputs; i++)
+                seed->data[(ptrdiff_t)r * j->outputs + i] = j->o->form == GENREG_NTK_SUM || i == (j->o->form == GENREG_NTK_OUTPUT ? j->o->output : j->first_seed + s);
+        for (i = 0; i < j->layers; i++) {
+            const genreg__ntk_layer *f = &j->layer[i];
+            if (!f->explicit_form) out[i] = genreg__ntk_factor(j, side, i, 1) + ((ptrdiff_t)s * side->n + first) * f->positions * f->b_size;
+        }
+        if (!genreg_gradient_into(c, y, seed, xs, j->layers, out)) return 0;
+        for (i = 0; i < j->layers; i++) {
+            const genreg__ntk_layer *f = &j->layer[i];
+            const genreg_tensor *x = trace.input[f->layer];
+            ptrdiff_t in = x->size / n, size = xs[i]->size / n;
+            for (r = 0; f->explicit_form && r < n; r++)
+                if (!genreg__ntk_explicit(j, f, x->data + r * in, out[i] + r * size, size, genreg__ntk_factor(j, side, i, 1) + ((ptrdiff_t)s * side->n + first + r) * f->b_size))
+                    return 0;
+        }
+    }
+    return 1;
+}
+
+/* The factors of a block, in as large chunks as the tape allows. */
+static int genreg__ntk_factors(genreg__ntk_job *j, genreg__ntk_side *side, const genreg_dataset *d, int first)
+{
+    genreg_ctx *c = j->c;
+    int at, n;
+    side->d = d;
+    side->first = first;
+    side->n = GENREG__MIN(side->room, d->n - first);
+    for (at = 0; at < side->n && !genreg__halted(c); at += n) {
+        genreg_place place = genreg_mark(c);
+        n = GENREG__MIN(j->chunk, side->n - at);
+        if (!genreg__ntk_chunk(j, side, at, n) && c->status == GENREG_ERROR_LIMIT && n > 1) {
+            genreg_clear_error(c);
+            j->chunk = (n + 1) / 2;
+            n = 0;
+        }
+        genreg_release(c, place);
+    }
+    return !genreg__halted(c);
+}
+
+/* k += (p + 1) q over positions, for rows first ... last-1 of a tile; p NULL: k += q. */
+typedef struct genreg__ntk_tile { const genreg_real *p, *q; double *k; ptrdiff_t row_step, column_step; int columns, positions; } genreg__ntk_tile;
+static void genreg__ntk_add_range(void *arg, ptrdiff_t first, ptrdiff_t last)
+{
+    const genreg__ntk_tile *t = (const genreg__ntk_tile *)arg;
+    ptrdiff_t width = (ptrdiff_t)t->columns * t->positions, r, i, s, z;
+    for (r = first; r < last; r++) {
+        const genreg_real *p = t->p ? t->p + r * t->positions * width : NULL, *q = t->q + r * t->positions * width;
+        double *k = t->k + r * t->row_step;
+        if (!p) for (i = 0; i < t->columns; i++) k[i * t->column_step] += (double)q[i];
+        else if (t->positions == 1 && t->column_step == 1) {
+            GENREG__NO_ALIAS
+            for (i = 0; i < t->columns; i++) k[i] += (double)((p[i] + 1) * q[i]);
+        } else
+            for (i = 0; i < t->columns; i++) {
+                double sum = 0;
+                for (s = 0; s < t->positions; s++)
+                    for (z = 0; z < t->positions; z++) {
+                        ptrdiff_t at = s * width + i * t->positions + z;
+                        sum += ((double)p[at] + 1) * (double)q[at];
+                    }
+                k[i * t->column_step] += sum;
+            }
+    }
+}
+
+/* Adds the group's part for rows r0 ... r1-1 of block x and columns c0 ... c1-1 of block y. */
+static int genreg__ntk_add_tile(const genreg__ntk_job *j, const genreg__ntk_side *x, const genreg__ntk_side *y, int r0, int r1, int c0, int c1)
+{
+    genreg_ctx *c = j->c;
+    int full = genreg__ntk_full(j), blocks = full ? j->group * j->group : 1, i, s, block;
+    for (i = 0; i < j->layers; i++) {
+        const genreg__ntk_layer *f = &j->layer[i];
+        int rows = (r1 - r0) * f->positions, columns = (c1 - c0) * f->positions;
+        const genreg_real *ax = genreg__ntk_factor(j, x, i, 0), *ay = genreg__ntk_factor(j, y, i, 0), *bx = genreg__ntk_factor(j, x, i, 1), *by = genreg__ntk_factor(j, y, i, 1);
+        ptrdiff_t a = f->positions * f->a_size, b = f->positions * f->b_size;
+        genreg__ntk_tile t;
+        t.p = f->explicit_form ? NULL : j->p;
+        t.q = j->q;
+        t.columns = c1 - c0;
+        t.positions = f->positions;
+        t.row_step = j->stride * (full ? j->outputs : 1);
+        t.column_step = full ? j->outputs : 1;
+        if (t.p && !genreg__product(c, rows, columns, (int)f->a_size, ax + r0 * a, 0, ay + c0 * a, 1, j->p, 0, NULL, 0)) return 0;
+        for (block = 0; block < blocks; block++) {
+            for (s = 0; s < (full ? 1 : j->group); s++) {
+                ptrdiff_t sx = full ? block / j->group : s, sy = full ? block % j->group : s;
+                if (!genreg__product(c, rows, columns, (int)f->b_size, bx + (sx * x->n + r0) * b, 0, by + (sy * y->n + c0) * b, 1, j->q, s > 0, NULL, 0)) return 0;
+            }
+            t.k = j->k + (x->first + r0) * t.row_step + (y->first + c0) * t.column_step;
+            if (full) t.k += block / j->group * j->stride + block % j->group;
+            genreg__split_range(&c->exec, r1 - r0, 1, (ptrdiff_t)rows * columns >= GENREG__SERIAL, genreg__ntk_add_range, &t);
+        }
+    }
+    return 1;
+}
+
+/* All tiles of two blocks; of one block with itself those that reach below the diagonal. */
+static int genreg__ntk_add_blocks(const genreg__ntk_job *j, const genreg__ntk_side *x, const genreg__ntk_side *y)
+{
+    int same = x == y, rows = same ? GENREG__MIN(j->tile_rows, GENREG__MAX(genreg__up_to((x->n + 3) / 4, 16), 64)) : j->tile_rows, r, column;
+    for (r = 0; r < x->n; r += rows) {
+        int r1 = GENREG__MIN(r + rows, x->n), end = same ? r1 : y->n;
+        for (column = 0; column < end; column += j->tile_columns)
+            if (!genreg__ntk_add_tile(j, x, y, r, r1, column, GENREG__MIN(column + j->tile_columns, end))) return 0;
+    }
+    return 1;
+}
+
+/* Tiles: large enough to be fast, no larger than the blocks, and two of them within an eighth of the memory. Returns the values in one. */
+static double genreg__ntk_tile_plan(genreg__ntk_job *j, int rows, int columns)
+{
+    int i, positions = 1;
+    for (i = 0; i < j->layers; i++) positions = GENREG__MAX(positions, j->layer[i].positions);
+    j->tile_rows = genreg__min_int(GENREG__MAX(256 / positions, 1), rows);
+    j->tile_columns = genreg__min_int(GENREG__MAX(1024 / positions, 1), columns);
+    while (j->tile_rows * j->tile_columns > 1 && (double)j->tile_rows * j->tile_columns * positions * positions > (double)(j->c->limit / sizeof(genreg_real) / 16))
+        if (j->tile_columns > j->tile_rows) j->tile_columns = (j->tile_columns + 1) / 2;
+        else j->tile_rows = (j->tile_rows + 1) / 2;
+    return (double)j->tile_rows * j->tile_columns * positions * positions;
+}
+
+/* Memory for the factors of a block. */
+static void genreg__ntk_room(const genreg__ntk_job *j, genreg__ntk_side *side, int room, double each)
+{
+    memset(side, 0, sizeof *side);
+    side->room = room;
+    if (room * each > (double)(PTRDIFF_MAX / 16)) genreg__fail(j->c, GENREG_ERROR_ARGUMENT, "ntk: %g bytes for %d samples are more than this machine can address", room * each * (double)sizeof(genreg_real), room);
+    if (room && !genreg__halted(j->c)) side->memory = (genreg_real *)genreg__take(j->c, &j->c->tape_arena, (size_t)(room * each), sizeof *side->memory);
+}
+
+/* The sums over all layers and seeds, with `room` samples in a block of columns and `other` in one of rows; b NULL: on and below the diagonal. With all columns
+   in one block each sample passes the net once. */
+static int genreg__ntk_run(genreg__ntk_job *j, const genreg_dataset *a, const genreg_dataset *b, int room, int other, double each)
+{
+    genreg_ctx *c = j->c;
+    genreg_place place = genreg_mark(c);
+    const genreg_dataset *d = b ? b : a;
+    double tile = genreg__ntk_tile_plan(j, GENREG__MAX(room, other), room);
+    genreg__ntk_side x, y;
+    int first, row, group = j->group;
+    genreg__ntk_room(j, &y, room, each);
+    genreg__ntk_room(j, &x, b || room < a->n ? other : 0, each);
+    j->p = genreg__halted(c) ? NULL : (genreg_real *)genreg__take(c, &c->tape_arena, 2 * (size_t)tile, sizeof *j->p);
+    j->q = j->p ? j->p + (size_t)tile : NULL;
+    for (j->first_seed = 0; j->first_seed < j->seeds && j->p && !genreg__halted(c); j->first_seed += group) {
+        j->group = GENREG__MIN(group, j->seeds - j->first_seed);
+        for (first = 0; first < d->n && genreg__ntk_factors(j, &y, d, first); first += y.n) {
+            if (!b) genreg__ntk_add_blocks(j, &y, &y);
+            for (row = b ? 0 : first + y.n; row < a->n && genreg__ntk_factors(j, &x, a, row); row += x.n) genreg__ntk_add_blocks(j, &x, &y);
+        }
+    }
+    j->group = group;
+    genreg_release(c, place);
+    return !genreg__halted(c);
+}
+
+/* k above the diagonal from below it, in blocks that stay in the cache. */
+static void genreg__mirror(double *k, ptrdiff_t n)
+{
+    ptrdiff_t r, s, i, l;
+    for (r = 0; r < n; r += 32)
+        for (s = 0; s <= r; s += 32)
+            for (i = r; i < n && i < r + 32; i++)
+                for (l = s; l < i && l < s + 32; l++) k[l * n + i] = k[i * n + l];
+}
+
+GENREG__API int genreg_ntk(genreg_model *m, const genreg_dataset *a, const genreg_dataset *b, const genreg_ntk_options *options, double *k)
+{
+    genreg_ntk_options o = options ? *options : genreg_ntk_defaults();
+    genreg_ctx *c = m ? m->ctx : NULL;
+    genreg__ntk_job j;
+    genreg_place place = genreg_mark(c);
+    double size_a = 0, size_b = 0, room, each;
+    ptrdiff_t rows, columns, i;
+    int all, block, other, parts = 1, fewest;
+    if (!genreg__model_ready(m, "ntk") || !genreg__has_samples(c, "ntk", a) || (b && !genreg__has_samples(c, "ntk", b))) return 0;
+    memset(&j, 0, sizeof j);
+    j.outputs = m->layers[m->layer_count - 1].out_shape[0];
+    if (m->layers[m->layer_count - 1].out_rank != 1) genreg__fail(c, GENREG_ERROR_SHAPE, "ntk: the model's outputs are images; end it with flatten and linear");
+    else if ((int)o.form < 0 || o.form > GENREG_NTK_SUM) genreg__fail(c, GENREG_ERROR_ARGUMENT, "ntk: no form has the number %d", (int)o.form);
+    else if (o.form == GENREG_NTK_OUTPUT && (o.output < 0 || o.output >= j.outputs)) genreg__fail(c, GENREG_ERROR_ARGUMENT, "ntk: there is no output %d of %d", o.output, j.outputs);
+    else if (o.block < 0 || !k) genreg__fail(c, GENREG_ERROR_ARGUMENT, "ntk: blocks of %d samples, or no room for the matrix", o.block);
+    if (genreg__halted(c)) return 0;
+    j.c = c;
+    j.m = m;
+    j.o = &o;
+    j.k = k;
+    j.seeds = o.form == GENREG_NTK_OUTPUT || o.form == GENREG_NTK_SUM ? 1 : j.outputs;
+    j.theta = genreg_variable(c, 1, m->theta->shape, m->linear ? m->linear->at->data : m->theta->data);
+    if (!j.theta || !genreg__ntk_plan(&j)) { genreg_release(c, place); return 0; }
+    for (i = 0; i < j.layers; i++) {
+        size_a += (double)j.layer[i].positions * (double)j.layer[i].a_size;
+        size_b += (double)j.layer[i].positions * (double)j.layer[i].b_size;
+    }
+    all = b ? b->n : a->n;
+    rows = a->n;
+    columns = all;
+    if (genreg__ntk_full(&j)) { rows *= j.outputs; columns *= j.outputs; }
+    j.stride = columns;
+
+    /* Three quarters of the tape for factors, the rest for passes. All columns in one block if they fit with one seed, and then as many seeds as do fit;
+       else one seed (FULL: all) and equal blocks of rows and columns. */
+    block = o.block ? GENREG__MIN(o.block, all) : all;
+    other = !b && block == all ? 0 : GENREG__MIN(o.block ? o.block : 256, a->n);
+    room = 0.75 * (double)(c->limit - c->tape_arena.bytes - c->sweep_arena.bytes) / (double)sizeof(genreg_real) - 2 * genreg__ntk_tile_plan(&j, GENREG__MAX(block, other), block);
+    fewest = genreg__ntk_full(&j) ? j.seeds : 1;
+    while ((j.seeds - 1) / parts + 1 > fewest && ((double)block + other) * (size_a + ((j.seeds - 1) / parts + 1) * size_b) > room) parts++;
+    j.group = (j.seeds - 1) / parts + 1;
+    each = size_a + j.group * size_b;
+    if (!o.block && ((double)block + other) * each > room) block = other = GENREG__MAX((int)(room / (2 * each)), 1);
+    else if (!o.block && b) other = room / each - block < a->n ? (int)(room / each) - block : a->n;
+    for (;;) {
+        char needs[sizeof c->message];
+        j.chunk = 250;
+        memset(k, 0, (size_t)rows * (size_t)columns * sizeof *k);
+        if (genreg__ntk_run(&j, a, b, block, other, size_a + j.group * size_b) || c->status != GENREG_ERROR_LIMIT) break;
+        memcpy(needs, c->message, sizeof needs);
+        genreg_clear_error(c);
+        if (block == 1 && j.group == fewest) {
+            genreg__fail(c, GENREG_ERROR_LIMIT, "ntk: even for one sample at a time %s", needs);
+            break;
+        }
+        j.group = fewest;
+        block = other = (block + 1) / 2;
+    }
+    for (i = 0; o.form == GENREG_NTK_TRACE && i < rows * columns; i++) k[i] /= j.outputs;
+    if (!b) genreg__mirror(k, columns);
+    genreg_release(c, place);
+    return !genreg__halted(c);
+}
+
+/* ---- infinite width ------------------------------------------------------------------------------------------ */
+
+GENREG__API genreg_infinite_options genreg_infinite_defaults(void)
+{
+    genreg_infinite_options o;
+    memset(&o, 0, sizeof o);
+    o.layers = 4;
+    o.bias_tangent = 1;
+    return o;
+}
+
+enum { GENREG__INFINITE_BLOCK = 256 };
+
+/* A tile: products [rows, columns] of inputs, and squares of both sides. */
+typedef struct genreg__infinite_job {
+    const genreg_infinite_options *o;
+    const double *products, *rows, *columns;
+    int width, features;
+    double *ntk, *nngp;
+    ptrdiff_t stride;
+} genreg__infinite_job;
+
+static void genreg__infinite_range(void *arg, ptrdiff_t first, ptrdiff_t last)
+{
+    const genreg__infinite_job *j = (const genreg__infinite_job *)arg;
+    const double pi = 3.1415926535897932, biases = j->o->bias_variance, tangent = j->o->bias_tangent, gain = (j->o->layers > 1 ? 2.0 : 1.0) / j->features;
+    ptrdiff_t r, i;
+    int layer;
+    for (r = first; r < last; r++)
+        for (i = 0; i < j->width; i++) {
+            double x = gain * j->rows[r] + biases, y = gain * j->columns[i] + biases, s = gain * j->products[r * j->width + i] + biases, k = s - biases + tangent;
+            for (layer = 2; layer <= j->o->layers; layer++) {
+                double g = layer < j->o->layers ? 2.0 : 1.0, square = x * y - s * s, root = square > 1e-14 * x * y ? sqrt(square) : 0; /* nearer than 1e-7 is rounding: parallel */
+                double share = x > 0 && y > 0 ? 1 - genreg__angle64(root, s) / pi : 0;
+                s = g / 2 * (root / pi + s * share);   /* g E[relu relu] */
+                k = s + tangent + k * (g / 2 * share); /* g E[relu' relu'] = g share / 2 */
+                s += biases;
+                x = g / 2 * x + biases;
+                y = g / 2 * y + biases;
+            }
+            if (j->ntk) j->ntk[r * j->stride + i] = k;
+            if (j->nngp) j->nngp[r * j->stride + i] = s;
+        }
+}
+
+/* Samples first ... first+n-1 in double, and their squares. */
+static int genreg__wide_samples(genreg_ctx *c, const genreg_dataset *d, int first, int n, double *out, double *squares)
+{
+    genreg_place place = genreg_mark(c);
+    genreg_batch batch = genreg_get_batch(c, d, NULL, first, n);
+    ptrdiff_t i, features = d->features;
+    for (i = 0; batch.x && i < n * features; i++) out[i] = (double)batch.x->data[i];
+    for (i = 0; batch.x && i < n; i++) squares[i] = genreg__dot64(features, out + i * features, out + i * features);
+    genreg_release(c, place);
+    return !genreg__halted(c);
+}
+
+GENREG__API int genreg_infinite_kernel(genreg_ctx *c, const genreg_dataset *a, const genreg_dataset *b, const genreg_infinite_options *options, double *ntk, double *nngp)
+{
+    genreg_infinite_options o = options ? *options : genreg_infinite_defaults();
+    genreg_place place = genreg_mark(c);
+    const genreg_dataset *d = b ? b : a;
+    enum { most = GENREG__INFINITE_BLOCK };
+    double *x, *y, *squares, *products;
+    int row, column, rows, columns;
+    if (!genreg__has_samples(c, "infinite_kernel", a) || !genreg__has_samples(c, "infinite_kernel", d)) return 0;
+    if (a->features != d->features) genreg__fail(c, GENREG_ERROR_SHAPE, "infinite_kernel: samples of %d and of %d values", a->features, d->features);
+    if (o.layers < 1 || !(o.bias_variance >= 0) || !(o.bias_tangent >= 0) || o.bias_variance > 1e100 || o.bias_tangent > 1e100)
+        genreg__fail(c, GENREG_ERROR_ARGUMENT, "infinite_kernel: %d layers, bias variance %g, bias tangent %g; at least 1, and not below 0", o.layers, o.bias_variance, o.bias_tangent);
+    if (genreg__halted(c)) return 0;
+    x = (double *)genreg__take(c, &c->tape_arena, 2 * (size_t)most, (size_t)a->features * sizeof *x);
+    squares = x ? (double *)genreg__take(c, &c->tape_arena, 2 * most + (size_t)most * most, sizeof *squares) : NULL;
+    y = x ? x + (size_t)most * (size_t)a->features : NULL;
+    products = squares ? squares + 2 * most : NULL;
+    for (row = 0; products && row < a->n; row += rows) {
+        rows = GENREG__MIN((int)most, a->n - row);
+        if (!genreg__wide_samples(c, a, row, rows, x, squares)) break;
+        for (column = 0; column < (b ? d->n : row + rows); column += columns) {
+            genreg__infinite_job j;
+            columns = GENREG__MIN((int)most, d->n - column);
+            if (!genreg__wide_samples(c, d, column, columns, y, squares + most)) break;
+            if (!genreg__product64(&c->exec, rows, columns, a->features, x, a->features, 0, y, a->features, 1, products)) {
+                genreg__fail(c, GENREG_ERROR_MEMORY, "infinite_kernel: no memory to pack a product");
+                break;
+            }
+            j.o = &o;
+            j.products = products;
+            j.rows = squares;
+            j.columns = squares + most;
+            j.width = columns;
+            j.features = a->features;
+            j.stride = d->n;
+            j.ntk = ntk ? ntk + (ptrdiff_t)row * d->n + column : NULL;
+            j.nngp = nngp ? nngp + (ptrdiff_t)row * d->n + column : NULL;
+            genreg__split_range(&c->exec, rows, 1, rows * columns >= 256, genreg__infinite_range, &j);
+        }
+    }
+    if (!b && ntk) genreg__mirror(ntk, a->n);
+    if (!b && nngp) genreg__mirror(nngp, a->n);
+    genreg_release(c, place);
+    return !genreg__halted(c);
+}
+
+/* ---- regression ---------------------------------------------------------------------------------------------- */
+
+/* Whether there are `count` finite values. */
+static int genreg__all_finite(genreg_ctx *c, const char *name, const double *x, ptrdiff_t count)
+{
+    ptrdiff_t i;
+    if (genreg__halted(c)) return 0;
+    for (i = 0; x && i < count; i++)
+        if (x[i] - x[i] != 0) {
+            genreg__fail(c, GENREG_ERROR_ARGUMENT, "%s: value number %z is %g", name, i, x[i]);
+            return 0;
+        }
+    if (!x || count < 1) genreg__fail(c, GENREG_ERROR_ARGUMENT, "%s: a matrix is missing or has no rows", name);
+    return !genreg__halted(c);
+}
+
+static double *genreg__take_doubles(genreg_ctx *c, size_t n, size_t each) { return (double *)genreg__take(c, &c->tape_arena, n, each * sizeof(double)); }
+
+/* op(a) b in double; 0 with the error set. */
+static int genreg__multiply64(genreg_ctx *c, const char *name, int m, int n, int k, const double *a, int ta, const double *b, double *out)
+{
+    if (genreg__product64(&c->exec, m, n, k, a, ta ? m : k, ta, b, n, 0, out)) return 1;
+    genreg__fail(c, GENREG_ERROR_MEMORY, "%s: no memory to pack a product of %d x %d x %d", name, m, n, k);
+    return 0;
+}
+
+GENREG__API genreg_ridge_options genreg_ridge_defaults(void)
+{
+    genreg_ridge_options o;
+    o.ridge = 0;
+    o.ridge_max = 1e-4;
+    return o;
+}
+
+/* The largest eigenvalue of the inverse of L L^T, by Lanczos with full re-orthogonalisation. */
+static double genreg__largest_inverse(genreg_ctx *c, const double *l, int n, double *room)
+{
+    enum { most = 40 };
+    int steps = GENREG__MIN((int)most, n), k, i, round;
+    double alpha[most], beta[most], scale, *basis = genreg__take_doubles(c, (size_t)steps + 1, (size_t)n);
+    ptrdiff_t at;
+    if (!basis) return (double)NAN;
+    for (at = 0; at < n; at++) basis[at] = genreg_normal(0, GENREG__STREAM(GENREG__DRAW_PROBE, 3u << 20), (uint64_t)at);
+    scale = sqrt(genreg__dot64(n, basis, basis));
+    for (at = 0; at < n; at++) basis[at] /= scale;
+    for (k = 0; k < steps; k++) {
+        double *next = basis + (ptrdiff_t)(k + 1) * n;
+        memcpy(next, next - n, (size_t)n * sizeof *next);
+        if (!genreg__cholesky_solve(&c->exec, l, n, next, 1, room)) {
+            genreg__fail(c, GENREG_ERROR_MEMORY, "kernel_ridge: no memory to pack a product");
+            return (double)NAN;
+        }
+        scale = sqrt(genreg__dot64(n, next, next));
+        for (round = 0, alpha[k] = 0; round < 2; round++)
+            for (i = k; i >= 0; i--) {
+                const double *q = basis + (ptrdiff_t)i * n, dot = genreg__dot64(n, q, next);
+                for (at = 0; at < n; at++) next[at] -= dot * q[at];
+                if (i == k) alpha[k] += dot;
+            }
+        beta[k] = sqrt(genreg__dot64(n, next, next));
+        if (!(beta[k] > 1e-14 * scale)) { k++; break; } /* the Krylov space is exhausted */
+        for (at = 0; at < n; at++) next[at] /= beta[k];
+    }
+    if (genreg__tridiagonal_eigen(k, alpha, beta, NULL, 0, NULL)) return alpha[k - 1];
+    return (double)NAN;
+}
+
+GENREG__API genreg_ridge genreg_kernel_ridge(genreg_ctx *c, const double *k, int n, const double *targets, int outputs, const genreg_ridge_options *options, double *alpha)
+{
+    genreg_ridge_options o = options ? *options : genreg_ridge_defaults();
+    genreg_ridge r;
+    genreg_place place = genreg_mark(c);
+    double *l, *room, mean = 0, largest = 0, relative;
+    ptrdiff_t i;
+    int done = 0;
+    memset(&r, 0, sizeof r);
+    r.ridge = r.relative = r.min_eigenvalue = (double)NAN;
+    if (!genreg__all_finite(c, "kernel_ridge: kernel", k, (ptrdiff_t)n * n) || !genreg__all_finite(c, "kernel_ridge: targets", targets, (ptrdiff_t)n * outputs)) return r;
+    for (i = 0; i < n; i++) {
+        mean += k[i * n + i] / n;
+        largest = GENREG__MAX(largest, k[i * n + i]);
+    }
+    if (!alpha || !(mean > 0) || !(o.ridge >= 0 && o.ridge <= 1e30) || !(o.ridge_max >= 0 && o.ridge_max <= 1e30))
+        genreg__fail(c, GENREG_ERROR_ARGUMENT, "kernel_ridge: ridge %g up to %g on a diagonal of mean %g; ridges from 0 on, a positive diagonal and room for alpha are needed", o.ridge, o.ridge_max, mean);
+    l = genreg__halted(c) ? NULL : genreg__take_doubles(c, (size_t)n, (size_t)n);
+    room = l ? genreg__take_doubles(c, genreg__cholesky_room(n, outputs), 1) : NULL;
+    for (relative = o.ridge; room; relative = GENREG__MAX(10 * relative, 1e-12)) {
+        if (r.attempts && !(relative <= o.ridge_max)) {
+            genreg__fail(c, GENREG_ERROR_ARGUMENT, "kernel_ridge: the kernel is not positive definite even with a relative ridge of %g; it is no kernel of samples, or ridge_max must grow", relative / 10);
+            break;
+        }
+        memcpy(l, k, (size_t)n * (size_t)n * sizeof *l);
+        for (i = 0; i < n; i++) l[i * n + i] += relative * mean;
+        r.attempts++;
+        done = genreg__cholesky(&c->exec, l, n, n * DBL_EPSILON * largest, room); /* smaller pivots are rounding */
+        if (done == n || done < 0) break;
+    }
+    if (room && done >= 0 && !genreg__halted(c)) {
+        memcpy(alpha, targets, (size_t)n * (size_t)outputs * sizeof *alpha);
+        done = genreg__cholesky_solve(&c->exec, l, n, alpha, outputs, room) ? n : -1;
+        r.min_eigenvalue = done < 0 ? (double)NAN : 1 / genreg__largest_inverse(c, l, n, room) - relative * mean;
+    }
+    if (done < 0) genreg__fail(c, GENREG_ERROR_MEMORY, "kernel_ridge: no memory to pack a product");
+    genreg_release(c, place);
+    if (genreg__halted(c)) return r;
+    r.relative = relative;
+    r.ridge = relative * mean;
+    return r;
+}
+
+GENREG__API int genreg_kernel_predict(genreg_ctx *c, const double *k, int m, int n, const double *alpha, int outputs, double *out)
+{
+    if (genreg__halted(c)) return 0;
+    if (!k || !alpha || !out || m < 1 || n < 1 || outputs < 1) {
+        genreg__fail(c, GENREG_ERROR_ARGUMENT, "kernel_predict: %d x %d kernel and %d outputs, or a matrix is missing", m, n, outputs);
+        return 0;
+    }
+    return genreg__multiply64(c, "kernel_predict", m, outputs, n, k, 0, alpha, out);
+}
+
+GENREG__API double genreg_kernel_accuracy(const double *predictions, const int *labels, int n, int outputs)
+{
+    int i, o, correct = 0;
+    if (!predictions || !labels || n < 1 || outputs < 1) return (double)NAN;
+    for (i = 0; i < n; i++) {
+        const double *row = predictions + (ptrdiff_t)i * outputs;
+        int best = 0;
+        for (o = 1; o < outputs; o++)
+            if (row[o] > row[best]) best = o;
+        correct += best == labels[i];
+    }
+    return (double)correct / n;
+}
+
+GENREG__API int genreg_kernel_eigen(genreg_ctx *c, const double *k, int n, double *values, double *vectors)
+{
+    genreg_place place = genreg_mark(c);
+    double *copy, *room;
+    if (!genreg__all_finite(c, "kernel_eigen: kernel", k, (ptrdiff_t)n * n)) return 0;
+    if (!values || !vectors) {
+        genreg__fail(c, GENREG_ERROR_ARGUMENT, "kernel_eigen: no room for values or vectors");
+        return 0;
+    }
+    copy = genreg__take_doubles(c, (size_t)n, (size_t)n);
+    room = copy ? genreg__take_doubles(c, genreg__eigen_room(n), 1) : NULL;
+    if (room) {
+        memcpy(copy, k, (size_t)n * (size_t)n * sizeof *copy);
+        if (!genreg__symmetric_eigen(&c->exec, copy, n, values, vectors, room)) genreg__fail(c, GENREG_ERROR_ARGUMENT, "kernel_eigen: the QL steps did not converge; values of the kernel are too large or too small");
+    }
+    genreg_release(c, place);
+    return !genreg__halted(c);
+}
+
+GENREG__API int genreg_kernel_flow(genreg_ctx *c, const double *values, const double *vectors, int n, const double *targets, int outputs, double t, double *alpha)
+{
+    genreg_place place = genreg_mark(c);
+    double *learnt;
+    ptrdiff_t i, o;
+    if (!genreg__all_finite(c, "kernel_flow: eigenvalues", values, n) || !genreg__all_finite(c, "kernel_flow: targets", targets, (ptrdiff_t)n * outputs)) return 0;
+    if (!vectors || !alpha || !(t >= 0)) {
+        genreg__fail(c, GENREG_ERROR_ARGUMENT, "kernel_flow: time %g, which must not be below 0, or a matrix is missing", t);
+        return 0;
+    }
+    learnt = genreg__take_doubles(c, (size_t)n, (size_t)outputs); /* in the eigenbasis */
+    if (learnt && genreg__multiply64(c, "kernel_flow", n, outputs, n, vectors, 0, targets, learnt)) {
+        for (i = 0; i < n; i++) {
+            double value = values[i], share = value > n * DBL_EPSILON * values[n - 1] ? -genreg__expm164(-value * t) / value : 0;
+            for (o = 0; o < outputs; o++) learnt[i * outputs + o] *= share;
+        }
+        genreg__multiply64(c, "kernel_flow", n, outputs, n, vectors, 1, learnt, alpha);
+    }
+    genreg_release(c, place);
+    return !genreg__halted(c);
+}
+
+/* sum of x y, in blocks for small rounding errors */
+static double genreg__sum_products(const double *x, const double *y, ptrdiff_t count)
+{
+    double total = 0;
+    ptrdiff_t i;
+    for (i = 0; i < count; i += 4096) total += genreg__dot64(GENREG__MIN(count - i, (ptrdiff_t)4096), x + i, y + i);
+    return total;
+}
+
+GENREG__API double genreg_kernel_alignment(const double *a, const double *b, ptrdiff_t count)
+{
+    double size;
+    if (!a || !b || count < 1) return (double)NAN;
+    size = sqrt(genreg__sum_products(a, a, count)) * sqrt(genreg__sum_products(b, b, count));
+    return size > 0 ? genreg__sum_products(a, b, count) / size : (double)NAN;
+}
+
+GENREG__API double genreg_kernel_change(const double *a, const double *b, ptrdiff_t count)
+{
+    double size, moved = 0, part[256];
+    ptrdiff_t i, k, n;
+    if (!a || !b || count < 1) return (double)NAN;
+    size = sqrt(genreg__sum_products(b, b, count));
+    for (i = 0; i < count; i += n) {
+        n = GENREG__MIN(count - i, (ptrdiff_t)256);
+        for (k = 0; k < n; k++) part[k] = a[i + k] - b[i + k];
+        moved += genreg__dot64(n, part, part);
+    }
+    return size > 0 ? sqrt(moved) / size : (double)NAN;
+}
+
+/* ---- the linearised model ---------------------------------------------------------------------------------------- */
+
+/* A layer without parameters at x, in *y, and its derivative applied to dx: <g, dx> with g = d<u, y>/dx is linear in u, and its derivative by u is wanted. */
+static genreg_tensor *genreg__push_forward(genreg_model *m, int layer, genreg_tensor *theta, genreg_tensor *x, genreg_tensor *dx, genreg_tensor **y)
+{
+    genreg_ctx *c = m->ctx;
+    genreg_tensor *at = genreg_variable(c, x->rank, x->shape, x->data), *out, *u, *g, *dy = NULL;
+    out = at ? m->layers[layer].kind->forward(m, layer, theta, at, NULL, 0) : NULL;
+    u = out ? genreg_variable(c, out->rank, out->shape, NULL) : NULL;
+    *y = u ? genreg_detach(c, out) : NULL;
+    if (!u || !dx || !genreg_grad(c, out, u, &at, 1, &g)) return NULL;
+    return genreg_grad(c, genreg_dot(c, g, dx), NULL, &u, 1, &dy) ? dy : NULL;
+}
+
+/* Forward mode with v = theta - theta_0. A layer with parameters is linear in them and, but for constants, in x: its tangent is the layer at v of x, and
+   the layer at theta_0 without constants of dx. */
+static genreg_tensor *genreg__linear_model_forward(genreg_model *m, genreg_tensor *theta, genreg_tensor *x)
+{
+    genreg_ctx *c = m->ctx;
+    genreg_tensor *at = genreg_detach(c, m->linear->at), *slopes = genreg_detach(c, m->linear->slopes), *v, *dx = NULL;
+    int i;
+    theta = genreg_reshape(c, theta, 1, m->theta->shape);
+    v = at && theta ? genreg_sub(c, theta, at) : NULL;
+    for (i = 0; v && slopes && x && i < m->layer_count; i++) {
+        const genreg__layer *l = &m->layers[i];
+        genreg_tensor *y = NULL, *dy = NULL;
+        if (l->scale != 1) x = genreg_scale(c, x, l->scale);
+        if (l->scale != 1 && dx) dx = genreg_scale(c, dx, l->scale);
+        if (!x || genreg__halted(c)) return NULL;
+        if (l->first_parameter < 0) dy = genreg__push_forward(m, i, at, x, dx, &y);
+        else {
+            y = l->kind->forward(m, i, at, x, NULL, 0);
+            dy = l->kind->forward(m, i, v, x, NULL, 0);
+            if (dx && dy) {
+                genreg_tensor *through = l->kind->forward(m, i, slopes, dx, NULL, 0);
+                dy = genreg_add(c, dy, through);
+            }
+        }
+        x = y;
+        dx = dy;
+    }
+    return dx && x ? genreg_add(c, x, dx) : NULL;
+}
+
+/* A copy of the n elements of a list, with room for no more; NULL for none. */
+static void *genreg__keep_copy(genreg_ctx *c, const void *list, int n, size_t size)
+{
+    void *copy = n ? genreg__keep(c, (size_t)n, size) : NULL;
+    if (copy) memcpy(copy, list, (size_t)n * size);
+    return copy;
+}
+
+static genreg_tensor *genreg__copy_vector(genreg_ctx *c, const genreg_tensor *x)
+{
+    genreg_tensor *copy = genreg__kept_vector(c, x->size);
+    if (copy) memcpy(copy->data, x->data, (size_t)x->size * sizeof *copy->data);
+    return copy;
+}
+
+GENREG__API genreg_model *genreg_linearise(genreg_model *m)
+{
+    genreg_ctx *c = m ? m->ctx : NULL;
+    genreg_model *copy;
+    ptrdiff_t k;
+    int i;
+    if (!genreg__model_ready(m, "linearise")) return NULL;
+    copy = (genreg_model *)genreg__keep_copy(c, m, 1, sizeof *m);
+    if (!copy) return NULL;
+    copy->linear = (struct genreg__linear *)genreg__keep(c, 1, sizeof *copy->linear);
+    copy->layers = (genreg__layer *)genreg__keep_copy(c, m->layers, m->layer_count + 1, sizeof *m->layers);
+    copy->parameters = (genreg_parameter *)genreg__keep_copy(c, m->parameters, m->parameter_count, sizeof *m->parameters);
+    copy->states = (genreg_parameter *)genreg__keep_copy(c, m->states, m->state_count, sizeof *m->states);
+    copy->layer_capacity = m->layer_count + 1;
+    copy->parameter_capacity = m->parameter_count;
+    copy->state_capacity = m->state_count;
+    copy->theta = genreg__copy_vector(c, m->theta);
+    copy->state = m->state ? genreg__copy_vector(c, m->state) : NULL;
+    if (copy->linear) {
+        copy->linear->forward = genreg__linear_model_forward;
+        copy->linear->at = genreg__copy_vector(c, m->linear ? m->linear->at : m->theta);
+        copy->linear->slopes = copy->linear->at ? genreg__copy_vector(c, copy->linear->at) : NULL;
+    }
+    if (genreg__halted(c)) {
+        genreg_model_free(copy);
+        return NULL;
+    }
+    copy->theta->tracked = 1;
+    for (i = 0; i < m->parameter_count; i++) {
+        const genreg_parameter *p = &m->parameters[i];
+        const genreg__layer *l = &m->layers[p->layer];
+        genreg_real *constants = copy->linear->slopes->data + p->offset;
+        for (k = 0; k < p->size; k++)
+            if (p->kind == GENREG_KIND_BIAS) constants[k] = 0;
+            else if (p->kind == GENREG_KIND_NORM_BIAS) { /* the beta that cancels gamma mean/sqrt(var + eps), rounded as in the forward pass */
+                genreg_real inverse = 1 / GENREG__SQRT(m->state->data[m->states[l->first_state + 1].offset + k] + (genreg_real)genreg__norm_eps);
+                genreg_real shift = m->state->data[m->states[l->first_state].offset + k] * inverse;
+                constants[k] = copy->linear->at->data[p[-1].offset + k] * shift;
+            }
+    }
+    return copy;
 // >>prune --------------------------------------------------------------------------------------------------------------
 // Owns which parameters are there: scores, thresholds and masks, going back to an earlier state, and the line between two models.
 // (That what is pruned stays 0 is the trainer's business.)
@@ -10437,6 +11387,10 @@ GENREG__API int genreg_save_model(genreg_model *m, const char *path)
         genreg__fail(m->ctx, GENREG_ERROR_ARGUMENT, "save_model: no file name");
         return 0;
     }
+    if (m->linear) {
+        genreg__fail(m->ctx, GENREG_ERROR_ARGUMENT, "save_model: a linearised model has no file of its own, as theta_0 belongs to it; save the model it was made of");
+        return 0;
+    }
     return genreg__save(m, NULL, path);
 }
 
@@ -10829,7 +11783,7 @@ GENREG__API double *genreg_load_npy_doubles(genreg_ctx *c, const char *path, int
 #endif /* GENREG_IMPLEMENTATION */
 
 /* VERSIONS
-     0.1.0  the core: tensors, operations, gradients, models, training, top Hessian eigenvalue, IDX, safetensors and .npy files */
+     0.1.0  the core: tensors, operations, gradients, models, training, Hessian eigenvalues, tangent kernels, pruning, IDX, safetensors and .npy files */
 
 /*
   MIT License

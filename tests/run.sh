@@ -59,7 +59,7 @@ sanitizers='-g -fsanitize=address,undefined -fno-sanitize-recover=all'
 [ -n "$sanitizers" ] || echo "skipped: sanitizers ($CC has none)"
 
 # shellcheck disable=SC2086
-for test in ground kernels ops model train curvature prune files memory lab; do
+for test in ground kernels ops model train curvature ntk prune files memory lab; do
     wanted $test "$@" || continue
     case $test in
     lab) build_and_run "$test" -O2 $openmp ;;
