@@ -6897,6 +6897,7 @@ GENREG__API int genreg_gradient_into(genreg_ctx *c, genreg_tensor *y, genreg_ten
 
 typedef struct genreg__layer genreg__layer;
 typedef struct genreg__behind { int relu, pool; } genreg__behind; /* what a layer does for those behind it: a ReLU, a max-pool over windows of this size (1: none) */
+static const genreg__behind genreg__nothing_behind = { 0, 1 };
 typedef struct genreg__layer_kind {
     const char *name; /* as checkpoints spell it */
     int takes_relu;   /* a ReLU behind it can be fused */
@@ -7523,11 +7524,10 @@ static genreg_tensor *genreg__forward(genreg_model *m, genreg_tensor *theta, gen
     }
     for (i = 0; i < m->layer_count && x; i++) {
         const genreg__layer *l = &m->layers[i];
-        genreg__behind behind;
+        genreg__behind behind = genreg__nothing_behind;
         int fused = 0;
         behind.relu = !trace && l->kind->takes_relu && i + 1 < m->layer_count && l[1].kind == &genreg__relu_kind;
         fused += behind.relu;
-        behind.pool = 1;
         if (!trace && pass && pass->training && l->kind->takes_pool && i + fused + 1 < m->layer_count && l[fused + 1].kind == &genreg__max_pool_kind) {
             behind.pool = l[fused + 1].size;
             fused++;
@@ -9446,7 +9446,7 @@ static int genreg__ntk_run(genreg__ntk_job *j, const genreg_dataset *a, const ge
 }
 
 /* k above the diagonal from below it, in blocks that stay in the cache. */
-static void genreg__mirror(double *k, ptrdiff_t n)
+static void genreg__fill_upper(double *k, ptrdiff_t n)
 {
     ptrdiff_t r, s, i, l;
     for (r = 0; r < n; r += 32)
@@ -9515,7 +9515,7 @@ GENREG__API int genreg_ntk(genreg_model *m, const genreg_dataset *a, const genre
         block = other = (block + 1) / 2;
     }
     for (i = 0; o.form == GENREG_NTK_TRACE && i < rows * columns; i++) k[i] /= j.outputs;
-    if (!b) genreg__mirror(k, columns);
+    if (!b) genreg__fill_upper(k, columns);
     genreg_release(c, place);
     return !genreg__halted(c);
 }
@@ -9617,8 +9617,8 @@ GENREG__API int genreg_infinite_kernel(genreg_ctx *c, const genreg_dataset *a, c
             genreg__split_range(&c->exec, rows, 1, rows * columns >= 256, genreg__infinite_range, &j);
         }
     }
-    if (!b && ntk) genreg__mirror(ntk, a->n);
-    if (!b && nngp) genreg__mirror(nngp, a->n);
+    if (!b && ntk) genreg__fill_upper(ntk, a->n);
+    if (!b && nngp) genreg__fill_upper(nngp, a->n);
     genreg_release(c, place);
     return !genreg__halted(c);
 }
@@ -9836,7 +9836,7 @@ static genreg_tensor *genreg__push_forward(genreg_model *m, int layer, genreg_te
 {
     genreg_ctx *c = m->ctx;
     genreg_tensor *at = genreg_variable(c, x->rank, x->shape, x->data), *out, *u, *g, *dy = NULL;
-    out = at ? m->layers[layer].kind->forward(m, layer, theta, at, NULL, 0) : NULL;
+    out = at ? m->layers[layer].kind->forward(m, layer, theta, at, NULL, &genreg__nothing_behind) : NULL;
     u = out ? genreg_variable(c, out->rank, out->shape, NULL) : NULL;
     *y = u ? genreg_detach(c, out) : NULL;
     if (!u || !dx || !genreg_grad(c, out, u, &at, 1, &g)) return NULL;
@@ -9860,10 +9860,10 @@ static genreg_tensor *genreg__linear_model_forward(genreg_model *m, genreg_tenso
         if (!x || genreg__halted(c)) return NULL;
         if (l->first_parameter < 0) dy = genreg__push_forward(m, i, at, x, dx, &y);
         else {
-            y = l->kind->forward(m, i, at, x, NULL, 0);
-            dy = l->kind->forward(m, i, v, x, NULL, 0);
+            y = l->kind->forward(m, i, at, x, NULL, &genreg__nothing_behind);
+            dy = l->kind->forward(m, i, v, x, NULL, &genreg__nothing_behind);
             if (dx && dy) {
-                genreg_tensor *through = l->kind->forward(m, i, slopes, dx, NULL, 0);
+                genreg_tensor *through = l->kind->forward(m, i, slopes, dx, NULL, &genreg__nothing_behind);
                 dy = genreg_add(c, dy, through);
             }
         }
@@ -9901,6 +9901,7 @@ GENREG__API genreg_model *genreg_linearise(genreg_model *m)
     copy->layers = (genreg__layer *)genreg__keep_copy(c, m->layers, m->layer_count + 1, sizeof *m->layers);
     copy->parameters = (genreg_parameter *)genreg__keep_copy(c, m->parameters, m->parameter_count, sizeof *m->parameters);
     copy->states = (genreg_parameter *)genreg__keep_copy(c, m->states, m->state_count, sizeof *m->states);
+    copy->mask = m->mask ? (unsigned char *)genreg__keep_copy(c, m->mask, (int)m->theta->size, 1) : NULL;
     copy->layer_capacity = m->layer_count + 1;
     copy->parameter_capacity = m->parameter_count;
     copy->state_capacity = m->state_count;
@@ -9929,6 +9930,8 @@ GENREG__API genreg_model *genreg_linearise(genreg_model *m)
             }
     }
     return copy;
+}
+
 // >>prune --------------------------------------------------------------------------------------------------------------
 // Owns which parameters are there: scores, thresholds and masks, going back to an earlier state, and the line between two models.
 // (That what is pruned stays 0 is the trainer's business.)

@@ -755,6 +755,20 @@ static void test_errors(genreg_ctx *c)
     genreg_model_free(empty);
 }
 
+/* A linearised model has a mask of its own, equal to that of the model. */
+static void test_linearised(genreg_ctx *c)
+{
+    static const int sizes[] = { 6, 5, 3 };
+    genreg_model *m = genreg_mlp(c, sizes, 3), *linear;
+    ptrdiff_t kept = genreg_prune(m, 0.4, NULL), size = m->theta->size;
+    linear = genreg_linearise(m);
+    CHECK(linear && linear->mask != m->mask && !memcmp(linear->mask, m->mask, (size_t)size), "the mask of a linearised model");
+    genreg_set_mask(m, NULL, size);
+    CHECK(genreg_kept(linear, GENREG_KIND_WEIGHT, NULL) == kept && genreg_kept(m, GENREG_KIND_WEIGHT, NULL) == 45, "%d weights are left", (int)kept);
+    genreg_model_free(m);
+    genreg_model_free(linear);
+}
+
 int main(void)
 {
     genreg_ctx *c = genreg_create(NULL);
@@ -770,6 +784,7 @@ int main(void)
     test_line(c);
     test_little_memory();
     test_errors(c);
+    test_linearised(c);
     CHECK(genreg_error(c) == GENREG_OK, "%s", genreg_error_message(c));
     genreg_destroy(c);
     return check_done();
