@@ -244,6 +244,27 @@ static int prune(genreg_ctx *c) /* in rounds by every criterion, rewound and tra
     return q.step == 1 && genreg_save_model(m, scratch("model")); /* the mask is in the file */
 }
 
+static int kernels(genreg_ctx *c) /* tangent kernels, regression with them, the linearised model */
+{
+    enum { OUT = SAMPLES * CLASSES };
+    static double k[OUT * OUT], vectors[SAMPLES * SAMPLES], eigenvalues[SAMPLES], targets[SAMPLES], alpha[SAMPLES], out[SAMPLES];
+    genreg_dataset d = images(c);
+    genreg_model *m = small_cnn(c), *linear;
+    genreg_ntk_options o = genreg_ntk_defaults();
+    genreg_train_options t = genreg_train_defaults();
+    genreg_progress p;
+    int i, done;
+    for (i = 0; i < SAMPLES; i++) targets[i] = i % 2 ? 1 : -1;
+    o.form = GENREG_NTK_FULL;
+    done = genreg_ntk(m, &d, &d, &o, k) && genreg_infinite_kernel(c, &d, NULL, NULL, k, vectors) && genreg_ntk(m, &d, NULL, NULL, k);
+    done = done && genreg_kernel_ridge(c, k, SAMPLES, targets, 1, NULL, alpha).attempts > 0 && genreg_kernel_predict(c, k, SAMPLES, SAMPLES, alpha, 1, out);
+    done = done && genreg_kernel_eigen(c, k, SAMPLES, eigenvalues, vectors) && genreg_kernel_flow(c, eigenvalues, vectors, SAMPLES, targets, 1, 2, alpha);
+    linear = done ? genreg_linearise(m) : NULL;
+    t.epochs = 1;
+    p = genreg_train(linear, &d, &t);
+    return p.step == 1 && genreg_evaluate(linear, &d).samples == SAMPLES;
+}
+
 static int save_model(genreg_ctx *c) { return genreg_save_model(small_cnn(c), scratch("model")); }
 static int load_model(genreg_ctx *c) { return genreg_load_model(c, scratch("a_model")) != NULL; }
 
@@ -301,6 +322,7 @@ static const job jobs[] = {
     { "Hessian", hessian, NULL, 0 },
     { "perturbation", perturb, NULL, 0 },
     { "subsets", subsets, NULL, 0 },
+    { "kernels", kernels, NULL, 0 },
     { "pruning", prune, "model", 0 },
     { "saving a model", save_model, "model", 0 },
     { "loading a model", load_model, NULL, 1 },
