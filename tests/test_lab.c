@@ -378,7 +378,7 @@ static void test_peak(counts *t)
     static const lab_experiment e = { "peak", "", "slice", NULL, 0, names, 1, never };
     const double left[] = { 1, 2, 4 }, top[] = { 2, 3, 6 }, right[] = { 1, 1, 5 };
     const int configs[] = { 0, 1, 2 }, elements[] = { 0, -1, 0 };
-    lab *l = (lab *)lab__new(1, sizeof *l);
+    lab *l = bare_lab();
     lab_peak p;
     int i, k;
     l->experiment = &e;
