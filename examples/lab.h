@@ -321,8 +321,15 @@ LAB_FN void lab_verdict(const char *when, lab_stats s, const char *unit, double 
 LAB_FN lab_peak lab_print_peak(lab *l, const char *what, const char *axis, const double *x, const int *configs, const int *elements, int n, const char *figure,
                                double scale);
 
+/* The exponent of a figure in x, of which point i is x[i] of configs[i]: the least-squares line through the logarithms of all points and seeds. Prints it
+   with its interval and returns it. */
+LAB_FN lab_stats lab_print_exponent(lab *l, const char *what, const char *axis, const double *x, const int *configs, int n, const char *figure);
+
 /* |w|^2 over a model's weights: without biases and normalisation. */
 LAB_FN double lab_weight_norm2(const genreg_model *net);
+
+/* Memory for rows x columns numbers; free() it. If there is none, says so and exits. */
+LAB_FN double *lab_matrix(ptrdiff_t rows, ptrdiff_t columns);
 
 /* ------------------------------------------------------------------------------------------------ plots */
 
@@ -2590,6 +2597,32 @@ LAB_FN lab_peak lab_print_peak(lab *l, const char *what, const char *axis, const
         free(text);
     }
     return p;
+}
+
+LAB_FN lab_stats lab_print_exponent(lab *l, const char *what, const char *axis, const double *x, const int *configs, int n, const char *figure)
+{
+    int seeds = lab_seed_count(l), i, k, at = 0;
+    double *logs = lab_matrix(2, (ptrdiff_t)n * seeds), *values = lab_matrix(1, seeds);
+    lab_stats slope;
+    for (i = 0; i < n; i++) {
+        int found = lab_values(l, configs[i], figure, 1, values);
+        for (k = 0; k < found; k++, at++) {
+            logs[at] = log(x[i]);
+            logs[n * seeds + at] = log(values[k]);
+        }
+    }
+    slope = lab_slope_of(logs, logs + n * seeds, at);
+    printf("  %s ~ %s^%.3f", what, axis, slope.mean);
+    if (lab__finite(slope.low)) printf(", 95 %% interval [%.3f, %.3f]", slope.low, slope.high);
+    printf("\n");
+    free(logs);
+    free(values);
+    return slope;
+}
+
+LAB_FN double *lab_matrix(ptrdiff_t rows, ptrdiff_t columns)
+{
+    return (double *)lab__grow(NULL, (size_t)rows * (size_t)columns, sizeof(double));
 }
 
 LAB_FN double lab_weight_norm2(const genreg_model *net)

@@ -355,6 +355,31 @@ static void bench_model(const network *of, int n, int n_infer)
     drop(&d);
 }
 
+/* The tangent kernel of an MLP with `hidden` layers of one width. */
+typedef struct gram { genreg_model *of; genreg_dataset on; double *k; } gram;
+static void tangent_kernel(void *x) { gram *g = (gram *)x; genreg_ntk(g->of, &g->on, NULL, NULL, g->k); }
+
+static void bench_ntk(void)
+{
+    static const struct { int hidden, width, n; } cases[] = { { 2, 256, 200 }, { 2, 1024, 200 }, { 3, 4096, 2000 } };
+    int i;
+    for (i = 0; i < 3; i++) {
+        int w = cases[i].width, sizes[] = { 784, w, w, cases[i].hidden == 2 ? 10 : w, 10 };
+        char name[64];
+        gram g;
+        snprintf(name, sizeof name, "ntk_mlp%d_w%d_n%d", cases[i].hidden, w, cases[i].n);
+        if (!wanted(name)) continue;
+        g.of = genreg_mlp(c, sizes, cases[i].hidden + 2);
+        g.on = noise(cases[i].n, &mlp);
+        g.k = (double *)malloc((size_t)cases[i].n * (size_t)cases[i].n * sizeof *g.k);
+        if (!g.k) exit(1);
+        report(name, tangent_kernel, &g, "Gram matrix");
+        free(g.k);
+        drop(&g.on);
+        genreg_model_free(g.of);
+    }
+}
+
 int main(int argc, char **argv)
 {
     static const int mlp_batches[] = { 1, 8, 32, 128, 1024 }, lenet_batches[] = { 1, 32, 128 }, cnn_batches[] = { 8, 32, 128, 512 },
@@ -386,6 +411,7 @@ int main(int argc, char **argv)
     bench_model(&mlp, 1000, 1000);
     bench_model(&cnn, 500, 500);
     bench_model(&paper, 250, 0);
+    bench_ntk();
     if (genreg_error(c)) {
         fprintf(stderr, "bench: %s\n", genreg_error_message(c));
         return 1;

@@ -120,6 +120,24 @@ def workloads(layout):
             g = torch.autograd.grad(loss(), parameters, create_graph=True)
             return lambda: torch.autograd.grad(g, parameters, grad_outputs=v, retain_graph=True)
         yield f"hvp_{tag}_b{batch}", hessian_product, "Hessian-vector product"
+    for width in 256, 1024:
+        def tangent_kernel(width=width):  # sums of (A A^T + 1) * (B B^T) over layers and outputs, as genreg_ntk; no Jacobians
+            model, x = mlp(784, width, width, 10), torch.randn(200, 784)
+            def gram():
+                inputs, outputs, at = [], [], x
+                for layer in model:
+                    before, at = at, layer(at)
+                    if isinstance(layer, nn.Linear):
+                        inputs.append(before.detach())
+                        outputs.append(at)
+                forward = [a @ a.T + 1 for a in inputs]
+                kernel = torch.zeros(200, 200)
+                for o in range(10):
+                    for a, b in zip(forward, torch.autograd.grad(at[:, o].sum(), outputs, retain_graph=True)):
+                        kernel += a * (b @ b.T)
+                return kernel / 10
+            return gram
+        yield f"ntk_mlp2_w{width}_n200", tangent_kernel, "Gram matrix"
 
 
 if __name__ == "__main__":

@@ -40,7 +40,7 @@ count() { [ "$(wc -l <"$1")" -eq "$2" ]; }
 none_left() { [ -z "$(find "$1" -name '*.ckpt' -o -name '*.tmp' -o -name 'batch_size.*.json')" ]; }
 
 # ------------------------------------------------------------------------------------------------ they compile and run
-for name in quickstart batch_size landscape double_descent lottery; do
+for name in quickstart batch_size landscape double_descent lottery ntk; do
     ok "$name compiles" ${CC:-cc} -O2 -fopenmp "examples/$name.c" -o "$tmp/$name" -lm
 done
 [ -x "$tmp/batch_size" ] || { echo "$passed passed, $((failed + 1)) failed"; exit 1; }
@@ -272,6 +272,52 @@ for bad in "--levels 0" "--levels 101" "--levels 20,50" "--levels 100" "--rewind
     ok "bad flag is 2: $bad" exits 2 ticket --out "$tmp/bad" $bad
 done
 ok "a bad flag writes nothing" [ ! -e "$tmp/bad" ]
+
+# ------------------------------------------------------------------------------------------------ tangent kernels
+kernels() { "$tmp/ntk" --dataset slice --train 100 --epochs 3 --seeds 2 --widths 4,8,16 --kernel-images 50 "$@" >"$tmp/out" 2>"$tmp/err" </dev/null; }
+ok "ntk is at most 250 lines" [ "$(wc -l <examples/ntk.c)" -le 250 ]
+ok "ntk" exits 0 kernels --param standard,ntk --linear --out "$tmp/ntk1"
+ok "one row a width, parametrisation and seed, and those of infinite width" count "$tmp/ntk1/ntk.jsonl" 14
+grep '"width":' "$tmp/ntk1/ntk.jsonl" >"$tmp/rows"
+for key in train_loss test_accuracy movement distance start_norm layer_movement kernel_change alignment regression_accuracy ridge linear_accuracy; do
+    ok "rows have $key" [ "$(grep -c -E "\"$key\":\[?[0-9]" "$tmp/rows")" -eq 12 ]
+done
+ok "four layers" [ "$(list layer_movement "$tmp/rows" | head -n 1 | tr ',' '\n' | wc -l)" -eq 4 ]
+ok "regression before and after" [ "$(list regression_accuracy "$tmp/rows" | head -n 1 | tr ',' '\n' | wc -l)" -eq 2 ]
+number() { sed -n "s/.*\"$1\":\([0-9.e-]*\).*/\1/p" "$tmp/rows"; }
+ok "movement is distance over norm" eval 'number movement >"$tmp/col1"; number distance >"$tmp/col2"; number start_norm >"$tmp/col3"
+    [ "$(paste "$tmp/col1" "$tmp/col2" "$tmp/col3" | awk "{ e = \$1 * \$3 / \$2 - 1; if (e * e < 1e-12) n++ } END { print n }")" -eq 12 ]'
+ok "an exponent" shows 'relative movement ~ width^-'
+ok "the row of infinite width" shows '^ *infinite '
+ok "three panels" [ "$(grep -c '<clipPath' "$tmp/ntk1/ntk.svg")" -eq 3 ]
+cp "$tmp/ntk1/ntk.svg" "$tmp/before.svg"
+ok "--report" exits 0 kernels --param standard,ntk --linear --out "$tmp/ntk1" --report
+ok "draws the same plot" cmp -s "$tmp/before.svg" "$tmp/ntk1/ntk.svg"
+ok "one job" exits 0 kernels --param standard,ntk --linear --out "$tmp/ntk2" --jobs 1 --threads 1
+ok "makes the same rows" same_rows "$tmp/ntk2/ntk.jsonl" "$tmp/ntk1/ntk.jsonl"
+ok "squared error has rows of its own" eval 'kernels --loss mse --out "$tmp/ntk1" && count "$tmp/ntk1/ntk.jsonl" 20'
+ok "one width, one image, one seed" exits 0 kernels --widths 1 --train 1 --seeds 1 --out "$tmp/ntk3"
+ok "without NaN in its row" [ "$(grep -c -i -E '[:,[](nan|-?inf)' "$tmp/ntk3/ntk.jsonl")" -eq 0 ]
+for bad in "--widths 8,4" "--widths 0" "--param other" "--param ntk,ntk" "--loss other" "--kernel-images 0" "--linear=1" "--lr 0"; do
+    # shellcheck disable=SC2086
+    ok "bad flag is 2: $bad" exits 2 kernels --out "$tmp/bad" $bad
+done
+ok "a bad flag writes nothing" [ ! -e "$tmp/bad" ]
+steady() { "$tmp/ntk" --dataset slice --train 500 --epochs 30 --seeds 1 --widths 32 --linear "$@" >"$tmp/out" 2>"$tmp/err" </dev/null; }
+ok "an unbroken cell" exits 0 steady --out "$tmp/nu"
+for at in 1 2; do # killed in the training of the net, and in that of the linearised model
+    steady --out "$tmp/nk" --save-every 0 &
+    pid=$!
+    tries=0
+    while [ "$(find "$tmp/nk" -name 'ntk.*.json' 2>/dev/null | wc -l)" -lt $at ] && [ $tries -lt 200 ] && kill -0 $pid 2>/dev/null; do
+        sleep 0.02
+        tries=$((tries + 1))
+    done
+    kill -KILL $pid 2>/dev/null
+    wait $pid 2>/dev/null
+done
+ok "the run goes on" exits 0 steady --out "$tmp/nk"
+ok "to the same row" same_rows "$tmp/nk/ntk.jsonl" "$tmp/nu/ntk.jsonl"
 
 # ------------------------------------------------------------------------------------------------ kills
 ok "an unbroken run" exits 0 long --out "$tmp/u"
