@@ -726,14 +726,15 @@ GENREG__API genreg_ntk_options genreg_ntk_defaults(void);
 
 /* Gram matrix of a x b into k, a->n b->n values (FULL: times O^2); b NULL: of a x a, which is symmetric and half the work. No Jacobian
    is built: a layer's part is sums over its inputs and output gradients, (A A^T + 1) o (B B^T), or its gradient by sample where that is
-   cheaper (Novak, Sohl-Dickstein, Schoenholz 2022). Of a linearised model it is the kernel at theta_0. Returns 1, or 0 after an error. */
+   cheaper (Novak, Sohl-Dickstein, Schoenholz 2022). Of a linearised model it is the kernel at theta_0.
+   Pruned parameters count as any other: the mask is not looked at. Entries carry genreg_real's rounding. Returns 1, or 0 after an error. */
 GENREG__API int genreg_ntk(genreg_model *m, const genreg_dataset *a, const genreg_dataset *b, const genreg_ntk_options *o, double *k);
 
 /* A ReLU MLP of infinite width in the scheme NTK: weights N(0, 1) with factors sqrt(2/fan_in), sqrt(1/fan_in) in the last layer. */
 typedef struct genreg_infinite_options {
     int layers;           /* linear layers, 1 or more: 4 */
     double bias_variance; /* of the biases at the start: 0 */
-    double bias_tangent;  /* what each layer's biases add to the tangent kernel: 1 where they are trained, as genreg_ntk counts them; 0 where not */
+    double bias_tangent;  /* what each layer's biases add to the tangent kernel: 1, as genreg_ntk counts them; 0 where they are not trained */
 } genreg_infinite_options;
 
 GENREG__API genreg_infinite_options genreg_infinite_defaults(void);
@@ -741,31 +742,35 @@ GENREG__API genreg_infinite_options genreg_infinite_defaults(void);
 /* Its tangent kernel, which the TRACE and OUTPUT kernels of wide nets approach, and the covariance of its outputs (NNGP), a->n b->n values each;
    either may be NULL, and b too, as above. In closed form (Cho and Saul 2009; Jacot et al. 2018), with S and K the two kernels of a layer:
      S' = 2 E[relu relu] + bias_variance,   K' = 2 E[relu relu] + bias_tangent + K 2 E[relu' relu'],   over (u, v) ~ N(0, S)
+   from S = 2 <x, x'>/features + bias_variance and K = 2 <x, x'>/features + bias_tangent on; the last layer has 1 for each 2. `layers` is that of the net that
+   it is compared with. Returns 1, or 0 after an error.
    Without bias_variance an input of zeros has kernel 0 with every other, but for the last layer's bias: relu' is 0 at 0, as in genreg_relu. */
 GENREG__API int genreg_infinite_kernel(genreg_ctx *c, const genreg_dataset *a, const genreg_dataset *b, const genreg_infinite_options *o, double *ntk, double *nngp);
 
 typedef struct genreg_ridge_options {
     double ridge;     /* first relative ridge to try: 0. The ridge is that times the mean of the diagonal of k */
-    double ridge_max; /* if k + ridge I is not positive definite in double precision the relative ridge becomes 1e-12, then ten times as much, up to this: 1e-4 */
+    double ridge_max; /* while k + ridge I is not positive definite the relative ridge grows tenfold, from 1e-12 at least, up to this: 1e-4. A kernel that was
+                         computed in float may need 1e-6 where one in double needs none */
 } genreg_ridge_options;
 
 typedef struct genreg_ridge {
     double ridge;          /* what was added to the diagonal, NaN after an error */
     double relative;       /* the same over the mean of the diagonal */
-    double min_eigenvalue; /* smallest eigenvalue of k itself, by Lanczos on the inverse; good to about n 1e-16 times the largest */
+    double min_eigenvalue; /* smallest eigenvalue of k itself, by up to 40 Lanczos steps on the inverse: an upper bound, close where that eigenvalue stands
+                              apart from the others; genreg_kernel_eigen has it exactly */
     int attempts;          /* factorisations */
 } genreg_ridge;
 
 GENREG__API genreg_ridge_options genreg_ridge_defaults(void);
 
-/* Kernel ridge regression: alpha [n, outputs] solves (k + ridge I) alpha = targets for a symmetric k [n, n], by Cholesky in double. Duplicate samples
+/* Kernel ridge regression: alpha [n, outputs] solves (k + ridge I) alpha = targets for a symmetric k [n, n], of which the part on and below the diagonal is read, by Cholesky in double. Duplicate samples
    and zero images make k singular, which a ridge cures; look at what was used. The prediction at x is the sum over i of k(x, x_i) alpha_i. */
 GENREG__API genreg_ridge genreg_kernel_ridge(genreg_ctx *c, const double *k, int n, const double *targets, int outputs, const genreg_ridge_options *o, double *alpha);
 
 /* out [m, outputs] = k [m, n] alpha [n, outputs]: predictions from the kernel of m samples with the n that were learnt. 1, or 0 after an error. */
 GENREG__API int genreg_kernel_predict(genreg_ctx *c, const double *k, int m, int n, const double *alpha, int outputs, double *out);
 
-/* Share of rows of `predictions` [n, outputs] whose largest entry is the label's; the first of equals counts. Thread-safe. */
+/* Share of rows of `predictions` [n, outputs] whose largest entry is the label's; the first of equals counts, a row with a NaN is wrong. Thread-safe. */
 GENREG__API double genreg_kernel_accuracy(const double *predictions, const int *labels, int n, int outputs);
 
 /* k = V^T diag(values) V for a symmetric k [n, n]: values in ascending order, row i of V [n, n] is the unit eigenvector i. 1, or 0 after an error. */
@@ -773,7 +778,7 @@ GENREG__API int genreg_kernel_eigen(genreg_ctx *c, const double *k, int n, doubl
 
 /* Gradient flow on half the sum of squares, d f/dt = -k (f - targets), from f = 0 until time t (HUGE_VAL: the limit): alpha [n, outputs] such that
    f(x, t) = sum over i of k(x, x_i) alpha_i, from genreg_kernel_eigen's values and vectors: alpha = V^T diag((1 - exp(-values t))/values) V targets.
-   Learn targets - f(0) where f starts elsewhere. Directions with eigenvalues below n 2e-16 times the largest are never learnt. */
+   Learn targets - f(0) where f starts elsewhere. Directions with eigenvalues below n 2e-16 times the largest are never learnt. 1, or 0 after an error. */
 GENREG__API int genreg_kernel_flow(genreg_ctx *c, const double *values, const double *vectors, int n, const double *targets, int outputs, double t, double *alpha);
 
 /* <a, b>/(|a| |b|), in [-1, 1] (Cristianini et al. 2001), and |a - b|/|b|, the relative change from b to a, in the Frobenius norm over `count` values;
@@ -783,12 +788,13 @@ GENREG__API double genreg_kernel_change(const double *a, const double *b, ptrdif
 
 /* The model f(x, theta_0) + J(x) (theta - theta_0), linear in theta around m's present parameters theta_0: a model of its own, which starts there
    and is trained, evaluated and freed as any other; m may go. Each layer hands on x and its tangent (forward mode), so that J is never built and
-   a step costs about two of m's. Always in evaluation mode: batch norm keeps m's statistics, dropout is off. NULL after an error. */
+   a step costs about two of m's. Always in evaluation mode: batch norm keeps m's statistics, dropout is off. It cannot be initialised anew, saved or
+   traced. Pruning puts its theta at 0, not at theta_0. NULL after an error. */
 GENREG__API genreg_model *genreg_linearise(genreg_model *m);
 /* ---------------------------------------------------------------------------------------------------- pruning
 
    A model's mask says which of its parameters are there. What is pruned is +0 in theta, and stays so through genreg_init, training and
-   rewinding; evaluation and checkpoints need nothing more. Curvature is still that of all parameters, pruned ones included. Training skips
+   rewinding; evaluation and checkpoints need nothing more. Curvature and tangent kernels are those of all parameters, pruned ones included. Training skips
    the pruned weights of a linear layer that keeps a sixteenth or less: genreg_gradient_into of such a pass leaves theirs at 0. */
 
 /* What tells which weights stay: those with the largest scores. theta is that of the model, pruned weights are 0 in it.
@@ -817,11 +823,11 @@ typedef struct genreg_prune_options {
 
 GENREG__API genreg_prune_options genreg_prune_defaults(void);
 
-/* Prunes until the share `keep`, in (0, 1], of the chosen kinds is left: exactly floor(keep n + 1/2) of n. What is pruned already stays
-   so. Of equal scores the first in theta stay. NULL options are the defaults. Returns how many are left, 0 after an error. */
+/* Prunes until the share `keep`, in (0, 1], of the chosen kinds is left: exactly floor(keep n + 1/2) of n, with biases untouched by default. What is pruned
+   already stays so. Of equal scores the first in theta stay. An error in a later round leaves what the rounds before it have pruned. NULL options are the defaults. Returns how many are left, 0 after an error. */
 GENREG__API ptrdiff_t genreg_prune(genreg_model *m, double keep, const genreg_prune_options *o);
 
-/* The same by scores of your own (theta->size of them), in one round. */
+/* The same by scores of your own (theta->size of them), in one round: any numbers, infinite ones too. */
 GENREG__API ptrdiff_t genreg_prune_by(genreg_model *m, const genreg_real *scores, double keep, const genreg_prune_options *o);
 
 /* The scores alone, theta->size of them; 0 for other kinds and for what is pruned. Returns 1, or 0 after an error. */
@@ -849,7 +855,8 @@ GENREG__API void genreg_snapshot_free(genreg_snapshot *s);
    they are the same, and nothing is pruned, training repeats the first run to the bit. Returns 1, or 0 after an error. */
 GENREG__API int genreg_rewind(genreg_model *m, genreg_trainer *t, const genreg_snapshot *s);
 
-/* Batch norm's running statistics anew, as the mean of those of batches of d in training mode (all of d in one, up to 250 samples). */
+/* Batch norm's running statistics anew, as the mean of those of batches of d in training mode (all of d in one, up to 200 samples).
+   A linearised model keeps those that it was made with. */
 GENREG__API int genreg_renew_statistics(genreg_model *m, const genreg_dataset *d);
 
 /* How far the worst point of the line between two models lies above the mean of its ends (Frankle et al. 2020): in loss, and in error, the
@@ -7351,6 +7358,14 @@ static genreg_tensor *genreg__kept_vector(genreg_ctx *c, ptrdiff_t n)
     return x;
 }
 
+/* The same with x's values; NULL of NULL. */
+static genreg_tensor *genreg__copy_of(genreg_ctx *c, const genreg_tensor *x)
+{
+    genreg_tensor *copy = x ? genreg__kept_vector(c, x->size) : NULL;
+    if (copy) memcpy(copy->data, x->data, (size_t)x->size * sizeof *x->data);
+    return copy;
+}
+
 static void genreg__draw_parameter(genreg_model *m, int index)
 {
     const genreg_parameter *p = &m->parameters[index];
@@ -9531,6 +9546,11 @@ GENREG__API genreg_infinite_options genreg_infinite_defaults(void)
     return o;
 }
 
+static double *genreg__take_doubles(genreg_ctx *c, size_t n, size_t each)
+{
+    return (double *)genreg__take(c, &c->tape_arena, n, each > (size_t)-1 / sizeof(double) ? (size_t)-1 : each * sizeof(double));
+}
+
 enum { GENREG__INFINITE_BLOCK = 256 };
 
 /* A tile: products [rows, columns] of inputs, and squares of both sides. */
@@ -9582,24 +9602,28 @@ GENREG__API int genreg_infinite_kernel(genreg_ctx *c, const genreg_dataset *a, c
     genreg_infinite_options o = options ? *options : genreg_infinite_defaults();
     genreg_place place = genreg_mark(c);
     const genreg_dataset *d = b ? b : a;
-    enum { most = GENREG__INFINITE_BLOCK };
     double *x, *y, *squares, *products;
-    int row, column, rows, columns;
+    int most, row, column, rows, columns;
     if (!genreg__has_samples(c, "infinite_kernel", a) || !genreg__has_samples(c, "infinite_kernel", d)) return 0;
     if (a->features != d->features) genreg__fail(c, GENREG_ERROR_SHAPE, "infinite_kernel: samples of %d and of %d values", a->features, d->features);
     if (o.layers < 1 || !(o.bias_variance >= 0) || !(o.bias_tangent >= 0) || o.bias_variance > 1e100 || o.bias_tangent > 1e100)
         genreg__fail(c, GENREG_ERROR_ARGUMENT, "infinite_kernel: %d layers, bias variance %g, bias tangent %g; at least 1, and not below 0", o.layers, o.bias_variance, o.bias_tangent);
     if (genreg__halted(c)) return 0;
-    x = (double *)genreg__take(c, &c->tape_arena, 2 * (size_t)most, (size_t)a->features * sizeof *x);
-    squares = x ? (double *)genreg__take(c, &c->tape_arena, 2 * most + (size_t)most * most, sizeof *squares) : NULL;
+    for (most = genreg__min_int(GENREG__INFINITE_BLOCK, GENREG__MAX(a->n, d->n));; most = (most + 1) / 2) { /* smaller blocks where memory is small */
+        x = genreg__take_doubles(c, 2 * (size_t)most, (size_t)a->features);
+        squares = x ? genreg__take_doubles(c, (size_t)most, (size_t)most + 2) : NULL;
+        if (squares || most == 1 || c->status != GENREG_ERROR_LIMIT) break;
+        genreg_clear_error(c);
+        genreg_release(c, place);
+    }
     y = x ? x + (size_t)most * (size_t)a->features : NULL;
     products = squares ? squares + 2 * most : NULL;
     for (row = 0; products && row < a->n; row += rows) {
-        rows = GENREG__MIN((int)most, a->n - row);
+        rows = GENREG__MIN(most, a->n - row);
         if (!genreg__wide_samples(c, a, row, rows, x, squares)) break;
         for (column = 0; column < (b ? d->n : row + rows); column += columns) {
             genreg__infinite_job j;
-            columns = GENREG__MIN((int)most, d->n - column);
+            columns = GENREG__MIN(most, d->n - column);
             if (!genreg__wide_samples(c, d, column, columns, y, squares + most)) break;
             if (!genreg__product64(&c->exec, rows, columns, a->features, x, a->features, 0, y, a->features, 1, products)) {
                 genreg__fail(c, GENREG_ERROR_MEMORY, "infinite_kernel: no memory to pack a product");
@@ -9626,20 +9650,21 @@ GENREG__API int genreg_infinite_kernel(genreg_ctx *c, const genreg_dataset *a, c
 /* ---- regression ---------------------------------------------------------------------------------------------- */
 
 /* Whether there are `count` finite values. */
-static int genreg__all_finite(genreg_ctx *c, const char *name, const double *x, ptrdiff_t count)
+static int genreg__all_finite(genreg_ctx *c, const char *name, const double *x, int rows, int columns)
 {
     ptrdiff_t i;
     if (genreg__halted(c)) return 0;
-    for (i = 0; x && i < count; i++)
+    if (!x || rows < 1 || columns < 1) {
+        genreg__fail(c, GENREG_ERROR_ARGUMENT, "%s: %d x %d values, or they are missing", name, rows, columns);
+        return 0;
+    }
+    for (i = 0; i < (ptrdiff_t)rows * columns; i++)
         if (x[i] - x[i] != 0) {
             genreg__fail(c, GENREG_ERROR_ARGUMENT, "%s: value number %z is %g", name, i, x[i]);
             return 0;
         }
-    if (!x || count < 1) genreg__fail(c, GENREG_ERROR_ARGUMENT, "%s: a matrix is missing or has no rows", name);
-    return !genreg__halted(c);
+    return 1;
 }
-
-static double *genreg__take_doubles(genreg_ctx *c, size_t n, size_t each) { return (double *)genreg__take(c, &c->tape_arena, n, each * sizeof(double)); }
 
 /* op(a) b in double; 0 with the error set. */
 static int genreg__multiply64(genreg_ctx *c, const char *name, int m, int n, int k, const double *a, int ta, const double *b, double *out)
@@ -9695,23 +9720,25 @@ GENREG__API genreg_ridge genreg_kernel_ridge(genreg_ctx *c, const double *k, int
     genreg_ridge_options o = options ? *options : genreg_ridge_defaults();
     genreg_ridge r;
     genreg_place place = genreg_mark(c);
-    double *l, *room, mean = 0, largest = 0, relative;
+    double *l, *room, mean = 0, largest = 0, relative, tried = 0;
     ptrdiff_t i;
     int done = 0;
     memset(&r, 0, sizeof r);
     r.ridge = r.relative = r.min_eigenvalue = (double)NAN;
-    if (!genreg__all_finite(c, "kernel_ridge: kernel", k, (ptrdiff_t)n * n) || !genreg__all_finite(c, "kernel_ridge: targets", targets, (ptrdiff_t)n * outputs)) return r;
+    if (!genreg__all_finite(c, "kernel_ridge: kernel", k, n, n) || !genreg__all_finite(c, "kernel_ridge: targets", targets, n, outputs)) return r;
     for (i = 0; i < n; i++) {
         mean += k[i * n + i] / n;
         largest = GENREG__MAX(largest, k[i * n + i]);
     }
-    if (!alpha || !(mean > 0) || !(o.ridge >= 0 && o.ridge <= 1e30) || !(o.ridge_max >= 0 && o.ridge_max <= 1e30))
-        genreg__fail(c, GENREG_ERROR_ARGUMENT, "kernel_ridge: ridge %g up to %g on a diagonal of mean %g; ridges from 0 on, a positive diagonal and room for alpha are needed", o.ridge, o.ridge_max, mean);
+    if (!alpha) genreg__fail(c, GENREG_ERROR_ARGUMENT, "kernel_ridge: no room for alpha");
+    else if (!(mean > 0)) genreg__fail(c, GENREG_ERROR_ARGUMENT, "kernel_ridge: the diagonal's mean is %g; that of a kernel is over 0", mean);
+    else if (!(o.ridge >= 0 && o.ridge <= 1e30) || !(o.ridge_max >= 0 && o.ridge_max <= 1e30))
+        genreg__fail(c, GENREG_ERROR_ARGUMENT, "kernel_ridge: relative ridges from %g up to %g; they must not be below 0", o.ridge, o.ridge_max);
     l = genreg__halted(c) ? NULL : genreg__take_doubles(c, (size_t)n, (size_t)n);
     room = l ? genreg__take_doubles(c, genreg__cholesky_room(n, outputs), 1) : NULL;
-    for (relative = o.ridge; room; relative = GENREG__MAX(10 * relative, 1e-12)) {
+    for (relative = o.ridge; room; tried = relative, relative = GENREG__MAX(10 * relative, 1e-12)) {
         if (r.attempts && !(relative <= o.ridge_max)) {
-            genreg__fail(c, GENREG_ERROR_ARGUMENT, "kernel_ridge: the kernel is not positive definite even with a relative ridge of %g; it is no kernel of samples, or ridge_max must grow", relative / 10);
+            genreg__fail(c, GENREG_ERROR_ARGUMENT, "kernel_ridge: the kernel is not positive definite even with a relative ridge of %g; it is no kernel of samples, or ridge_max must grow", tried);
             break;
         }
         memcpy(l, k, (size_t)n * (size_t)n * sizeof *l);
@@ -9749,10 +9776,12 @@ GENREG__API double genreg_kernel_accuracy(const double *predictions, const int *
     if (!predictions || !labels || n < 1 || outputs < 1) return (double)NAN;
     for (i = 0; i < n; i++) {
         const double *row = predictions + (ptrdiff_t)i * outputs;
-        int best = 0;
-        for (o = 1; o < outputs; o++)
+        int best = 0, numbers = row[0] == row[0];
+        for (o = 1; o < outputs; o++) {
             if (row[o] > row[best]) best = o;
-        correct += best == labels[i];
+            numbers &= row[o] == row[o];
+        }
+        correct += numbers && best == labels[i];
     }
     return (double)correct / n;
 }
@@ -9761,7 +9790,7 @@ GENREG__API int genreg_kernel_eigen(genreg_ctx *c, const double *k, int n, doubl
 {
     genreg_place place = genreg_mark(c);
     double *copy, *room;
-    if (!genreg__all_finite(c, "kernel_eigen: kernel", k, (ptrdiff_t)n * n)) return 0;
+    if (!genreg__all_finite(c, "kernel_eigen: kernel", k, n, n)) return 0;
     if (!values || !vectors) {
         genreg__fail(c, GENREG_ERROR_ARGUMENT, "kernel_eigen: no room for values or vectors");
         return 0;
@@ -9781,7 +9810,7 @@ GENREG__API int genreg_kernel_flow(genreg_ctx *c, const double *values, const do
     genreg_place place = genreg_mark(c);
     double *learnt;
     ptrdiff_t i, o;
-    if (!genreg__all_finite(c, "kernel_flow: eigenvalues", values, n) || !genreg__all_finite(c, "kernel_flow: targets", targets, (ptrdiff_t)n * outputs)) return 0;
+    if (!genreg__all_finite(c, "kernel_flow: eigenvalues", values, n, 1) || !genreg__all_finite(c, "kernel_flow: targets", targets, n, outputs)) return 0;
     if (!vectors || !alpha || !(t >= 0)) {
         genreg__fail(c, GENREG_ERROR_ARGUMENT, "kernel_flow: time %g, which must not be below 0, or a matrix is missing", t);
         return 0;
@@ -9812,7 +9841,7 @@ GENREG__API double genreg_kernel_alignment(const double *a, const double *b, ptr
     double size;
     if (!a || !b || count < 1) return (double)NAN;
     size = sqrt(genreg__sum_products(a, a, count)) * sqrt(genreg__sum_products(b, b, count));
-    return size > 0 ? genreg__sum_products(a, b, count) / size : (double)NAN;
+    return size > 0 ? GENREG__MAX(-1.0, GENREG__MIN(1.0, genreg__sum_products(a, b, count) / size)) : (double)NAN;
 }
 
 GENREG__API double genreg_kernel_change(const double *a, const double *b, ptrdiff_t count)
@@ -9881,13 +9910,6 @@ static void *genreg__keep_copy(genreg_ctx *c, const void *list, int n, size_t si
     return copy;
 }
 
-static genreg_tensor *genreg__copy_vector(genreg_ctx *c, const genreg_tensor *x)
-{
-    genreg_tensor *copy = genreg__kept_vector(c, x->size);
-    if (copy) memcpy(copy->data, x->data, (size_t)x->size * sizeof *copy->data);
-    return copy;
-}
-
 GENREG__API genreg_model *genreg_linearise(genreg_model *m)
 {
     genreg_ctx *c = m ? m->ctx : NULL;
@@ -9905,12 +9927,12 @@ GENREG__API genreg_model *genreg_linearise(genreg_model *m)
     copy->layer_capacity = m->layer_count + 1;
     copy->parameter_capacity = m->parameter_count;
     copy->state_capacity = m->state_count;
-    copy->theta = genreg__copy_vector(c, m->theta);
-    copy->state = m->state ? genreg__copy_vector(c, m->state) : NULL;
+    copy->theta = genreg__copy_of(c, m->theta);
+    copy->state = genreg__copy_of(c, m->state);
     if (copy->linear) {
         copy->linear->forward = genreg__linear_model_forward;
-        copy->linear->at = genreg__copy_vector(c, m->linear ? m->linear->at : m->theta);
-        copy->linear->slopes = copy->linear->at ? genreg__copy_vector(c, copy->linear->at) : NULL;
+        copy->linear->at = genreg__copy_of(c, m->linear ? m->linear->at : m->theta);
+        copy->linear->slopes = genreg__copy_of(c, copy->linear->at);
     }
     if (genreg__halted(c)) {
         genreg_model_free(copy);
@@ -10018,6 +10040,7 @@ static int genreg__loss_slopes(genreg_model *m, const genreg_prune_options *o, g
     genreg_objective f;
     genreg_hessian *h;
     int done;
+    if (!o->data) genreg__fail(m->ctx, GENREG_ERROR_ARGUMENT, "prune: SNIP and GRASP need the data of genreg_prune_options");
     if (!genreg__has_samples(m->ctx, "prune: SNIP and GRASP", o->data)) return 0;
     f = genreg_training_objective(m, o->data, o->loss);
     genreg_objective_gradient(&f, g);
@@ -10053,10 +10076,11 @@ static int genreg__synaptic_flow(genreg_model *m, genreg_real *magnitude, genreg
             const genreg_parameter *q = &m->states[k];
             if (k % 2) memcpy(m->state->data + q->offset, state->data + q->offset, (size_t)q->size * sizeof *state->data);
         }
-    y = genreg__halted(c) ? NULL : genreg_forward(m, theta, x, NULL);
+    y = genreg__halted(c) ? NULL : genreg__forward(m, theta, x, NULL, 0);
     m->state = state;
     r = genreg_sum(c, y, GENREG_ALL_AXES);
-    done = r && genreg_gradient_into(c, r, NULL, &theta, 1, &slope);
+    if (r && !(r->data[0] > 0)) genreg__fail(c, GENREG_ERROR_ARGUMENT, "prune: SYNFLOW: no path of weights leads from the inputs to the outputs");
+    done = r && !genreg__halted(c) && genreg_gradient_into(c, r, NULL, &theta, 1, &slope);
     genreg_release(c, p);
     return done;
 }
@@ -10081,6 +10105,10 @@ GENREG__API int genreg_prune_scores(genreg_model *m, const genreg_prune_options 
     ptrdiff_t i, n;
     int done = 1;
     if (!genreg__model_ready(m, "prune") || !genreg__prune_options_fit(m, &o)) return 0;
+    if (!scores) {
+        genreg__fail(m->ctx, GENREG_ERROR_ARGUMENT, "prune_scores: no room for the scores");
+        return 0;
+    }
     n = m->theta->size;
     w = m->theta->data;
     other = genreg__kept_vector(m->ctx, n);
@@ -10196,10 +10224,12 @@ static ptrdiff_t genreg__prune(genreg_model *m, const genreg_real *given, double
             const genreg_parameter *q = &m->parameters[p];
             if (!(q->kind & o.kinds)) continue;
             size += q->size;
-            if (o.layerwise) total += target[p] = genreg__share_of(m, q->name, keep, o.of_left, q->size, left[p]);
+            if (!o.layerwise) continue;
+            total += target[p] = genreg__share_of(m, q->name, keep, o.of_left, q->size, left[p]);
+            if (!target[p] && left[p]) genreg__fail(c, GENREG_ERROR_ARGUMENT, "prune: the share %g of the %z weights of %s is none: nothing would pass it", keep, q->size, q->name);
         }
         if (!o.layerwise) total = genreg__share_of(m, "the model", keep, o.of_left, size, genreg_kept(m, o.kinds, NULL));
-        if (!total) genreg__fail(c, GENREG_ERROR_ARGUMENT, "prune: the share %g of %z weights is none", keep, size);
+        if (!total && !genreg__halted(c)) genreg__fail(c, GENREG_ERROR_ARGUMENT, "prune: the share %g of %z weights is none", keep, size);
         if (m->mask) memcpy(mask, m->mask, (size_t)n);
         else memset(mask, 1, (size_t)n);
     }
@@ -10207,10 +10237,10 @@ static ptrdiff_t genreg__prune(genreg_model *m, const genreg_real *given, double
         if (given) memcpy(scores->data, given, (size_t)n * sizeof *given);
         else if (!genreg_prune_scores(m, &o, scores->data)) break;
         for (i = 0; i < n; i++)
-            if (mask[i] && scores->data[i] - scores->data[i] != 0) {
+            if (mask[i] && (given ? scores->data[i] != scores->data[i] : scores->data[i] - scores->data[i] != 0)) {
                 for (p = 0; i >= m->parameters[p].offset + m->parameters[p].size; p++) {}
                 if (!(m->parameters[p].kind & o.kinds)) continue;
-                genreg__fail(c, GENREG_ERROR_DIVERGED, "prune: the score of a weight of %s is %g", m->parameters[p].name, (double)scores->data[i]);
+                genreg__fail(c, given ? GENREG_ERROR_ARGUMENT : GENREG_ERROR_DIVERGED, "prune: the score of a weight of %s is %g", m->parameters[p].name, (double)scores->data[i]);
                 break;
             }
         if (genreg__halted(c)) break;
@@ -10236,15 +10266,9 @@ GENREG__API ptrdiff_t genreg_prune_by(genreg_model *m, const genreg_real *scores
 
 struct genreg_snapshot {
     genreg_tensor *theta, *state, *velocity, *square; /* NULL: there was none */
+    genreg_scheme scheme;                             /* of the initialisation, which scales an NTK model's layers */
     genreg_trainer trainer;                           /* where it was: its plain fields; m is NULL if there was none */
 };
-
-static genreg_tensor *genreg__copy_of(genreg_ctx *c, const genreg_tensor *x)
-{
-    genreg_tensor *copy = x ? genreg__kept_vector(c, x->size) : NULL;
-    if (copy) memcpy(copy->data, x->data, (size_t)x->size * sizeof *x->data);
-    return copy;
-}
 
 GENREG__API void genreg_snapshot_free(genreg_snapshot *s)
 {
@@ -10267,6 +10291,7 @@ GENREG__API genreg_snapshot *genreg_snapshot_take(const genreg_model *m, const g
     }
     s = (genreg_snapshot *)genreg__keep(c, 1, sizeof *s);
     if (!s) return NULL;
+    s->scheme = m->scheme;
     s->theta = genreg__copy_of(c, m->theta);
     s->state = genreg__copy_of(c, m->state);
     if (t) {
@@ -10287,9 +10312,12 @@ static void genreg__put_back(genreg_tensor *x, const genreg_tensor *copy)
 GENREG__API int genreg_rewind(genreg_model *m, genreg_trainer *t, const genreg_snapshot *s)
 {
     genreg_ctx *c = m ? m->ctx : NULL;
-    if (!s || !genreg__model_ready(m, "rewind")) return 0;
-    if (m->theta->size != s->theta->size || (m->state ? m->state->size : 0) != (s->state ? s->state->size : 0))
+    if (!genreg__model_ready(m, "rewind")) return 0;
+    if (!s) genreg__fail(c, GENREG_ERROR_ARGUMENT, "rewind: no snapshot");
+    else if (m->theta->size != s->theta->size || (m->state ? m->state->size : 0) != (s->state ? s->state->size : 0))
         genreg__fail(c, GENREG_ERROR_SHAPE, "rewind: a snapshot of %z parameters for a model of %z: it is of another model", s->theta->size, m->theta->size);
+    else if ((m->scheme == GENREG_INIT_NTK) != (s->scheme == GENREG_INIT_NTK))
+        genreg__fail(c, GENREG_ERROR_ARGUMENT, "rewind: one of snapshot and model has the NTK parametrisation, the other has not");
     else if (t && t->m != m) genreg__fail(c, GENREG_ERROR_ARGUMENT, "rewind: the trainer is of another model");
     else if (t && !s->trainer.m) genreg__fail(c, GENREG_ERROR_ARGUMENT, "rewind: the snapshot was taken without a trainer");
     else if (t && (t->batch != s->trainer.batch || t->data.n != s->trainer.data.n || !t->square != !s->square))
@@ -10326,7 +10354,7 @@ GENREG__API int genreg_renew_statistics(genreg_model *m, const genreg_dataset *d
     genreg_tensor *before;
     int batches, b, first;
     if (!genreg__model_ready(m, "renew_statistics") || !genreg__has_samples(c, "renew_statistics", d)) return 0;
-    if (!m->state) return 1;
+    if (!m->state || m->linear) return 1;
     before = genreg__copy_of(c, m->state);
     for (batches = (d->n - 1) / GENREG__EVALUATION_BATCH + 1, first = b = 0; b < batches && !genreg__halted(c); b++) {
         genreg_place p = genreg_mark(c);
@@ -10352,15 +10380,16 @@ GENREG__API int genreg_renew_statistics(genreg_model *m, const genreg_dataset *d
     return !genreg__halted(c);
 }
 
+/* Whether theta means the same in both. */
 static int genreg__same_layout(const genreg_model *a, const genreg_model *b)
 {
-    int i, k, same = a->parameter_count == b->parameter_count && a->state_count == b->state_count && b->theta != NULL;
-    for (i = 0; same && i < a->parameter_count; i++) {
-        const genreg_parameter *p = &a->parameters[i], *q = &b->parameters[i];
-        same = p->kind == q->kind && p->rank == q->rank;
-        for (k = 0; same && k < p->rank; k++) same = p->shape[k] == q->shape[k];
+    int i, k, same = b->theta && a->layer_count == b->layer_count && a->theta->size == b->theta->size && !a->linear == !b->linear;
+    for (i = 0; same && i < a->layer_count; i++) {
+        const genreg__layer *p = &a->layers[i], *q = &b->layers[i];
+        same = p->kind == q->kind && p->in_rank == q->in_rank && p->size == q->size && p->stride == q->stride && p->padding == q->padding && !(p->scale < q->scale || p->scale > q->scale);
+        for (k = 0; same && k < p->in_rank; k++) same = p->in_shape[k] == q->in_shape[k];
     }
-    return same;
+    return same && (!a->linear || !memcmp(a->linear->at->data, b->linear->at->data, (size_t)a->theta->size * sizeof *a->theta->data));
 }
 
 /* out = (1 - t) a + t b */

@@ -28,13 +28,16 @@ static const char *const batch_of[2] = { "small-batch", "large-batch" }, *const 
 /* A figure of a side: 0 the small batch, 1 the large one. */
 static void put(lab_cell *cell, const char *name, int side, double value) { lab_figure_part(cell, name, side, &value, 1); }
 
-static genreg_eigen_options eigen_options(lab_cell *cell)
+/* The n largest eigenvalues of the Hessian, by Lanczos, which needs far fewer products than power iteration. NaN after an error. */
+static genreg_eigen top_eigenvalues(lab_cell *cell, genreg_hessian *h, int n, genreg_eigen *pairs, genreg_real *vectors)
 {
     genreg_eigen_options o = genreg_eigen_defaults();
     o.iterations = lab_get_int(cell, "products");
     o.tol = lab_get(cell, "tolerance");
     o.seed = cell->seed;
-    return o;
+    pairs[0].value = pairs[0].residual = (double)NAN;
+    if (lab_alive(cell)) genreg_eigenpairs(h, n, 0, &o, pairs, vectors);
+    return pairs[0];
 }
 
 /* Eigenvalues, trace and density of the Hessian, and the loss along its top eigenvector. */
@@ -43,25 +46,21 @@ static void measure_curvature(lab_cell *cell, genreg_model *net, int side)
     genreg_dataset few = genreg_first(cell->ctx, cell->train, lab_get_int(cell, "hessian-images"));
     genreg_objective f = genreg_model_objective(net, &few, GENREG_LOSS_CROSS_ENTROPY);
     genreg_hessian *h = genreg_hessian_open(&f);
-    genreg_eigen_options o = eigen_options(cell);
     genreg_eigen top, pairs[TOP];
     genreg_estimate trace;
     ptrdiff_t n = net->theta->size, k;
-    genreg_real *v = (genreg_real *)malloc(2 * (size_t)n * sizeof *v), *at = v + n;
+    genreg_real *v = (genreg_real *)malloc((TOP + 1) * (size_t)n * sizeof *v), *at = v + TOP * n;
     double values[LINE], nodes[PROBES * STEPS], weights[PROBES * STEPS], norm2 = lab_weight_norm2(net);
-    int i, steps = o.iterations < STEPS ? o.iterations : STEPS, found;
+    int i, steps = lab_get_int(cell, "products"), found;
     if (!v) genreg_set_error(cell->ctx, GENREG_ERROR_MEMORY, "the system has no more memory");
-    o.vector = v;
-    top = genreg_top_eigen(h, &o);
+    top = top_eigenvalues(cell, h, TOP, pairs, v);
     put(cell, "lambda", side, top.value);
     put(cell, "residual", side, top.residual);
     put(cell, "weight_norm2", side, norm2);
     put(cell, "lambda_norm2", side, top.value * norm2);
-    if (lab_alive(cell) && genreg_eigenpairs(h, TOP, 0, &o, pairs, NULL)) {
-        for (i = 0; i < TOP; i++) {
-            put(cell, "top", side * TOP + i, pairs[i].value);
-            put(cell, "top_residual", side * TOP + i, pairs[i].residual);
-        }
+    for (i = 0; i < TOP && lab_alive(cell); i++) {
+        put(cell, "top", side * TOP + i, pairs[i].value);
+        put(cell, "top_residual", side * TOP + i, pairs[i].residual);
     }
     if (lab_alive(cell)) {
         trace = genreg_hessian_trace(h, GENREG_TRACE_HUTCHPP, lab_get_int(cell, "trace-products"), cell->seed);
@@ -109,6 +108,7 @@ static void measure(lab_cell *cell, genreg_model *net, int side)
     put(cell, "test_accuracy", side, genreg_evaluate(net, cell->test).accuracy);
     put(cell, "train_loss", side, genreg_evaluate(net, cell->train).loss);
     put(cell, "base_loss", side, genreg_evaluate(net, &few).loss);
+    if (isnan(lab_found(cell, side ? "base_loss[1]" : "base_loss[0]"))) genreg_set_error(cell->ctx, GENREG_ERROR_DIVERGED, "the trained model's loss is NaN or infinite");
     if (lab_alive(cell)) measure_curvature(cell, net, side);
     for (i = 0; i < CURVE; i++) radius[i] = i / (double)(CURVE - 1);
     measure_noise(cell, net, side, GENREG_NOISE_NORMAL, sigma, SIGMAS, "noise_loss", "noise_accuracy");
@@ -127,8 +127,10 @@ static void watch(lab_cell *cell, genreg_model *net, const genreg_progress *p)
     double loss = lab_found(cell, side ? "match_epoch[1]" : "match_epoch[0]") > 0 ? (double)INFINITY : genreg_evaluate(net, &few).loss;
     if (loss <= lab_get(cell, "match-loss")) {
         genreg_dataset curved = genreg_first(cell->ctx, cell->train, lab_get_int(cell, "hessian-images"));
-        genreg_eigen_options o = eigen_options(cell);
-        genreg_eigen top = genreg_hessian_top(net, &curved, &o);
+        genreg_objective f = genreg_model_objective(net, &curved, GENREG_LOSS_CROSS_ENTROPY);
+        genreg_hessian *h = genreg_hessian_open(&f);
+        genreg_eigen pair, top = top_eigenvalues(cell, h, 1, &pair, NULL);
+        genreg_hessian_close(h);
         put(cell, "match_epoch", side, p->epoch);
         put(cell, "match_train_loss", side, loss);
         put(cell, "match_lambda", side, top.value);
@@ -148,26 +150,13 @@ static genreg_model *make_model(lab_cell *cell)
 static void walk(lab_cell *cell, genreg_model *const *net)
 {
     genreg_dataset few = genreg_first(cell->ctx, cell->train, lab_get_int(cell, "noise-images"));
-    genreg_model *between = make_model(cell);
-    double loss[LINE], accuracy[LINE], barrier = 0;
-    ptrdiff_t k;
+    genreg_score score[LINE];
+    double barrier = genreg_line(net[0], net[1], LINE, &few, NULL, score).loss;
     int i;
     for (i = 0; i < LINE && lab_alive(cell); i++) {
-        genreg_real a = (genreg_real)(i / (double)(LINE - 1));
-        genreg_score s;
-        for (k = 0; k < between->theta->size; k++) between->theta->data[k] = (1 - a) * net[0]->theta->data[k] + a * net[1]->theta->data[k];
-        for (k = 0; k < between->state->size; k++) between->state->data[k] = (1 - a) * net[0]->state->data[k] + a * net[1]->state->data[k];
-        s = genreg_evaluate(between, &few);
-        loss[i] = s.loss;
-        accuracy[i] = s.accuracy;
+        put(cell, "line_loss", i, score[i].loss);
+        put(cell, "line_accuracy", i, score[i].accuracy);
     }
-    if (i < LINE) return;
-    for (i = 0; i < LINE; i++) {
-        double above = loss[i] - (loss[0] * (LINE - 1 - i) + loss[LINE - 1] * i) / (LINE - 1);
-        if (above > barrier) barrier = above;
-    }
-    lab_figure_part(cell, "line_loss", 0, loss, LINE);
-    lab_figure_part(cell, "line_accuracy", 0, accuracy, LINE);
     lab_figure(cell, "barrier", barrier);
 }
 
@@ -243,14 +232,14 @@ static void print_tables(lab *l, int sides, char (*name)[64])
     for (i = 0; i < 3; i++) lab_verdict(ratios[i][0], lab_ratio(l, 0, 0, ratios[i][1]), "", 1, "the large batch is sharper", "the large batch is flatter");
     printf("test accuracy of the small batch less that of the large one (the paper: +1.61 points)\n");
     lab_verdict("", lab_difference(l, 0, 0, "test_accuracy[0]|test_accuracy[1]", 100), " points", 0, "the small batch is better", "the large batch is better");
-    printf("training loss between the two solutions rises by %.3f above the straight line\n\n", lab_over_seeds(l, 0, "barrier", 1).mean);
+    printf("training loss between the two solutions rises by %.3f above the mean of the two\n\n", lab_over_seeds(l, 0, "barrier", 1).mean);
 }
 
 static void draw(lab *l, int sides, int steps, char (*name)[64])
 {
     static const struct { const char *title, *x, *y, *figure; int n, flags; double from, to, scale; } panels[] = {
-        { "Noise on every parameter", "sigma", "training loss", "noise_loss", SIGMAS, LAB_LOG_X | LAB_LOG_Y, 0, 0, 1 },
-        { "Noise on every parameter", "sigma", "training accuracy, %", "noise_accuracy", SIGMAS, LAB_LOG_X, 0, 0, 100 },
+        { "Loss under noise on every parameter", "sigma", "training loss", "noise_loss", SIGMAS, LAB_LOG_X | LAB_LOG_Y, 0, 0, 1 },
+        { "Accuracy under the same noise", "sigma", "training accuracy, %", "noise_accuracy", SIGMAS, LAB_LOG_X, 0, 0, 100 },
         { "Noise relative to each filter's norm", "noise / norm", "training loss", "filter_loss", CURVE, LAB_LOG_Y, 0, 1, 1 },
         { "Density of the Hessian's eigenvalues", "eigenvalue", "density", NULL, 0, LAB_LOG_Y, 0, 0, 1 },
         { "Along the top eigenvector", "distance", "training loss", "slice_loss", LINE, LAB_LOG_Y, -1, 1, 1 },
@@ -279,8 +268,8 @@ int main(int argc, char **argv)
         { "large-lr", LAB_NUMBER, ".02", ".08", NULL, 1e-9, 1e9, NULL, "and its rate" },
         { "match-loss", LAB_NUMBER, "0.5", NULL, NULL, 1e-9, 1e9, NULL, "training loss at which curvature is compared" },
         { "hessian-images", LAB_INT, "250", "1000", NULL, 1, 1e9, NULL, "curvature: of the first N training images" },
-        { "products", LAB_INT, "30", "30", "100", TOP, STEPS, NULL, "Hessian products of power iteration, of Lanczos and of a probe of the density" },
-        { "trace-products", LAB_INT, "12", "20", "60", 6, 1e6, NULL, "Hessian products of the trace" },
+        { "products", LAB_INT, "30", "30", "100", 2 * TOP, STEPS, NULL, "Hessian products of Lanczos and of a probe of the density" },
+        { "trace-products", LAB_INT, "12", "20", "60", 12, 1e6, NULL, "Hessian products of the trace" },
         { "noise-images", LAB_INT, "500", "5000", NULL, 1, 1e9, NULL, "noise and the line: on the first N training images" },
         { "draws", LAB_INT, "2", "5", NULL, 1, DRAWS, NULL, "draws of noise" },
         { "slice", LAB_NUMBER, "0.2", NULL, NULL, 1e-9, 1e9, NULL, "how far to go along the top eigenvector" },
@@ -303,6 +292,8 @@ int main(int argc, char **argv)
     int i, k;
     lab_pad(l, 32);
     if (*saved) lab_preset(l, "seeds", "1", NULL, NULL);
+    for (i = 0; i < 7 && *saved; i++)
+        if (lab_given(l, trained[i])) lab_fail(l, 2, "--%s is of a training: leave it out with --checkpoint", trained[i]);
     k = lab_config(l);
     for (i = 0; i < 6; i++) lab_set(l, k, measured[i], lab_number(l, measured[i]));
     for (i = 0; i < 7 && !*saved; i++) lab_set(l, k, trained[i], lab_number(l, trained[i]));

@@ -23,6 +23,18 @@ static int check_passed, check_failed;
         }                                                                  \
     } while (0)
 
+/* Numbers in (-1, 1] without a pattern, never 0: what tests fill their inputs with. */
+static inline double wild(unsigned i)
+{
+    unsigned x = i * 2654435761u + 12345u;
+    x ^= x >> 15;
+    x *= 2246822519u;
+    x ^= x >> 13;
+    x *= 3266489917u;
+    x ^= x >> 16;
+    return (x & 0xffffffu) / 8388608.0 - 1 + 1e-8;
+}
+
 /* |a - b| / |b| over n values in the Euclidean norm; |a| itself where b is zero. NaN in either is infinite. */
 static double check_distance(const genreg_real *a, const genreg_real *b, ptrdiff_t n)
 {

@@ -19,17 +19,6 @@
 
 enum { DOUBLE = sizeof(genreg_real) == 8, MOST = 48 };
 
-static double wild(unsigned i)
-{
-    unsigned x = i * 2654435761u + 12345u;
-    x ^= x >> 15;
-    x *= 2246822519u;
-    x ^= x >> 13;
-    x *= 3266489917u;
-    x ^= x >> 16;
-    return (x & 0xffffffu) / 8388608.0 - 1 + 1e-8;
-}
-
 static double norm(const double *x, int n)
 {
     double s = 0;

@@ -56,17 +56,6 @@ static void watched_free(void *p)
 enum { DOUBLE = sizeof(genreg_real) == 8, REAL_BYTES = sizeof(genreg_real) };
 #define REAL_NAME (DOUBLE ? "F64" : "F32")
 
-static double wild(unsigned i)
-{
-    unsigned x = i * 2654435761u + 12345u;
-    x ^= x >> 15;
-    x *= 2246822519u;
-    x ^= x >> 13;
-    x *= 3266489917u;
-    x ^= x >> 16;
-    return (x & 0xffffffu) / 8388608.0 - 1 + 1e-8;
-}
-
 /* ------------------------------------------------------------------------------------------------ files of our own */
 
 static char folder[512];

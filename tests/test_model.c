@@ -12,18 +12,6 @@ enum { N = 60, FEATURES = 3, CLASSES = 4 };
 static unsigned char pixels[N * FEATURES];
 static int labels[N];
 
-/* Numbers in (-1, 1) that owe nothing to the library's own generator. */
-static double wild(unsigned i)
-{
-    unsigned x = i * 2654435761u + 12345u;
-    x ^= x >> 15;
-    x *= 2246822519u;
-    x ^= x >> 13;
-    x *= 3266489917u;
-    x ^= x >> 16;
-    return (x & 0xffffffu) / 8388608.0 - 1 + 1e-8;
-}
-
 /* A set in which the first pixel of a sample says which one it is, and which label it has: i % 4, with a hole in class 3. */
 static genreg_dataset small_set(genreg_ctx *c)
 {

@@ -8,17 +8,6 @@
 
 enum { DOUBLE = sizeof(genreg_real) == 8, SAMPLES = 44, MOST = 20000 };
 
-static double wild(unsigned i)
-{
-    unsigned x = i * 2654435761u + 12345u;
-    x ^= x >> 15;
-    x *= 2246822519u;
-    x ^= x >> 13;
-    x *= 3266489917u;
-    x ^= x >> 16;
-    return (x & 0xffffffu) / 8388608.0 - 1 + 1e-8;
-}
-
 /* Labelled noise in which the label shows. */
 static genreg_dataset points(genreg_ctx *c, int n, int rank, const int *shape, int classes)
 {
@@ -117,7 +106,7 @@ static void test_counts(genreg_ctx *c)
                 CHECK(total == weights, "all are there: %ld of %ld", (long)total, (long)weights);
                 for (i = 0; ties && i < n; i++) m->theta->data[i] = (genreg_real)(ties == 1 ? floor(4 * wild((unsigned)i)) / 4 : i % 2 ? -0.5 : 0.5);
                 o.layerwise = layerwise;
-                for (k = 0; k < 8; k++) {
+                for (k = 0; k < (layerwise ? 6 : 8); k++) { /* at the last two a layer would be left with nothing, which is an error */
                     ptrdiff_t expected = 0, left[64], kept;
                     for (i = 0; i < n; i++) {
                         scores[i] = (genreg_real)fabs((double)m->theta->data[i]);
@@ -161,7 +150,7 @@ static void test_rounds(genreg_ctx *c)
     CHECK(genreg_kept(once, GENREG_KIND_WEIGHT, NULL) == left && !memcmp(m->mask, once->mask, (size_t)m->theta->size), "by magnitude alone rounds are one cut");
 
     genreg_set_mask(m, NULL, 0);
-    CHECK(genreg_kept(m, GENREG_KIND_WEIGHT, NULL) == genreg_kept(m, GENREG_KIND_WEIGHT, NULL) && m->mask == NULL, "the mask is taken away");
+    CHECK(genreg_kept(m, GENREG_KIND_WEIGHT, NULL) == 572 && m->mask == NULL, "the mask is taken away");
     genreg_init(m, GENREG_INIT_PYTORCH, 3);
     o = genreg_prune_defaults();
     o.kinds = GENREG_KIND_BIAS;
@@ -676,11 +665,29 @@ static void test_line(genreg_ctx *c)
         genreg_renew_statistics(a, &d);
         CHECK(check_distance(a->state->data, first, a->state->size) < check_path_tolerance(), "two batches: %g", check_distance(a->state->data, first, a->state->size));
     }
-    CHECK(genreg_line(a, b, 2, &d, NULL, NULL).loss != 0, "two points");
+    barrier = genreg_line(a, b, 2, &d, NULL, NULL);
+    CHECK(barrier.loss != barrier.loss && barrier.error != barrier.error, "two points");
     CHECK_ERROR(c, GENREG_ERROR_ARGUMENT, "3 or more");
     genreg_model_free(between);
     between = small_mlp(c);
     genreg_line(a, between, 3, &d, NULL, NULL);
+    CHECK_ERROR(c, GENREG_ERROR_SHAPE, "different layers");
+    genreg_model_free(between);
+    between = small_cnn(c); /* the same shapes, at another scale */
+    genreg_init(between, GENREG_INIT_NTK, 4);
+    genreg_line(a, between, 3, &d, NULL, NULL);
+    CHECK_ERROR(c, GENREG_ERROR_SHAPE, "different layers");
+    CHECK(genreg_rewind(between, NULL, before) == 0, "a snapshot of another parametrisation");
+    CHECK_ERROR(c, GENREG_ERROR_ARGUMENT, "NTK");
+    CHECK(genreg_rewind(a, NULL, NULL) == 0, "no snapshot");
+    CHECK_ERROR(c, GENREG_ERROR_ARGUMENT, "no snapshot");
+    genreg_model_free(between);
+    between = genreg_linearise(b); /* its statistics are part of what it is linear around */
+    s = genreg_evaluate(between, &d);
+    CHECK(genreg_renew_statistics(between, &few) == 1 && genreg_evaluate(between, &d).loss == s.loss, "a linearised model keeps its statistics: %g, %g", s.loss, genreg_evaluate(between, &d).loss);
+    barrier = genreg_line(between, between, 3, &d, &few, at);
+    CHECK(at[1].loss == s.loss && barrier.loss == 0, "on a line too: %g, %g", at[1].loss, barrier.loss);
+    genreg_line(b, between, 3, &d, NULL, NULL);
     CHECK_ERROR(c, GENREG_ERROR_SHAPE, "different layers");
     genreg_snapshot_free(before);
     genreg_model_free(a);
@@ -744,6 +751,26 @@ static void test_errors(genreg_ctx *c)
     CHECK_ERROR(c, GENREG_ERROR_ARGUMENT, "kinds");
     genreg_prune_by(m, NULL, 0.5, NULL);
     CHECK_ERROR(c, GENREG_ERROR_ARGUMENT, "no scores");
+    genreg_prune_scores(m, NULL, NULL);
+    CHECK_ERROR(c, GENREG_ERROR_ARGUMENT, "no room");
+    o = genreg_prune_defaults();
+    o.layerwise = 1;
+    genreg_prune(m, 0.005, &o); /* 2, 1 and 0 weights of the three layers */
+    CHECK_ERROR(c, GENREG_ERROR_ARGUMENT, "weights of 4.weight is none");
+    {
+        static genreg_real scores[MOST];
+        scores[7] = (genreg_real)HUGE_VAL; /* always keep */
+        CHECK(genreg_prune_by(m, scores, 1.0 / 572, NULL) == 1 && m->mask[7] == 1, "an infinite score: %s", genreg_error_message(c));
+        scores[7] = (genreg_real)NAN;
+        genreg_prune_by(m, scores, 1.0 / 572, NULL);
+        CHECK_ERROR(c, GENREG_ERROR_ARGUMENT, "0.weight");
+        o = genreg_prune_defaults();
+        o.criterion = GENREG_CRITERION_SYNFLOW; /* one weight is left: no path */
+        genreg_prune_scores(m, &o, scores);
+        CHECK_ERROR(c, GENREG_ERROR_ARGUMENT, "no path");
+        genreg_set_mask(m, NULL, 0);
+        genreg_init(m, GENREG_INIT_PYTORCH, 3);
+    }
     m->theta->data[5] = (genreg_real)NAN;
     genreg_prune(m, 0.5, NULL);
     CHECK_ERROR(c, GENREG_ERROR_DIVERGED, "0.weight");
@@ -767,6 +794,18 @@ static void test_linearised(genreg_ctx *c)
     CHECK(genreg_kept(linear, GENREG_KIND_WEIGHT, NULL) == kept && genreg_kept(m, GENREG_KIND_WEIGHT, NULL) == 45, "%d weights are left", (int)kept);
     genreg_model_free(m);
     genreg_model_free(linear);
+    { /* synaptic flow is that of the layers, whatever is linear */
+        genreg_prune_options o = genreg_prune_defaults();
+        genreg_real own[63], of_linear[63];
+        m = genreg_mlp(c, sizes, 3);
+        genreg_init(m, GENREG_INIT_PYTORCH, 8);
+        linear = genreg_linearise(m);
+        o.criterion = GENREG_CRITERION_SYNFLOW;
+        CHECK(m->theta->size <= 63 && genreg_prune_scores(m, &o, own) && genreg_prune_scores(linear, &o, of_linear) && !memcmp(own, of_linear, (size_t)m->theta->size * sizeof *own),
+              "synaptic flow of a linearised model: %s", genreg_error_message(c));
+        genreg_model_free(m);
+        genreg_model_free(linear);
+    }
 }
 
 int main(void)

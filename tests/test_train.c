@@ -25,17 +25,6 @@ static void counted_free(void *p) { free(p); }
 
 enum { DOUBLE = sizeof(genreg_real) == 8 };
 
-static double wild(unsigned i)
-{
-    unsigned x = i * 2654435761u + 12345u;
-    x ^= x >> 15;
-    x *= 2246822519u;
-    x ^= x >> 13;
-    x *= 3266489917u;
-    x ^= x >> 16;
-    return (x & 0xffffffu) / 8388608.0 - 1 + 1e-8;
-}
-
 /* ------------------------------------------------------------------------------------------------ against PyTorch */
 
 enum { SAMPLES = 22, BATCH = 8, EPOCHS = 4, INPUTS = 20, OUTPUTS = 5, PARAMETERS = 20 * 16 + 16 + 16 * 16 + 16 + 16 * 5 + 5 };
