@@ -341,7 +341,7 @@ enum { LAB_LOG_X = 1, LAB_LOG_Y = 2, LAB_POWERS_OF_TWO = 4 /* ticks of a logarit
 LAB_FN lab_plot *lab_plot_new(const char *title);
 LAB_FN void lab_panel(lab_plot *p, const char *title, const char *x, const char *y, int flags);
 
-/* Means over seeds with their intervals as bars, and every seed as a faint point. */
+/* Means over seeds with their intervals as bars, and every seed as a faint point. Scale 100 is for shares in %: bars end at 0 and 100. */
 LAB_FN void lab_curve(lab_plot *p, lab *l, const char *name, const double *x, const int *configs, int n, const char *figure, double scale);
 
 /* The same where point i is element elements[i] of a list, or a plain figure for -1. */
@@ -2072,7 +2072,7 @@ LAB_FN int lab__checkpoint_load(lab__cell *cell, genreg_trainer *t, int phase)
                 double step = (double)genreg_trainer_progress(t).step - lab__record_get(&row.head, "step");
                 if (!(step > -0.5 && step < 0.5)) genreg_set_error(cell->view.ctx, GENREG_ERROR_FORMAT, "trainer and page do not fit");
                 lab__record_copy(&cell->row.figures, &row.figures);
-                cell->seconds += lab__record_get(&row.head, "seconds");
+                cell->seconds = fmax(cell->seconds, lab__record_get(&row.head, "seconds")); /* each training's page has all until then */
                 cell->slot = !slot;
                 finished = lab__record_get(&row.head, "finished") > 0;
             }
@@ -2183,7 +2183,7 @@ LAB_FN void lab__show_finished(lab *l, const lab__cell *cell, double seconds)
     lab__time_left(l, &finished, &cells);
     printf("cell %d/%d, %s, seed %.0f: ", finished, cells, cell->label, (double)cell->view.seed);
     if (!strcmp(lab__record_get_text(&cell->row.head, "status"), "diverged")) printf("diverged, ");
-    else printf("loss %.4f, training accuracy %.2f %%, ", cell->progress.loss, 100 * cell->progress.accuracy);
+    else if (cell->phase) printf("%sloss %.4f, training accuracy %.2f %%, ", cell->phase > 1 ? "the last training's " : "", cell->progress.loss, 100 * cell->progress.accuracy);
     printf("%.1f s\n", seconds);
     fflush(stdout);
 }
@@ -2322,6 +2322,17 @@ LAB_FN void lab__run_all(lab *l, int pending)
     l->shown = 0;
 }
 
+/* A model that cannot be written is to be known before hours of training. */
+LAB_FN void lab__try_save(lab *l)
+{
+    char *path = lab__format("%s.tmp", lab_text(l, "save"));
+    FILE *f = fopen(path, "ab");
+    if (!f) lab_fail(l, 1, "--save %s: cannot be written: %s", lab_text(l, "save"), strerror(errno));
+    fclose(f);
+    remove(path);
+    free(path);
+}
+
 LAB_FN int lab_run(lab *l)
 {
     int i, done = 0, pending = 0, total = l->config_count * l->seed_count;
@@ -2343,6 +2354,7 @@ LAB_FN int lab_run(lab *l)
     if (l->rows_damaged) printf("%d lines of %s are no rows and are left out\n", l->rows_damaged, l->rows_path);
     if (!lab__flag(l, "report")->given && pending) {
         if (done) printf("%d of %d cells are in %s already\n", done, total, l->rows_path);
+        if (*lab_text(l, "save")) lab__try_save(l);
         lab__run_all(l, pending);
         for (done = 0, i = 0; i < total; i++) done += l->cells[i].state == LAB__DONE;
     }
@@ -2356,12 +2368,14 @@ LAB_FN int lab_run(lab *l)
         l->status = l->failure ? 1 : lab__signal == SIGTERM ? 143 : 130;
         return 0;
     }
-    if (*lab_text(l, "save") && done > pending)
+    if (*lab_text(l, "save") && done > pending && !lab__flag(l, "report")->given)
         printf("--save: cells that were there already have left no model; --fresh trains them again\n");
     if (!done) {
         fflush(stdout);
-        fprintf(stderr, "%s: %s has no row of these settings, data and version (%d others): give the flags of the run, or run without --report\n",
-                l->experiment->name, l->rows_path, l->rows_foreign);
+        if (l->rows_foreign)
+            fprintf(stderr, "%s: %s has no row of these settings, data and version (%d others): give the flags of the run, or run without --report\n",
+                    l->experiment->name, l->rows_path, l->rows_foreign);
+        else fprintf(stderr, "%s: %s has no row yet: run without --report\n", l->experiment->name, l->rows_path);
         l->status = 1;
         return 0;
     }
@@ -2612,7 +2626,8 @@ LAB_FN lab_stats lab_print_exponent(lab *l, const char *what, const char *axis, 
         }
     }
     slope = lab_slope_of(logs, logs + n * seeds, at);
-    printf("  %s ~ %s^%.3f", what, axis, slope.mean);
+    if (lab__finite(slope.mean)) printf("  %s ~ %s^%.3f", what, axis, slope.mean);
+    else printf("  %s: no exponent without figures at two places", what);
     if (lab__finite(slope.low)) printf(", 95 %% interval [%.3f, %.3f]", slope.low, slope.high);
     printf("\n");
     free(logs);
@@ -2687,6 +2702,9 @@ LAB_FN void lab_line(lab_plot *p, const char *name, const double *x, const doubl
 {
     lab__panel *panel;
     lab__curve *c;
+    int i;
+    for (i = 0; i < n && !lab__finite(y ? y[i] : x[i]); i++) {}
+    if (i == n) return; /* nothing to see: no place in the legend */
     if (!p->count) lab_panel(p, "", "", "", 0);
     panel = &p->panels[p->count - 1];
     panel->curves = (lab__curve *)lab__grow(panel->curves, (size_t)panel->count + 1, sizeof *panel->curves);
@@ -2711,6 +2729,7 @@ LAB_FN void lab_curve_of_elements(lab_plot *p, lab *l, const char *name, const d
     for (i = 0; i < n; i++) {
         char *text = lab__element_name(figure, elements ? elements[i] : -1);
         lab_stats s = lab_over_seeds(l, configs[i], text, scale);
+        if (scale >= 100 && scale <= 100) s = lab_clip(s, 100);
         mean[i] = s.mean;
         low[i] = s.low;
         high[i] = s.high;
@@ -2734,6 +2753,7 @@ LAB_FN void lab_curve_of_list(lab_plot *p, lab *l, const char *name, const doubl
     int i;
     for (i = 0; i < n; i++) {
         lab_stats s = lab_element(l, config, figure, first + i, scale);
+        if (scale >= 100 && scale <= 100) s = lab_clip(s, 100);
         mean[i] = s.mean;
         mean[n + i] = s.low;
         mean[2 * n + i] = s.high;

@@ -17,8 +17,7 @@
 #include "lab.h"
 
 enum { LEVELS = 64, BATCH = 128, CONTROLS = 3, TWIN = 3, LAYERS = 8, LINE = 11, STATISTICS_IMAGES = 2000 };
-/* What is trained beside a ticket. twin is the ticket once more, for --instability. */
-static const char *const control_name[CONTROLS + 1] = { "reinit", "shuffle", "random", "twin" };
+static const char *const control_name[CONTROLS + 1] = { "reinit", "shuffle", "random", "twin" }; /* twin: the ticket once more, for --instability */
 
 /* The paper's levels, tickets and its control (with other random weights). */
 static const double paper[7][3] = { { 100, 84.87, (double)NAN }, { 70, 85.27, (double)NAN }, { 50, 84.86, (double)NAN }, { 30, 84.74, (double)NAN },
@@ -165,7 +164,7 @@ static void report(lab *l, const double *level, int n, int cnn)
     char text[300];
     int k;
     print_tables(l, level, n, cnn);
-    printf("test accuracy over the share of weights that is left (two levels in a row)\n");
+    printf("test accuracy over the share of weights that is left: where two levels in a row, or the last one, are below\n");
     say_where(l, level, n, "ticket", "ticket", "the dense net", 1);
     lab_panel(p, cnn ? "CNN with batch norm" : "LeNet-300-100", "weights kept, %", "test accuracy, %", LAB_LOG_X);
     lab_curve_of_list(p, l, "ticket", level, n, 0, "ticket", 0, 100);
@@ -225,6 +224,7 @@ int main(int argc, char **argv)
     }
     for (; !given_count && level[n - 1] > 2; n++) level[n] = 0.8 * level[n - 1];
     if (*mask) {
+        if (lab_given(l, "levels")) lab_fail(l, 2, "--levels goes with a search for tickets: leave it out with --mask");
         genreg_model *m = lab_load_model(l, mask), *ours = make_model(m->ctx, lab_training_set(l), width, 0);
         if (!m->mask || m->theta->size != ours->theta->size) lab_fail(l, 2, "--mask %s: %s", mask, m->mask ? "it is of another model" : "nothing is pruned in it");
         level[1] = 100 * (double)genreg_kept(m, GENREG_KIND_WEIGHT, NULL) / (double)genreg_kept(ours, GENREG_KIND_WEIGHT, NULL);

@@ -7,12 +7,12 @@
    that the ratio falls even if the parameters move as far as ever. What that regime asks for is that the tangent kernel K stays as it was. So this adds:
       distance    |theta - theta_0|, and the relative movement of each layer
       kernel      |K_end - K_start|_F / |K_start|_F on the first training images, K the trace kernel over the outputs, and the alignment of the two
-      regression  on the same images with the kernel at the start, with that at the end and with that of the infinitely wide net: a lazy net predicts
-                  as the first, and a net that has learnt features has made itself a better kernel
+      regression  on the same images with the kernel at the start, with that at the end and with that of the infinitely wide net in the NTK
+                  parametrisation: a net that has learnt features has made itself a better kernel
       --param     the NTK parametrisation (Jacot et al. 2018) beside the standard one: the same nets at another scale, and there K has a limit
       --linear    the linearised model f(theta_0) + J (theta - theta_0), trained by the same steps (Lee et al. 2019)
       --loss mse  squared error on one-hot targets, for which theory is exact
-   Regression interpolates the one-hot targets less 1/classes; a ridge is added only if double precision needs it. */
+   Regression interpolates the one-hot targets less 1/classes; a ridge is added only where rounding needs it. */
 #define GENREG_IMPLEMENTATION
 #include "../genreg.h"
 #include "lab.h"
@@ -129,7 +129,7 @@ static void run(lab_cell *cell)
 
 /* ------------------------------------------------------------------------------------------------ the report */
 
-static void print_tables(lab *l, const double *widths, const int *configs, int n, int infinite)
+static void print_tables(lab *l, const double *widths, const int *configs, int n, int infinite, int standard)
 {
     lab_table move = lab_table_new("width|movement|paper|distance|norm at start|layer 1|layer 2|layer 3|layer 4|kernel change|alignment");
     lab_table test = lab_table_new("width|train loss|test %|paper|regression, K at start|K at end|relative ridge|linearised model");
@@ -138,8 +138,8 @@ static void print_tables(lab *l, const double *widths, const int *configs, int n
         int c = i < n ? configs[i] : infinite;
         const double *theirs = paper[8];
         for (k = 0; k < 8; k++)
-            if (i < n && fabs(paper[k][0] - widths[i]) < 0.5) theirs = paper[k];
-        lab_entry(&test, i < n ? "%.0f" : "infinite", i < n ? widths[i] : 0);
+            if (i < n && standard && fabs(paper[k][0] - widths[i]) < 0.5) theirs = paper[k];
+        lab_entry(&test, i < n ? "%.0f" : "infinite, NTK", i < n ? widths[i] : 0);
         lab_entries(&test, l, c, -1, "train_loss e2|test_accuracy %2");
         lab_entry(&test, "%.1f", theirs[2]);
         for (k = 0; k < 2; k++) lab_entries(&test, l, c, k, "regression_accuracy %2");
@@ -165,11 +165,11 @@ static void print_findings(lab *l, const double *widths, const int *configs, int
     int i;
     printf("exponents, fitted over all widths and seeds (the paper for the relative movement%s: -0.50)\n", standard ? "" : " in the standard parametrisation");
     for (i = 0; i < 4; i++) s[i] = lab_print_exponent(l, fitted[i].what, "width", widths, configs, n, fitted[i].figure);
-    if (s[2].low > 0 && !(s[1].high < 0)) printf("  the parameters move no less as width grows: what falls is one over the norm at the start\n");
-    else if (s[2].low > 0) printf("  %.0f %% of the fall of the relative movement is the growth of the norm at the start\n", 100 * s[2].mean / (s[2].mean - s[1].mean));
-    printf("  the kernel's change %s: from %.3g times the kernel at width %.0f to %.3g times at %.0f\n\n",
-           s[3].high < 0 ? "falls with width, towards the kernel regime" : s[3].low > 0 ? "grows with width" : "has no trend that these cells can tell",
-           lab_over_seeds(l, configs[0], "kernel_change", 1).mean, widths[0], lab_over_seeds(l, configs[n - 1], "kernel_change", 1).mean, widths[n - 1]);
+    if (s[0].high < 0 && s[2].low > 0) printf("  %.0f %% of the fall of the relative movement is the growth of the norm at the start\n", -100 * s[2].mean / s[0].mean);
+    if (!isnan(s[3].low)) printf("  the kernel's change %s: from %.3g times the kernel at width %.0f to %.3g times at %.0f\n",
+        s[3].high < 0 ? "falls with width, towards the kernel regime" : s[3].low > 0 ? "grows with width" : "has no trend that these cells can tell",
+        lab_over_seeds(l, configs[0], "kernel_change", 1).mean, widths[0], lab_over_seeds(l, configs[n - 1], "kernel_change", 1).mean, widths[n - 1]);
+    printf("\n");
 }
 
 static void draw(lab *l, const double *widths, int configs[2][LAB_LISTED], int n, int infinite)
@@ -191,7 +191,7 @@ static void draw(lab *l, const double *widths, int configs[2][LAB_LISTED], int n
                 lab_curve_of_elements(p, l, names[k][at + 1], widths, configs[k], elements, n, at < 0 ? panels[i].figure : "regression_accuracy", panels[i].scale);
             }
     }
-    lab_line(p, "infinite width", ends, y, NULL, NULL, 2, LAB_SMOOTH);
+    lab_line(p, "infinite width, NTK", ends, y, NULL, NULL, 2, LAB_SMOOTH);
     snprintf(text, sizeof text, "Means over seeds with 95 %% intervals; faint points are single seeds. SGD with momentum 0.9, batch %d, cosine, %d epochs, loss %s.",
              BATCH, lab_int(l, "epochs"), lab_text(l, "loss"));
     lab_plot_save(p, l, text);
@@ -239,7 +239,7 @@ int main(int argc, char **argv)
         for (k = 0; k < 2; k++) {
             if (!lab_lists(lab_text(l, "param"), param_name[k])) continue;
             printf("MLP(w), %s parametrisation, mean ± standard deviation over seeds [95 %% interval]\n\n", param_name[k]);
-            print_tables(l, widths, configs[k], n, infinite);
+            print_tables(l, widths, configs[k], n, infinite, k == 0);
             print_findings(l, widths, configs[k], n, k == 0);
         }
         draw(l, widths, configs, n, infinite);

@@ -116,7 +116,7 @@ ok "full-batch descent takes 80 steps" grep -q '"optimizer":"gd".*"steps_done":8
 ok "and the paper's figures" shows '32.71'
 ok "Adam with an MLP is 2" exits 2 small --out "$tmp/bad" --optimizers all
 land() {
-    "$tmp/landscape" --dataset slice --train 32 --hessian-images 8 --products 10 --trace-products 6 --noise-images 16 --draws 1 --out "$tmp/land" "$@" \
+    "$tmp/landscape" --dataset slice --train 32 --hessian-images 8 --products 20 --trace-products 12 --noise-images 16 --draws 1 --out "$tmp/land" "$@" \
         >"$tmp/out" 2>"$tmp/err" </dev/null
 }
 two() { land --width 1 --epochs 1 --small-batch 8 --large-batch 32 --match-loss 9 --seeds 2 "$@"; }
@@ -288,7 +288,7 @@ number() { sed -n "s/.*\"$1\":\([0-9.e-]*\).*/\1/p" "$tmp/rows"; }
 ok "movement is distance over norm" eval 'number movement >"$tmp/col1"; number distance >"$tmp/col2"; number start_norm >"$tmp/col3"
     [ "$(paste "$tmp/col1" "$tmp/col2" "$tmp/col3" | awk "{ e = \$1 * \$3 / \$2 - 1; if (e * e < 1e-12) n++ } END { print n }")" -eq 12 ]'
 ok "an exponent" shows 'relative movement ~ width^-'
-ok "the row of infinite width" shows '^ *infinite '
+ok "the row of infinite width" shows '^ *infinite, NTK '
 ok "three panels" [ "$(grep -c '<clipPath' "$tmp/ntk1/ntk.svg")" -eq 3 ]
 cp "$tmp/ntk1/ntk.svg" "$tmp/before.svg"
 ok "--report" exits 0 kernels --param standard,ntk --linear --out "$tmp/ntk1" --report
@@ -379,6 +379,10 @@ ok "is cut and done again" same_rows "$tmp/s/batch_size.jsonl" "$tmp/r/batch_siz
 sed 's/"version":"[^"]*"/"version":"0.0.0"/' "$tmp/r/batch_size.jsonl" >"$tmp/s/batch_size.jsonl"
 ok "rows of another version" exits 1 small --out "$tmp/s" --report
 ok "are not reported" said '4 others'
+ok "a folder without rows" exits 1 small --out "$tmp/norows" --report
+ok "says so" said 'no row yet'
+ok "a model that cannot be written" exits 1 small --out "$tmp/norows" --save "$tmp/nothing/here.safetensors"
+ok "is known before the training" eval 'said "here.safetensors: cannot be written" && [ ! -s "$tmp/norows/batch_size.jsonl" ]'
 
 # ------------------------------------------------------------------------------------------------ what goes wrong
 ok "a run that diverges goes on" exits 0 run --train 64 --epochs 9 --batches 16,1000000000 --widths 8 --seeds 1 --lr-rule linear --out "$tmp/d"
