@@ -55,7 +55,7 @@
 
    OPTIONS, defined before the include, alike in every file that includes it
       GENREG_IMPLEMENTATION        this file holds the code
-      GENREG_STATIC                everything static: a private copy for one file
+      GENREG_STATIC                everything static: a private copy for one file, which compiles what it uses
       GENREGDEF                    what stands before each public prototype (default: extern)
       GENREG_REAL                  float (default) or double; files that disagree do not link
       GENREG_MALLOC(n) GENREG_REALLOC(p, n) GENREG_FREE(p)    your allocator, all three or none

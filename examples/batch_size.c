@@ -11,8 +11,8 @@
       matched loss             curvature falls as the loss goes to zero. So lambda is measured a second time in each run, at the end
                                of the first epoch that leaves the training loss below --match-loss
    lambda is the top eigenvalue of the Hessian of the mean cross-entropy on the first 1,000 training images. */
+#define GENREG_STATIC /* the compiler drops what this file does not use */
 #define GENREG_IMPLEMENTATION
-#include "../genreg.h"
 #include "lab.h"
 
 enum { HESSIAN_IMAGES = 1000, GD_IMAGES = 5000, GD_STEPS = 80 };

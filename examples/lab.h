@@ -4,8 +4,8 @@
    An experiment is a list of configurations, each run with every seed. One configuration with one seed is a *cell*; a
    finished cell is one line of OUT/NAME.jsonl. A whole experiment:
 
+      #define GENREG_STATIC
       #define GENREG_IMPLEMENTATION
-      #include "../genreg.h"
       #include "lab.h"
 
       static void run(lab_cell *cell)                         // one cell: settings in, figures out

@@ -11,8 +11,8 @@
       trace, density     the whole spectrum, not its end
    --save FILE keeps the two models; --checkpoint FILE measures a saved model instead of training two. In a row, what both minima have is
    a list, the small batch first. Everything is measured in evaluation mode, on the first training images. */
+#define GENREG_STATIC /* the compiler drops what this file does not use */
 #define GENREG_IMPLEMENTATION
-#include "../genreg.h"
 #include "lab.h"
 
 enum { SIGMAS = 7, TOP = 10, CURVE = 9, LINE = 21, PROBES = 2, STEPS = 100, DRAWS = 100 };

@@ -12,8 +12,8 @@
       --instability      each ticket is trained twice, in two orders of the data: how far does the error rise on the line between the two?
       --mask FILE        the mask of a model that --save has left, instead of one found here: does a ticket fit another seed?
    A cell is a seed with all its levels. Element 0 of a list is the dense net. */
+#define GENREG_STATIC /* the compiler drops what this file does not use */
 #define GENREG_IMPLEMENTATION
-#include "../genreg.h"
 #include "lab.h"
 
 enum { LEVELS = 64, BATCH = 128, CONTROLS = 3, TWIN = 3, LAYERS = 8, LINE = 11, STATISTICS_IMAGES = 2000 };

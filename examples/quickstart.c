@@ -1,6 +1,7 @@
 /* quickstart.c - trains a small network and measures how curved the minimum is that it ends in.
 
       cc -O2 -fopenmp examples/quickstart.c -o quickstart -lm && ./quickstart [folder with MNIST]          */
+#define GENREG_STATIC /* the compiler drops what this file does not use */
 #define GENREG_IMPLEMENTATION
 #include "../genreg.h"
 #include <stdio.h>
