@@ -136,7 +136,8 @@ static void print_table(lab *l, const series *s, const char *model)
         lab_entries(&t, l, s->config[i], s->element[i],
                     "parameters f0|epochs_done f0|running_accuracy %2|train_accuracy %2|train_loss e2|test_accuracy %2|test_loss s4");
         lab_entry(&t, "%s", theirs);
-        if (lost) lab_entry(&t, "%d of %d, test %% of the others: %.2f", lost, lab_seed_count(l), 100 - living.mean);
+        if (lost && living.n) lab_entry(&t, "%d of %d, test %% of the others: %.2f", lost, lab_seed_count(l), 100 - living.mean);
+        else if (lost) lab_entry(&t, "%d of %d", lost, lab_seed_count(l));
         else lab_entry(&t, "-");
     }
     lab_table_print(&t);

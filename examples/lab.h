@@ -1516,7 +1516,7 @@ LAB_FN void lab__command_line(lab *l, int argc, char **argv)
         { "threads", LAB_INT, "", NULL, NULL, 1, 4096, NULL, "threads of all cells together; else one a core" },
         { "out", LAB_TEXT, "results", NULL, NULL, 0, 0, NULL, "folder for rows, plots and checkpoints" },
         { "shard", LAB_TEXT, "", NULL, NULL, 0, 0, NULL, "K/N: only every N-th cell, from the K-th on; join rows with cat" },
-        { "save", LAB_TEXT, "", NULL, NULL, 0, 0, NULL, "write the trained model to this file" },
+        { "save", LAB_TEXT, "", NULL, NULL, 0, 0, NULL, "write the trained model to this file; of several, each under its cell's name" },
         { "save-every", LAB_NUMBER, "30", NULL, NULL, 0, 1e9, NULL, "save running cells every X seconds" },
         { "memory", LAB_NUMBER, "1", NULL, NULL, 1e-3, 1e6, NULL, "GiB that the tape of a cell may take" },
         { "fresh", LAB_SWITCH, "", NULL, NULL, 0, 0, NULL, "put old rows aside and begin anew" },
