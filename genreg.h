@@ -491,7 +491,8 @@ GENREG__API void genreg_model_free(genreg_model *m); /* release the tape to befo
 
 /* Layers, in order. linear takes flat input. dropout drops with probability p, in training only. conv2d has square kernels and a bias.
    batch_norm (after conv2d or linear) has eps 1e-5, momentum 0.1 and, as PyTorch's, an unbiased running variance; in training mode it uses
-   the batch's statistics, in evaluation mode the running ones. */
+   the batch's statistics, in evaluation mode the running ones. A training batch, the last of an epoch too, must have two values a channel. Pooling has windows of size x size beside each other, and leaves out what is left over at the right
+   and bottom; global_avg_pool leaves flat features, one for each channel. */
 GENREG__API void genreg_layer_linear(genreg_model *m, int out);
 GENREG__API void genreg_layer_relu(genreg_model *m);
 GENREG__API void genreg_layer_tanh(genreg_model *m);
@@ -674,7 +675,8 @@ typedef struct genreg_eigen {
 
 GENREG__API genreg_eigen_options genreg_eigen_defaults(void);
 
-/* Top eigenvalue by power iteration. The first form opens and closes the Hessian of the model's mean cross-entropy itself. */
+/* Top eigenvalue by power iteration, as the paper has it; genreg_eigenpairs needs fewer products, and finds it where one of the same size and the
+   other sign makes power iteration stall. The first form opens and closes the Hessian of the model's mean cross-entropy itself. */
 GENREG__API genreg_eigen genreg_hessian_top(genreg_model *m, const genreg_dataset *d, const genreg_eigen_options *o);
 GENREG__API genreg_eigen genreg_top_eigen(genreg_hessian *h, const genreg_eigen_options *o);
 
@@ -691,10 +693,10 @@ GENREG__API int genreg_hessian_density(genreg_hessian *h, int probes, int steps,
 /* HUTCHINSON: the mean of v^T H v over v of random signs (1990). HUTCHPP: the trace on a random subspace exactly, by Hutchinson on the rest
    (Meyer, Musco, Musco, Woodruff 2021); its standard error is that of the rest. */
 typedef enum genreg_trace_method { GENREG_TRACE_HUTCHINSON, GENREG_TRACE_HUTCHPP } genreg_trace_method;
-typedef struct genreg_estimate { double value, standard_error; int products; } genreg_estimate;
+typedef struct genreg_estimate { double value, standard_error; int products; } genreg_estimate; /* NaN after an error */
 GENREG__API genreg_estimate genreg_hessian_trace(genreg_hessian *h, genreg_trace_method method, int products, uint64_t seed);
 
-/* Directions to move theta in.
+/* Directions to move theta in. What is pruned stays where it is.
      NORMAL  N(0, 1) for each parameter
      FILTER  the same, each filter (the weights of one output) scaled to the norm of the weights there, 0 for biases and normalisation (Li et al. 2018)
      SAM     g/|g|, g the gradient of the mean cross-entropy: the worst case within a radius to first order (Foret et al. 2021)
@@ -5810,7 +5812,7 @@ GENREG__API genreg_tensor *genreg_max(genreg_ctx *c, genreg_tensor *x, unsigned 
     rank = genreg__without_axes(c, "max", x, axes, shape);
     if (rank < 0) return NULL;
     if (x->size > INT_MAX) {
-        genreg__fail(c, GENREG_ERROR_ARGUMENT, "max: %t has more values than an int counts", x);
+        genreg__fail(c, GENREG_ERROR_LIMIT, "max: %t has more values than an int counts: take fewer samples at a time", x);
         return NULL;
     }
     for (i = 0; i < rank; i++) size *= shape[i];
@@ -6257,7 +6259,7 @@ GENREG__API genreg_tensor *genreg_max_pool(genreg_ctx *c, genreg_tensor *x, int 
     int shape[4];
     if (!genreg__ready(c, "max_pool", x, x) || !genreg__pooled_shape(c, "max_pool", x, size, stride, shape)) return NULL;
     if (x->size > INT_MAX) {
-        genreg__fail(c, GENREG_ERROR_ARGUMENT, "max_pool: %t has more values than an int counts", x);
+        genreg__fail(c, GENREG_ERROR_LIMIT, "max_pool: %t has more values than an int counts: take fewer samples at a time", x);
         return NULL;
     }
     j.x = x; j.size = size; j.stride = stride;
@@ -8764,7 +8766,10 @@ static genreg_eigen genreg__power_iteration(genreg_hessian *h, const genreg_eige
     r.value = r.residual = (double)NAN;
     for (;;) {
         double norm2;
-        if (!genreg_hessian_product(h, v, hv)) return r;
+        if (!genreg_hessian_product(h, v, hv)) {
+            r.value = r.residual = (double)NAN;
+            return r;
+        }
         r.iterations++;
         r.value = genreg__inner(h, v, hv);
         norm2 = genreg__inner(h, hv, hv);
@@ -8910,8 +8915,12 @@ GENREG__API int genreg_eigenpairs(genreg_hessian *h, int largest, int smallest, 
     genreg__lanczos l;
     double *d = NULL, *e, *z = NULL;
     int wanted, i, k, finished = 0;
-    if (genreg__halted(c) || !genreg__eigen_options_fit(c, &o)) return 0;
     wanted = largest >= 0 && smallest >= 0 && smallest <= INT_MAX - largest ? largest + smallest : 0;
+    for (i = 0; pairs && i < wanted; i++) {
+        memset(&pairs[i], 0, sizeof pairs[i]);
+        pairs[i].value = pairs[i].residual = (double)NAN;
+    }
+    if (genreg__halted(c) || !genreg__eigen_options_fit(c, &o)) return 0;
     if (wanted < 1 || !pairs) {
         genreg__fail(c, GENREG_ERROR_ARGUMENT, "eigenpairs: %d largest and %d smallest; at least one, and room for them", largest, smallest);
         return 0;
@@ -9012,8 +9021,12 @@ GENREG__API genreg_estimate genreg_hessian_trace(genreg_hessian *h, genreg_trace
     rank = method == GENREG_TRACE_HUTCHPP ? products / 3 : 0; /* a third to find a basis, a third for its trace, a third for the rest */
     if ((ptrdiff_t)rank > n) rank = (int)n;
     probes = products - 2 * rank;
-    if (probes < 2 || (method != GENREG_TRACE_HUTCHINSON && method != GENREG_TRACE_HUTCHPP)) {
-        genreg__fail(c, GENREG_ERROR_ARGUMENT, "hessian_trace: %d products; at least two, and for the standard error more", products);
+    if (method != GENREG_TRACE_HUTCHINSON && method != GENREG_TRACE_HUTCHPP) {
+        genreg__fail(c, GENREG_ERROR_ARGUMENT, "hessian_trace: no method has the number %d", (int)method);
+        return r;
+    }
+    if (probes < 2) {
+        genreg__fail(c, GENREG_ERROR_ARGUMENT, "hessian_trace: %d products; Hutchinson takes 2 or more, Hutch++ 4", products);
         return r;
     }
     q = (genreg_tensor **)genreg__keep(c, (size_t)rank + 1, sizeof *q);
@@ -9042,7 +9055,8 @@ GENREG__API genreg_estimate genreg_hessian_trace(genreg_hessian *h, genreg_trace
     }
     if (!genreg__halted(c)) {
         r.value = exact + sum / probes;
-        r.standard_error = sqrt(GENREG__MAX(squares - sum * sum / probes, 0) / (probes - 1) / probes);
+        squares -= sum * sum / probes;
+        r.standard_error = squares < 0 ? 0 : sqrt(squares / (probes - 1) / probes); /* NaN stays NaN */
         r.products = rank + basis + probes;
     }
     for (i = 0; q && i <= rank; i++) genreg__unkeep(q[i]);
@@ -9085,6 +9099,7 @@ static int genreg__direction(genreg_model *m, const genreg_dataset *d, genreg_no
     double norm = 0;
     if (noise == GENREG_NOISE_NORMAL || noise == GENREG_NOISE_FILTER) {
         genreg_normal_fill(direction, m->theta->size, seed, GENREG__STREAM(GENREG__DRAW_PERTURBATION, draw));
+        genreg__apply_mask(m, direction);
         if (noise == GENREG_NOISE_FILTER) genreg__filter_normalise(m, direction);
         return 1;
     }
@@ -9096,6 +9111,7 @@ static int genreg__direction(genreg_model *m, const genreg_dataset *d, genreg_no
     if (genreg__halted(c)) return 0;
     genreg_objective_gradient(&f, direction);
     if (genreg__halted(c)) return 0;
+    genreg__apply_mask(m, direction);
     for (i = 0; i < m->theta->size; i++) { /* T g, with T = |theta| for ASAM */
         double scaled = (double)direction[i] * (noise == GENREG_NOISE_ASAM ? fabs((double)m->theta->data[i]) : 1);
         norm += scaled * scaled;
@@ -9103,7 +9119,7 @@ static int genreg__direction(genreg_model *m, const genreg_dataset *d, genreg_no
     norm = sqrt(norm);
     for (i = 0; i < m->theta->size; i++) {
         double w = noise == GENREG_NOISE_ASAM ? (double)m->theta->data[i] : 1;
-        direction[i] = norm > 0 ? (genreg_real)((double)direction[i] * w * w / norm) : 0;
+        direction[i] = norm > 0 || norm != norm ? (genreg_real)((double)direction[i] * w * w / norm) : 0; /* NaN is to be seen */
     }
     return 1;
 }

@@ -58,9 +58,9 @@ static genreg_model *make_model(lab_cell *cell)
 }
 
 /* The top eigenvalue on the first images of the training set. */
-static genreg_eigen top_eigenvalue(lab_cell *cell, genreg_model *net)
+static genreg_eigen top_eigenvalue(lab_cell *cell, genreg_model *net, const genreg_dataset *d)
 {
-    genreg_dataset few = genreg_first(cell->ctx, cell->train, lab_get_int(cell, "hessian_images"));
+    genreg_dataset few = genreg_first(cell->ctx, d, lab_get_int(cell, "hessian_images"));
     genreg_eigen_options o = genreg_eigen_defaults();
     o.iterations = lab_get_int(cell, "hessian_products");
     o.tol = lab_get(cell, "hessian_tol");
@@ -74,7 +74,7 @@ static void watch(lab_cell *cell, genreg_model *net, const genreg_progress *p)
 {
     double loss = lab_found(cell, "match_epoch") > 0 ? (double)INFINITY : genreg_evaluate(net, cell->train).loss;
     if (loss <= lab_get(cell, "match_loss")) {
-        genreg_eigen top = top_eigenvalue(cell, net);
+        genreg_eigen top = top_eigenvalue(cell, net, cell->train);
         lab_figure(cell, "match_epoch", p->epoch);
         lab_figure(cell, "match_train_loss", loss);
         lab_figure(cell, "match_lambda", top.value);
@@ -104,7 +104,7 @@ static void run(lab_cell *cell)
     if (!lab_train(cell, net, &d, &o, gd ? NULL : watch, &last)) return;
 
     test = genreg_evaluate(net, cell->test);
-    top = top_eigenvalue(cell, net);
+    top = top_eigenvalue(cell, net, &d);
     lab_figure(cell, "train_accuracy", last.accuracy); /* running, as the paper's */
     lab_figure(cell, "test_accuracy", test.accuracy);
     lab_figure(cell, "gap", last.accuracy - test.accuracy);
@@ -188,7 +188,7 @@ int main(int argc, char **argv)
         { "optimizers", LAB_WORD, "sgd", NULL, NULL, 0, 0, "sgd|all", "all, for a CNN from preset reduced on: Adam and full-batch gradient descent too" },
         { "lr-rule", LAB_WORD, "paper", NULL, NULL, 0, 0, "paper|linear|fixed", "rate: the paper's, 0.005 B/32, or 0.01" },
         { "equal", LAB_WORD, "epochs", NULL, NULL, 0, 0, "epochs|steps", "what batch sizes have in common; steps: those of batch 256" },
-        { "match-loss", LAB_NUMBER, "", NULL, NULL, 1e-9, 1e9, NULL, "training loss at which curvature is compared; else 0.3, on Fashion-MNIST 0.5" },
+        { "match-loss", LAB_NUMBER, "", NULL, NULL, 1e-9, 1e9, NULL, "training loss at which curvature is compared; unset: 0.3 on MNIST, 0.5 elsewhere" },
         { "train", LAB_INT, "2000", "", NULL, 1, 1e9, NULL, "take the first N training images; unset: all; CNN: 1000; 10000; all" },
         { "epochs", LAB_INT, "80", NULL, NULL, 1, 1e6, NULL, "epochs of training; CNN: 10; 30; 80" },
     };
