@@ -491,8 +491,9 @@ GENREG__API void genreg_model_free(genreg_model *m); /* release the tape to befo
 
 /* Layers, in order. linear takes flat input. dropout drops with probability p, in training only. conv2d has square kernels and a bias.
    batch_norm (after conv2d or linear) has eps 1e-5, momentum 0.1 and, as PyTorch's, an unbiased running variance; in training mode it uses
-   the batch's statistics, in evaluation mode the running ones. A training batch, the last of an epoch too, must have two values a channel. Pooling has windows of size x size beside each other, and leaves out what is left over at the right
-   and bottom; global_avg_pool leaves flat features, one for each channel. */
+   the batch's statistics, in evaluation mode the running ones. A training batch, the last of an epoch too, must have two values a channel.
+   Pooling has windows of size x size beside each other, and leaves out what is left over at the right and bottom; global_avg_pool leaves
+   flat features, one for each channel. */
 GENREG__API void genreg_layer_linear(genreg_model *m, int out);
 GENREG__API void genreg_layer_relu(genreg_model *m);
 GENREG__API void genreg_layer_tanh(genreg_model *m);
@@ -765,8 +766,8 @@ typedef struct genreg_ridge {
 
 GENREG__API genreg_ridge_options genreg_ridge_defaults(void);
 
-/* Kernel ridge regression: alpha [n, outputs] solves (k + ridge I) alpha = targets for a symmetric k [n, n], of which the part on and below the diagonal is read, by Cholesky in double. Duplicate samples
-   and zero images make k singular, which a ridge cures; look at what was used. The prediction at x is the sum over i of k(x, x_i) alpha_i. */
+/* Kernel ridge regression: alpha [n, outputs] solves (k + ridge I) alpha = targets for a symmetric k [n, n], of which the part on and below
+   the diagonal is read, by Cholesky in double. Duplicate samples and zero images make k singular, which a ridge cures; look at what was used. The prediction at x is the sum over i of k(x, x_i) alpha_i. */
 GENREG__API genreg_ridge genreg_kernel_ridge(genreg_ctx *c, const double *k, int n, const double *targets, int outputs, const genreg_ridge_options *o, double *alpha);
 
 /* out [m, outputs] = k [m, n] alpha [n, outputs]: predictions from the kernel of m samples with the n that were learnt. 1, or 0 after an error. */
@@ -793,6 +794,7 @@ GENREG__API double genreg_kernel_change(const double *a, const double *b, ptrdif
    a step costs about two of m's. Always in evaluation mode: batch norm keeps m's statistics, dropout is off. It cannot be initialised anew, saved or
    traced. Pruning puts its theta at 0, not at theta_0. NULL after an error. */
 GENREG__API genreg_model *genreg_linearise(genreg_model *m);
+
 /* ---------------------------------------------------------------------------------------------------- pruning
 
    A model's mask says which of its parameters are there. What is pruned is +0 in theta, and stays so through genreg_init, training and
@@ -825,8 +827,9 @@ typedef struct genreg_prune_options {
 
 GENREG__API genreg_prune_options genreg_prune_defaults(void);
 
-/* Prunes until the share `keep`, in (0, 1], of the chosen kinds is left: exactly floor(keep n + 1/2) of n, with biases untouched by default. What is pruned
-   already stays so. Of equal scores the first in theta stay. An error in a later round leaves what the rounds before it have pruned. NULL options are the defaults. Returns how many are left, 0 after an error. */
+/* Prunes until the share `keep`, in (0, 1], of the chosen kinds is left: exactly floor(keep n + 1/2) of n, with biases untouched by
+   default. What is pruned already stays so. Of equal scores the first in theta stay. An error in a later round leaves what the rounds before
+   it have pruned. NULL options are the defaults. Returns how many are left, 0 after an error. */
 GENREG__API ptrdiff_t genreg_prune(genreg_model *m, double keep, const genreg_prune_options *o);
 
 /* The same by scores of your own (theta->size of them), in one round: any numbers, infinite ones too. */
@@ -2567,6 +2570,16 @@ typedef struct genreg__kernel { genreg__loop baseline, avx2; } genreg__kernel;
     static const genreg__kernel NAME = { NAME##_baseline, NAME##_baseline };
 #endif
 
+/* What a thread does of a job with a loop: the same job from first to last-1. */
+#define GENREG__RANGE(NAME, JOB)                                                                     \
+    static void NAME(void *arg, ptrdiff_t first, ptrdiff_t last)                                     \
+    {                                                                                                \
+        JOB part = *(const JOB *)arg;                                                                \
+        part.first = first;                                                                          \
+        part.last = last;                                                                            \
+        part.loop(&part);                                                                            \
+    }
+
 static genreg__loop genreg__pick(const genreg__kernel *k, int isa)
 {
     return isa >= GENREG_ISA_AVX2 ? k->avx2 : k->baseline;
@@ -4064,13 +4077,7 @@ static GENREG__INLINE void genreg__panel_solve_body(const void *arg)
 }
 GENREG__WIDEN(genreg__panel_solve)
 
-static void genreg__panel_range(void *arg, ptrdiff_t first, ptrdiff_t last)
-{
-    genreg__panel_job j = *(const genreg__panel_job *)arg;
-    j.first = first;
-    j.last = last;
-    j.loop(&j);
-}
+GENREG__RANGE(genreg__panel_range, genreg__panel_job)
 
 /* c [m,n] = op(a) b or op(a) b^T in double, rows lda, ldb and n apart; 0 when scratch cannot be had. */
 static int genreg__product64(genreg__exec *e, int m, int n, int k, const double *a, ptrdiff_t lda, int ta, const double *b, ptrdiff_t ldb, int tb, double *c)
@@ -4185,13 +4192,7 @@ static GENREG__INLINE void genreg__reduce_body(const void *arg)
 }
 GENREG__WIDEN(genreg__reduce)
 
-static void genreg__reduce_range(void *arg, ptrdiff_t first, ptrdiff_t last)
-{
-    genreg__reduce_job j = *(const genreg__reduce_job *)arg;
-    j.first = first;
-    j.last = last;
-    j.loop(&j);
-}
+GENREG__RANGE(genreg__reduce_range, genreg__reduce_job)
 
 /* Symmetric a [n,n] becomes tridiagonal: d[n], e[n]. Row k of a keeps, from k + 1 on, the vector u of the reflection I - beta[k] u u^T. room: 4 n. */
 static void genreg__tridiagonalise(const genreg__exec *e, double *a, int n, double *d, double *off, double *beta, double *room)
@@ -4358,13 +4359,7 @@ static GENREG__INLINE void genreg__reflect_body(const void *arg)
 }
 GENREG__WIDEN(genreg__reflect)
 
-static void genreg__reflect_range(void *arg, ptrdiff_t first, ptrdiff_t last)
-{
-    genreg__reflect_job j = *(const genreg__reflect_job *)arg;
-    j.first = first;
-    j.last = last;
-    j.loop(&j);
-}
+GENREG__RANGE(genreg__reflect_range, genreg__reflect_job)
 
 /* Room that genreg__symmetric_eigen wants for itself, in doubles. */
 static size_t genreg__eigen_room(int n) { return 6 * (size_t)n + 3 * GENREG__ROTATIONS; }
@@ -5243,13 +5238,7 @@ static GENREG__INLINE void genreg__sparse_weights_body(const void *arg)
 }
 GENREG__WIDEN(genreg__sparse_weights)
 
-static void genreg__sparse_range(void *arg, ptrdiff_t first, ptrdiff_t last)
-{
-    genreg__sparse_job part = *(const genreg__sparse_job *)arg;
-    part.first = first;
-    part.last = last;
-    part.loop(&part);
-}
+GENREG__RANGE(genreg__sparse_range, genreg__sparse_job)
 
 static void genreg__sparse_run(const genreg__exec *e, genreg__sparse_job *p, const genreg__kernel *k, ptrdiff_t over)
 {
@@ -9119,7 +9108,7 @@ static int genreg__direction(genreg_model *m, const genreg_dataset *d, genreg_no
     norm = sqrt(norm);
     for (i = 0; i < m->theta->size; i++) {
         double w = noise == GENREG_NOISE_ASAM ? (double)m->theta->data[i] : 1;
-        direction[i] = norm > 0 || norm != norm ? (genreg_real)((double)direction[i] * w * w / norm) : 0; /* NaN is to be seen */
+        direction[i] = norm != 0 ? (genreg_real)((double)direction[i] * w * w / norm) : 0; /* NaN is to be seen */
     }
     return 1;
 }

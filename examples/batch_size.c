@@ -57,7 +57,7 @@ static genreg_model *make_model(lab_cell *cell)
     return net;
 }
 
-/* The top eigenvalue on the first images of the training set. */
+/* The top eigenvalue on the first images of a set. */
 static genreg_eigen top_eigenvalue(lab_cell *cell, genreg_model *net, const genreg_dataset *d)
 {
     genreg_dataset few = genreg_first(cell->ctx, d, lab_get_int(cell, "hessian_images"));

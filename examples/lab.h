@@ -2720,6 +2720,9 @@ LAB_FN void lab_line(lab_plot *p, const char *name, const double *x, const doubl
     panel->count++;
 }
 
+/* Shares in % stay between 0 and 100. */
+LAB_FN lab_stats lab__to_draw(lab_stats s, double scale) { return scale >= 100 && scale <= 100 ? lab_clip(s, 100) : s; }
+
 LAB_FN void lab_curve_of_elements(lab_plot *p, lab *l, const char *name, const double *x, const int *configs, const int *elements, int n, const char *figure,
                                   double scale)
 {
@@ -2728,8 +2731,7 @@ LAB_FN void lab_curve_of_elements(lab_plot *p, lab *l, const char *name, const d
     double *mean = rows, *low = rows + n, *high = rows + 2 * n, *xs = rows + 3 * n, *ys = xs + n * seeds;
     for (i = 0; i < n; i++) {
         char *text = lab__element_name(figure, elements ? elements[i] : -1);
-        lab_stats s = lab_over_seeds(l, configs[i], text, scale);
-        if (scale >= 100 && scale <= 100) s = lab_clip(s, 100);
+        lab_stats s = lab__to_draw(lab_over_seeds(l, configs[i], text, scale), scale);
         mean[i] = s.mean;
         low[i] = s.low;
         high[i] = s.high;
@@ -2752,8 +2754,7 @@ LAB_FN void lab_curve_of_list(lab_plot *p, lab *l, const char *name, const doubl
     double *mean = (double *)lab__new(3 * (size_t)n, sizeof *mean);
     int i;
     for (i = 0; i < n; i++) {
-        lab_stats s = lab_element(l, config, figure, first + i, scale);
-        if (scale >= 100 && scale <= 100) s = lab_clip(s, 100);
+        lab_stats s = lab__to_draw(lab_element(l, config, figure, first + i, scale), scale);
         mean[i] = s.mean;
         mean[n + i] = s.low;
         mean[2 * n + i] = s.high;

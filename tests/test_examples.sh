@@ -37,6 +37,17 @@ shows() { grep -q -e "$1" "$tmp/out"; }
 rows() { cat "$@" | sed 's/"seconds":[^,]*,//' | sort; }
 same_rows() { rows "$1" >"$tmp/a" && rows "$2" >"$tmp/b" && [ -s "$tmp/a" ] && cmp -s "$tmp/a" "$tmp/b"; }
 count() { [ "$(wc -l <"$1")" -eq "$2" ]; }
+killed() { # killed PAGES FOLDER COMMAND: started there, and killed once so many trainings have left a page
+    "$3" --out "$2" --save-every 0 &
+    pid=$!
+    tries=0
+    while [ "$(find "$2" -name '*.*.json' 2>/dev/null | wc -l)" -lt "$1" ] && [ $tries -lt 200 ] && kill -0 $pid 2>/dev/null; do
+        sleep 0.02
+        tries=$((tries + 1))
+    done
+    kill -KILL $pid 2>/dev/null
+    wait $pid 2>/dev/null
+}
 none_left() { [ -z "$(find "$1" -name '*.ckpt' -o -name '*.tmp' -o -name 'batch_size.*.json')" ]; }
 
 # ------------------------------------------------------------------------------------------------ they compile and run
@@ -251,17 +262,7 @@ ok "a model without a mask is 2" exits 2 ticket --mask "$tmp/net.safetensors"
 ok "no file is 1" exits 1 ticket --mask "$tmp/nothing"
 turns() { "$tmp/lottery" --dataset slice --train 500 --epochs 4 --seeds 1 --mode iterative --levels 60,36,20 --controls random --rewind 6 "$@" >"$tmp/out" 2>"$tmp/err" </dev/null; }
 ok "iterative, from step 6 on" exits 0 turns --out "$tmp/lu" --threads 1
-for at in 1 2 3 4; do # killed once for each further training that has left a checkpoint
-    turns --out "$tmp/lk" --save-every 0 &
-    pid=$!
-    tries=0
-    while [ "$(find "$tmp/lk" -name 'lottery.*.json' 2>/dev/null | wc -l)" -le $at ] && [ $tries -lt 100 ] && kill -0 $pid 2>/dev/null; do
-        sleep 0.02
-        tries=$((tries + 1))
-    done
-    kill -KILL $pid 2>/dev/null
-    wait $pid 2>/dev/null
-done
+for at in 2 3 4 5; do killed $at "$tmp/lk" turns; done # once for each further training that has left a checkpoint
 ok "the run goes on" exits 0 turns --out "$tmp/lk"
 ok "to the same row" same_rows "$tmp/lk/lottery.jsonl" "$tmp/lu/lottery.jsonl"
 ok "no checkpoint is left" [ -z "$(find "$tmp/lk" -name '*.ckpt' -o -name 'lottery.*.json')" ]
@@ -306,17 +307,7 @@ done
 ok "a bad flag writes nothing" [ ! -e "$tmp/bad" ]
 steady() { "$tmp/ntk" --dataset slice --train 500 --epochs 30 --seeds 1 --widths 32 --linear "$@" >"$tmp/out" 2>"$tmp/err" </dev/null; }
 ok "an unbroken cell" exits 0 steady --out "$tmp/nu"
-for at in 1 2; do # killed in the training of the net, and in that of the linearised model
-    steady --out "$tmp/nk" --save-every 0 &
-    pid=$!
-    tries=0
-    while [ "$(find "$tmp/nk" -name 'ntk.*.json' 2>/dev/null | wc -l)" -lt $at ] && [ $tries -lt 200 ] && kill -0 $pid 2>/dev/null; do
-        sleep 0.02
-        tries=$((tries + 1))
-    done
-    kill -KILL $pid 2>/dev/null
-    wait $pid 2>/dev/null
-done
+for at in 1 2; do killed $at "$tmp/nk" steady; done # in the training of the net, and in that of the linearised model
 ok "the run goes on" exits 0 steady --out "$tmp/nk"
 ok "to the same row" same_rows "$tmp/nk/ntk.jsonl" "$tmp/nu/ntk.jsonl"
 

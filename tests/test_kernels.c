@@ -1,19 +1,7 @@
 /* test_kernels.c - the inner loops under every instruction set that this machine runs: products, elementwise loops, sums, convolutions.
 
       cc -O2 -fopenmp tests/test_kernels.c -o test_kernels -lm && ./test_kernels */
-#include <stdlib.h>
-#include <string.h>
-
-/* Scratch space is full of NaN, so that whatever reads a value before it is written shows; or there is none. */
-static int refuse_memory;
-static void *nan_malloc(size_t n)
-{
-    void *p = refuse_memory ? NULL : malloc(n);
-    return p ? memset(p, 0xff, n) : NULL;
-}
-#define GENREG_MALLOC(n) nan_malloc(n)
-#define GENREG_REALLOC(p, n) realloc(p, n)
-#define GENREG_FREE(p) free(p)
+#include "nan_malloc.h"
 
 #define GENREG_IMPLEMENTATION
 #include "../genreg.h"

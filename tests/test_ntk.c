@@ -6,18 +6,7 @@
 #ifndef GENREG_REAL
 #define GENREG_REAL double
 #endif
-#include <stdlib.h>
-#include <string.h>
-
-/* Fresh memory is full of NaN, so that whatever reads a value before it is written shows. */
-static void *nan_malloc(size_t n)
-{
-    void *p = malloc(n);
-    return p ? memset(p, 0xff, n) : NULL;
-}
-#define GENREG_MALLOC(n) nan_malloc(n)
-#define GENREG_REALLOC(p, n) realloc(p, n)
-#define GENREG_FREE(p) free(p)
+#include "nan_malloc.h"
 
 #define GENREG_IMPLEMENTATION
 #include "../genreg.h"
