@@ -81,6 +81,9 @@
 #ifndef NOMINMAX
 #define NOMINMAX
 #endif
+#ifndef WIN32_LEAN_AND_MEAN
+#define WIN32_LEAN_AND_MEAN /* without it "small" can be a macro */
+#endif
 #include <windows.h>
 #include <io.h>
 #elif defined(__unix__) || defined(__APPLE__)
@@ -1546,8 +1549,8 @@ LAB_FN void lab__command_line(lab *l, int argc, char **argv)
         }
         v = lab__value_of(l, name + 2);
         if (!v) {
-            const char *near = lab__similar(l, name + 2);
-            if (near) lab_fail(l, 2, "there is no flag %s; did you mean --%s?", name, near);
+            const char *alike = lab__similar(l, name + 2);
+            if (alike) lab_fail(l, 2, "there is no flag %s; did you mean --%s?", name, alike);
             lab_fail(l, 2, "there is no flag %s; see --help", name);
         }
         if (v->flag.kind == LAB_SWITCH && equals) lab_fail(l, 2, "%s takes no value", name);
