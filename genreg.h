@@ -10565,16 +10565,30 @@ static void genreg__write(genreg__output *o, const void *data, size_t bytes)
     if (o->good) o->good = fwrite(data, 1, bytes, o->f) == bytes;
 }
 
+/* rename, also over a file that is there. */
+#ifdef _WIN32
+#ifdef __cplusplus
+extern "C"
+#endif
+__declspec(dllimport) int __stdcall MoveFileExA(const char *from, const char *to, unsigned long flags); /* as <windows.h> has it, which is not needed here */
+static int genreg__replace(const char *from, const char *to)
+{
+    const unsigned long replace_existing = 1;
+    if (MoveFileExA(from, to, replace_existing)) return 0;
+    errno = EACCES;
+    return -1;
+}
+#else
+static int genreg__replace(const char *from, const char *to) { return rename(from, to); }
+#endif
+
 /* Returns 1 if the file is there, whole; else there is an error and what was there before is as it was. */
 static int genreg__end_file(genreg__output *o)
 {
     if (o->f && fflush(o->f) != 0) o->good = 0;
     if (o->f && fclose(o->f) != 0) o->good = 0;
     if (!o->good && !genreg__halted(o->c)) genreg__fail_file(o->c, "cannot write", o->temporary);
-#ifdef _WIN32
-    if (o->good) remove(o->path); /* rename there does not replace */
-#endif
-    if (o->good && rename(o->temporary, o->path) != 0) {
+    if (o->good && genreg__replace(o->temporary, o->path) != 0) {
         genreg__fail_file(o->c, "cannot write", o->path);
         o->good = 0;
     }
