@@ -296,9 +296,13 @@ LAB_FN lab_stats lab_difference(lab *l, int a, int b, const char *figure, double
 
 /* ------------------------------------------------------------------------------------------------ tables
 
-   lab_table t = lab_table_new("batch|test %|paper");
-   lab_entry(&t, "%d", 32);  lab_entry_stats(&t, s, 2);  lab_entry(&t, "85.52");
-   lab_table_print(&t);                                                             prints and frees */
+   A heading, and entries row by row:
+
+      lab_table t = lab_table_new("batch|test %|paper");
+      lab_entry(&t, "%d", 32);
+      lab_entry_stats(&t, s, 2);
+      lab_entry(&t, "85.52");
+      lab_table_print(&t); // and frees */
 
 typedef struct lab_table {
     char **entries;

@@ -45,12 +45,12 @@ echo 'int main(void) { return 0; }' >"$work/probe.c"
 [ -n "$sanitizers" ] || echo "skipped: sanitizers ($CC has none)"
 export openmp sanitizers
 
-for test in examples bits fetch ops train curvature files memory prune ntk model kernels ground lab; do # the longest first
+for test in examples readme bits fetch ops train curvature files memory prune ntk model kernels ground lab; do # the longest first
     if [ $# -gt 0 ]; then
         case " $* " in *" $test "*) ;; *) continue ;; esac
     fi
     case $test in
-    fetch | examples | bits) echo "$test script" ;;
+    fetch | examples | readme | bits) echo "$test script" ;;
     lab) echo "$test plain" ;;
     *) echo "$test float"; echo "$test double" ;;
     esac
