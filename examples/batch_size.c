@@ -48,35 +48,19 @@ static int is_cnn(lab *l) { return !strcmp(lab_text(l, "model"), "cnn"); }
 
 /* ------------------------------------------------------------------------------------------------ the physics: one cell */
 
-static genreg_model *make_model(lab_cell *cell)
-{
-    int w = lab_get_int(cell, "width"), sizes[5] = { cell->train->features, w, w, w, cell->train->classes };
-    genreg_model *net = !strcmp(lab_get_text(cell, "model"), "cnn") ? genreg_cnn(cell->ctx, cell->train->shape, w, 1, cell->train->classes)
-                                                                    : genreg_mlp(cell->ctx, sizes, 5);
-    genreg_init(net, GENREG_INIT_PYTORCH, cell->seed);
-    return net;
-}
-
 /* The top eigenvalue on the first images of a set. */
 static genreg_eigen top_eigenvalue(lab_cell *cell, genreg_model *net, const genreg_dataset *d)
 {
     genreg_dataset few = genreg_first(cell->ctx, d, lab_get_int(cell, "hessian_images"));
-    genreg_eigen_options o = genreg_eigen_defaults();
-    o.iterations = lab_get_int(cell, "hessian_products");
-    o.tol = lab_get(cell, "hessian_tol");
-    o.seed = cell->seed;
+    genreg_eigen_options o = lab_eigen_options(cell, "hessian_products", "hessian_tol");
     return genreg_hessian_top(net, &few, &o);
 }
 
-/* After each epoch: is this the first that leaves the training loss below the common level? The loss is taken anew, in evaluation
-   mode: the running mean lags behind, and more so the fewer steps an epoch has. */
+/* After the first epoch that leaves the training loss below the common level. */
 static void watch(lab_cell *cell, genreg_model *net, const genreg_progress *p)
 {
-    double loss = lab_found(cell, "match_epoch") > 0 ? (double)INFINITY : genreg_evaluate(net, cell->train).loss;
-    if (loss <= lab_get(cell, "match_loss")) {
+    if (lab_match_loss(cell, net, p, cell->train, lab_get(cell, "match_loss"), -1)) {
         genreg_eigen top = top_eigenvalue(cell, net, cell->train);
-        lab_figure(cell, "match_epoch", p->epoch);
-        lab_figure(cell, "match_train_loss", loss);
         lab_figure(cell, "match_lambda", top.value);
         lab_figure(cell, "match_residual", top.residual);
     }
@@ -84,21 +68,16 @@ static void watch(lab_cell *cell, genreg_model *net, const genreg_progress *p)
 
 static void run(lab_cell *cell)
 {
-    genreg_model *net = make_model(cell);
-    const char *optimizer = !strcmp(lab_get_text(cell, "model"), "cnn") ? lab_get_text(cell, "optimizer") : "sgd";
+    const char *model = lab_get_text(cell, "model"), *optimizer = strcmp(model, "cnn") ? "sgd" : lab_get_text(cell, "optimizer");
+    genreg_model *net = lab_paper_net(cell, model, lab_get_int(cell, "width"), 1);
     int gd = !strcmp(optimizer, "gd");
     genreg_dataset d = gd ? genreg_sample(cell->ctx, cell->train, GD_IMAGES, cell->seed) : *cell->train;
-    genreg_train_options o = genreg_train_defaults(); /* SGD, no weight decay */
+    genreg_train_options o = lab_train_options(cell); /* no weight decay */
     genreg_progress last;
     genreg_eigen top;
     genreg_score test;
-    o.batch = lab_get_int(cell, "batch");
-    o.lr = lab_get(cell, "lr");
-    o.seed = cell->seed;
-    o.epochs = lab_get_int(cell, "epochs");
     o.steps = (int64_t)lab_get(cell, "steps");
     o.optimizer = !strcmp(optimizer, "adam") ? GENREG_OPTIMIZER_ADAM : GENREG_OPTIMIZER_SGD;
-    o.momentum = lab_get(cell, "momentum");
     o.schedule = GENREG_SCHEDULE_COSINE;
     o.schedule_by_step = !strcmp(lab_get_text(cell, "schedule"), "cosine by step");
     if (!lab_train(cell, net, &d, &o, gd ? NULL : watch, &last)) return;
@@ -116,7 +95,7 @@ static void run(lab_cell *cell)
     lab_figure(cell, "lambda_norm2", top.value * lab_weight_norm2(net));
     lab_figure(cell, "steps_done", (double)last.step);
     lab_figure(cell, "lr_over_batch", lab_get(cell, "lr") / lab_get(cell, "batch"));
-    lab_save(cell, net, "");
+    lab_save(cell, net, NULL);
 }
 
 /* ------------------------------------------------------------------------------------------------ the report */
@@ -152,13 +131,15 @@ static void print_comparison(lab *l, const double *batches, const int *configs, 
     lab_verdict("at the end: ", lab_ratio(l, configs[large], configs[small], "lambda"), "", 1, sharper, flatter);
     lab_verdict("the control says, at matched training loss: ", lab_ratio(l, configs[large], configs[small], "match_lambda"), "", 1, sharper, flatter);
     printf("test accuracy of batch %.0f less that of batch %.0f (the paper, 32 less 1024: +1.61 points)\n", batches[small], batches[large]);
-    lab_verdict("", lab_difference(l, configs[small], configs[large], "test_accuracy", 100), " points", 0, "the small batch is better", "the large batch is better");
+    lab_verdict("", lab_difference(l, configs[small], configs[large], "test_accuracy", 100), " points", 0, "the small batch is better",
+                "the large batch is better");
 }
 
 static void draw(lab *l, const double *widths, int width_count, const double *batches, int n, int extra)
 {
     static const struct { const char *figure, *name; int scale; } curves[] = {
-        { "test_accuracy", "test", 100 }, { "train_accuracy", "training", 100 }, { "lambda", "at the end", 1 }, { "match_lambda", "at matched training loss", 1 } };
+        { "test_accuracy", "test", 100 }, { "train_accuracy", "training", 100 }, { "lambda", "at the end", 1 },
+        { "match_lambda", "at matched training loss", 1 } };
     lab_plot *p = lab_plot_new("Batch size, accuracy and curvature");
     char text[400];
     int i, w, b, configs[LAB_LISTED];
@@ -171,12 +152,10 @@ static void draw(lab *l, const double *widths, int width_count, const double *ba
             lab_curve(p, l, text, batches, configs, n, curves[i].figure, curves[i].scale);
         }
     }
-    snprintf(text, sizeof text,
-             "Means over seeds with 95 %% intervals; faint points are single seeds. SGD with momentum 0.9, cosine, rates: %s, equal %s, %d epochs%s. "
-             "Eigenvalues on the first %d training images; matched: after the first epoch with training loss at most %g.",
-             lab_text(l, "lr-rule"), lab_text(l, "equal"), lab_int(l, "epochs"), lab_text(l, "equal")[0] == 's' ? " of batch 256" : "", HESSIAN_IMAGES,
-             match_loss(l));
-    lab_plot_save(p, l, text);
+    lab_plot_save(p, l, "SGD with momentum 0.9, cosine, rates: %s, equal %s, %d epochs%s. "
+                  "Eigenvalues on the first %d training images; matched: after the first epoch with training loss at most %g.",
+                  lab_text(l, "lr-rule"), lab_text(l, "equal"), lab_int(l, "epochs"), lab_text(l, "equal")[0] == 's' ? " of batch 256" : "",
+                  HESSIAN_IMAGES, match_loss(l));
 }
 
 int main(int argc, char **argv)
@@ -192,10 +171,11 @@ int main(int argc, char **argv)
         { "train", LAB_INT, "2000", "", NULL, 1, 1e9, NULL, "take the first N training images; unset: all; CNN: 1000; 10000; all" },
         { "epochs", LAB_INT, "80", NULL, NULL, 1, 1e6, NULL, "epochs of training; CNN: 10; 30; 80" },
     };
-    static const char *const figures[] = { "train_accuracy", "test_accuracy", "gap", "train_loss", "test_loss", "lambda", "residual", "weight_norm2",
-                                           "lambda_norm2", "match_epoch", "match_train_loss", "match_lambda", "match_residual", "steps_done", "lr_over_batch" };
-    static const lab_experiment about = { "batch_size", "does a small batch end in a flatter minimum, and does that generalize better?", "mnist|fashion|slice|cifar10",
-                                          flags, sizeof flags / sizeof flags[0], figures, sizeof figures / sizeof figures[0], run };
+    static const lab_experiment about = {
+        "batch_size", "does a small batch end in a flatter minimum, and does that generalize better?", "mnist|fashion|slice|cifar10",
+        flags, sizeof flags / sizeof flags[0],
+        "train_accuracy|test_accuracy|gap|train_loss|test_loss|lambda|residual|weight_norm2|lambda_norm2|match_epoch|match_train_loss|"
+        "match_lambda|match_residual|steps_done|lr_over_batch", run };
     lab *l = lab_open(&about, argc, argv);
     int n, width_count, w, b, extra, cnn, configs[LAB_LISTED + 2], equal_steps = lab_text(l, "equal")[0] == 's';
     const double *batches, *widths;

@@ -10,16 +10,14 @@
                         with fewer parameters than n x classes starts from the trained smaller one (--reuse), its rate falls by a tenth each
                         twelfth of the run, and it stops after an epoch without a mistake; a larger one starts afresh, keeps its rate and runs to
                         the end. New weights are N(0, 0.01), biases 0, pixels in [0, 1]. The paper leaves rate and batch open: 0.01 and 128 are
-                        those of github.com/SongweiGe/double-descent-pytorch. 6,000 epochs; in preset reduced 2,000 at rate 0.03.
+                        those of github.com/SongweiGe/double-descent-pytorch; the presets below paper are shorter, at a higher rate
       --schedule same   the control, as that schedule changes where the peak is to be: all nets keep their rate and run to the end
-   The interpolation threshold is where the training error, in evaluation mode, first falls through 1 %: for each seed, linear in the logarithm of
-   the parameters between the two widths on either side; over seeds, the mean of the logarithms. */
+   The interpolation threshold is where the training error, in evaluation mode, first falls through 1 %. */
 #define GENREG_STATIC /* the compiler drops what this file does not use */
 #define GENREG_IMPLEMENTATION
 #include "lab.h"
 
 enum { DATA_SEED = 0 }; /* the images and wrong labels are the same for every seed */
-
 static const double fitted = 0.01, at_chance = 1.2; /* training error that counts as none; an accuracy below at_chance/classes is a dead run's */
 
 /* The paper's widths and test accuracies. */
@@ -27,11 +25,6 @@ static const struct { const char *model; double width; const char *test; } paper
     { "mlp", 8, "89.7 ± 0.6" },   { "mlp", 16, "93.4 ± 0.3" },  { "mlp", 32, "95.4 ± 0.0" }, { "mlp", 64, "96.1 ± 0.1" }, { "mlp", 128, "96.7 ± 0.1" },
     { "mlp", 256, "96.7 ± 0.2" }, { "mlp", 512, "96.9 ± 0.0" }, { "mlp", 1024, "96.8 ± 0.1" }, { "cnn", 4, "32.9 ± 1.7" }, { "cnn", 8, "27.6 ± 17.5" },
     { "cnn", 16, "56.1 ± 2.3" },  { "cnn", 32, "65.8 ± 0.1" },  { "cnn", 64, "69.7 ± 0.5" }, { "cnn", 96, "72.0 ± 0.3" } };
-
-/* running_accuracy is measured along the epoch, as the paper's. A dead run has no errors and no test loss: it is seen by its accuracy, and no threshold or
-   peak is made of it. */
-static const char *const figures[] = { "parameters", "epochs_done", "running_accuracy", "train_accuracy", "test_accuracy", "train_loss", "test_loss", "train_error",
-                                       "test_error" };
 
 /* ------------------------------------------------------------------------------------------------ the physics: one cell */
 
@@ -58,19 +51,13 @@ static int stop_when_fitted(const genreg_progress *p, void *user) { return (void
 static genreg_model *train_and_measure(lab_cell *cell, const genreg_dataset *d, const genreg_dataset *test, int width, const genreg_model *smaller, int k)
 {
     const char *model = lab_get_text(cell, "model");
-    int sizes[5] = { d->features, width, width, width, d->classes }, belkin = !strcmp(model, "belkin"), i;
-    genreg_model *net = belkin ? one_hidden_layer(cell, width, smaller) : !strcmp(model, "cnn") ? genreg_cnn(cell->ctx, d->shape, width, 0, d->classes)
-                                                                                                : genreg_mlp(cell->ctx, sizes, 5);
-    genreg_train_options o = genreg_train_defaults(); /* no weight decay */
+    int belkin = !strcmp(model, "belkin");
+    genreg_model *net = belkin ? one_hidden_layer(cell, width, smaller) : lab_paper_net(cell, model, width, 0);
+    genreg_train_options o = lab_train_options(cell); /* SGD, no weight decay */
     genreg_progress last;
     genreg_score fit, score;
+    double alive;
     if (!net) return NULL;
-    if (!belkin) genreg_init(net, GENREG_INIT_PYTORCH, cell->seed);
-    o.batch = lab_get_int(cell, "batch");
-    o.lr = lab_get(cell, "lr");
-    o.momentum = lab_get(cell, "momentum");
-    o.epochs = lab_get_int(cell, "epochs");
-    o.seed = cell->seed;
     o.loss = belkin ? GENREG_LOSS_MSE : GENREG_LOSS_CROSS_ENTROPY;
     o.schedule = belkin ? GENREG_SCHEDULE_CONSTANT : GENREG_SCHEDULE_COSINE;
     if (belkin && net->theta->size < (ptrdiff_t)d->n * d->classes && strcmp(lab_get_text(cell, "schedule"), "same")) {
@@ -82,12 +69,16 @@ static genreg_model *train_and_measure(lab_cell *cell, const genreg_dataset *d, 
     if (!lab_train(cell, net, d, &o, NULL, &last)) return NULL;
     fit = genreg_evaluate_classes(net, d, o.loss, NULL);
     score = genreg_evaluate_classes(net, test, o.loss, NULL);
-    {
-        const double alive = score.accuracy * d->classes < at_chance ? (double)NAN : 1;
-        const double found[] = { (double)net->theta->size, (double)last.epoch, last.accuracy, fit.accuracy, score.accuracy, fit.loss, alive * score.loss,
-                                 alive * (1 - fit.accuracy), alive * (1 - score.accuracy) };
-        for (i = 0; i < (int)(sizeof found / sizeof found[0]); i++) lab_figure_part(cell, figures[i], k, &found[i], 1);
-    }
+    alive = score.accuracy * d->classes < at_chance ? (double)NAN : 1; /* a dead run has no errors and no test loss: no threshold or peak is made of it */
+    lab_figure_at(cell, "parameters", k, (double)net->theta->size);
+    lab_figure_at(cell, "epochs_done", k, last.epoch);
+    lab_figure_at(cell, "running_accuracy", k, last.accuracy); /* measured along the epoch, as the paper's */
+    lab_figure_at(cell, "train_accuracy", k, fit.accuracy);
+    lab_figure_at(cell, "test_accuracy", k, score.accuracy);
+    lab_figure_at(cell, "train_loss", k, fit.loss);
+    lab_figure_at(cell, "test_loss", k, alive * score.loss);
+    lab_figure_at(cell, "train_error", k, alive * (1 - fit.accuracy));
+    lab_figure_at(cell, "test_error", k, alive * (1 - score.accuracy));
     return lab_alive(cell) ? net : NULL;
 }
 
@@ -95,22 +86,18 @@ static genreg_model *train_and_measure(lab_cell *cell, const genreg_dataset *d, 
 static void run(lab_cell *cell)
 {
     genreg_dataset d = genreg_sample(cell->ctx, cell->train, lab_get_int(cell, "sample"), DATA_SEED), test = *cell->test;
-    const char *widths = lab_get_text(cell, "widths");
     genreg_model *net = NULL;
-    int i, k;
+    double widths[LAB_LISTED];
+    int n = lab_get_list(cell, "widths", widths), i;
     if (lab_get(cell, "label_noise") > 0) d = genreg_label_noise(cell->ctx, &d, lab_get(cell, "label_noise"), DATA_SEED);
     for (i = 0; i < 4 && !strcmp(lab_get_text(cell, "model"), "belkin"); i++) {
         d.mean[i] = test.mean[i] = 0;
         d.std[i] = test.std[i] = 1;
     }
-    for (k = 0; *widths; k++) {
-        char *end, part[16] = "";
-        int width = (int)strtol(widths, &end, 10);
-        net = train_and_measure(cell, &d, &test, width, net, k);
+    for (i = 0; i < n; i++) {
+        net = train_and_measure(cell, &d, &test, (int)widths[i], net, i);
         if (!net) return;
-        if (k || *end) snprintf(part, sizeof part, "%d", width);
-        lab_save(cell, net, part);
-        widths = end + (*end == ',');
+        lab_save(cell, net, n > 1 ? "%.0f" : NULL, widths[i]);
     }
 }
 
@@ -118,56 +105,48 @@ static void run(lab_cell *cell)
 
 /* A curve: for each width a configuration and the place in its lists. */
 typedef struct series {
-    int n, config[LAB_LISTED], element[LAB_LISTED];
-    double width[LAB_LISTED], parameters[LAB_LISTED], threshold;
+    int config[LAB_LISTED], element[LAB_LISTED];
+    double parameters[LAB_LISTED], threshold;
 } series;
 
-static void print_table(lab *l, const series *s, const char *model)
+static void print_table(lab *l, const double *widths, const series *s, int n, const char *model)
 {
-    lab_table t = lab_table_new("width|parameters|epochs|running train %|train %|train loss|test %|test loss|paper's test %|dead or diverged");
+    lab_table t = lab_table_new("width|parameters|epochs|running train %|train %|train loss|test %|test loss|paper's test %|dead or diverged|test % of the others");
     int i, k;
-    for (i = 0; i < s->n; i++) {
+    for (i = 0; i < n; i++) {
         lab_stats all = lab_element(l, s->config[i], "test_accuracy", s->element[i], 1), living = lab_element(l, s->config[i], "test_error", s->element[i], 100);
         int lost = all.n - living.n + lab_diverged(l, s->config[i]);
         const char *theirs = "-";
         for (k = 0; k < (int)(sizeof paper / sizeof paper[0]); k++)
-            if (!strcmp(paper[k].model, model) && fabs(paper[k].width - s->width[i]) < 0.5) theirs = paper[k].test;
-        lab_entry(&t, "%.0f", s->width[i]);
+            if (!strcmp(paper[k].model, model) && fabs(paper[k].width - widths[i]) < 0.5) theirs = paper[k].test;
+        lab_entry(&t, "%.0f", widths[i]);
         lab_entries(&t, l, s->config[i], s->element[i],
                     "parameters f0|epochs_done f0|running_accuracy %2|train_accuracy %2|train_loss e2|test_accuracy %2|test_loss s4");
         lab_entry(&t, "%s", theirs);
-        if (lost && living.n) lab_entry(&t, "%d of %d, test %% of the others: %.2f", lost, lab_seed_count(l), 100 - living.mean);
-        else if (lost) lab_entry(&t, "%d of %d", lost, lab_seed_count(l));
-        else lab_entry(&t, "-");
+        lab_entry(&t, lost ? "%d of %d" : "-", lost, lab_seed_count(l));
+        lab_entry(&t, "%.2f", lost ? 100 - living.mean : (double)NAN);
     }
     lab_table_print(&t);
 }
 
 /* The interpolation threshold, and whether test error and test loss have a peak. */
-static void print_findings(lab *l, series *s, double limit)
+static void print_findings(lab *l, const double *widths, series *s, int n, double limit)
 {
     static const struct { const char *figure, *name; int scale; } peaks[2] = { { "test_error", "test error in %", 100 }, { "test_loss", "test loss", 0 } };
-    double x[LAB_LISTED];
-    lab_stats t;
     int i;
-    for (i = 0; i < s->n; i++) x[i] = log(s->parameters[i] = lab_element(l, s->config[i], "parameters", s->element[i], 1).mean);
-    t = lab_crossing(l, x, s->config, s->element, s->n, "train_error", fitted);
-    s->threshold = exp(t.mean);
-    if (!t.n) printf("  interpolation threshold: no seed's training error falls through %g %% between two widths", 100 * fitted);
-    else printf("  interpolation threshold: %.0f parameters, found in %d of %d seeds", s->threshold, t.n, lab_seed_count(l));
-    if (t.n > 1) printf(", 95 %% interval [%.0f, %.0f]", exp(t.low), exp(t.high));
-    printf("\n");
+    for (i = 0; i < n; i++) s->parameters[i] = lab_element(l, s->config[i], "parameters", s->element[i], 1).mean;
+    s->threshold = lab_print_crossing(l, "interpolation threshold", "parameters", s->parameters, s->config, s->element, n, "train_error", fitted).mean;
     for (i = 0; i < 2; i++) {
-        lab_peak p = lab_print_peak(l, peaks[i].name, "width", s->width, s->config, s->element, s->n, peaks[i].figure, peaks[i].scale);
+        lab_peak p = lab_print_peak(l, peaks[i].name, "width", widths, s->config, s->element, n, peaks[i].figure, peaks[i].scale);
         if (p.at < 0) continue;
         printf("    there: %.0f parameters, %.2f times n x classes", s->parameters[p.at], s->parameters[p.at] / limit);
-        if (t.n) printf(", %.2f times the threshold", s->parameters[p.at] / s->threshold);
+        if (s->threshold > 0) printf(", %.2f times the threshold", s->parameters[p.at] / s->threshold);
         printf("\n");
     }
     printf("\n");
 }
 
-static void draw(lab *l, const series *s, int first, int last, double limit, const char *caption)
+static void draw(lab *l, const series *s, int first, int last, int n, double limit)
 {
     static const struct { const char *title, *axis, *figure; int flags, scale; } panels[] = { { "Test", "accuracy, %", "test_accuracy", LAB_LOG_X, 100 },
         { "Test", "mean loss", "test_loss", LAB_LOG_X | LAB_LOG_Y, 1 }, { "Training", "accuracy, %", "train_accuracy", LAB_LOG_X, 100 } };
@@ -176,26 +155,29 @@ static void draw(lab *l, const series *s, int first, int last, double limit, con
     int k, i;
     for (k = 0; k < 3; k++) {
         lab_panel(p, panels[k].title, "parameters", panels[k].axis, panels[k].flags);
-        for (i = first; i <= last; i++) lab_curve_of_elements(p, l, first == last ? "" : names[i], s[i].parameters, s[i].config, s[i].element, s[i].n, panels[k].figure, panels[k].scale);
+        for (i = first; i <= last; i++)
+            lab_curve_of_elements(p, l, first == last ? "" : names[i], s[i].parameters, s[i].config, s[i].element, n, panels[k].figure, panels[k].scale);
         for (i = first; i <= last; i++) lab_line(p, names[2 + (i > first)], &s[i].threshold, NULL, NULL, NULL, 1, LAB_RULE);
         lab_line(p, "n x classes", &limit, NULL, NULL, NULL, 1, LAB_RULE);
     }
-    lab_plot_save(p, l, caption);
+    lab_plot_save(p, l, "%.0f random images, label noise %g, batch %d, rate %g, %d epochs. Threshold: training error %g %%.", limit / lab_training_set(l)->classes,
+                  lab_number(l, "label-noise"), lab_int(l, "batch"), lab_number(l, "lr"), lab_int(l, "epochs"), 100 * fitted);
 }
 
-/* A configuration; its widths are a setting as text. */
-static int configure(lab *l, const char *model, const char *widths, double cost)
+/* One net, or n nets of which each starts from the one before. The widths are a setting as text. */
+static int configure(lab *l, const char *model, const double *widths, int n)
 {
-    static const char *const numbers[] = { "batch", "lr", "epochs" };
+    double cost = 0;
     int k = lab_config(l), belkin = !strcmp(model, "belkin"), i;
+    for (i = 0; i < n; i++) cost += widths[i] * (widths[i] + 400);
+    lab_label(l, k, cost, n > 1 ? "with reuse" : "w %.0f", widths[0]);
     lab_set_text(l, k, "model", model);
-    lab_set_text(l, k, "widths", widths);
+    lab_set_list(l, k, "widths", widths, n);
     lab_set_text(l, k, "schedule", belkin ? lab_text(l, "schedule") : "cosine by epoch");
     lab_set(l, k, "momentum", belkin ? 0.95 : 0.9);
     lab_set(l, k, "label_noise", lab_number(l, "label-noise"));
     lab_set(l, k, "sample", fmin(lab_int(l, "sample"), lab_training_set(l)->n));
-    for (i = 0; i < 3; i++) lab_set(l, k, numbers[i], lab_number(l, numbers[i]));
-    lab_label(l, k, cost, "%s%s", strchr(widths, ',') ? "with reuse" : "w ", strchr(widths, ',') ? "" : widths);
+    lab_set_flags(l, k, "batch|lr|epochs");
     return k;
 }
 
@@ -214,46 +196,42 @@ int main(int argc, char **argv)
         { "reuse", LAB_WORD, "both", NULL, NULL, 0, 0, "yes|no|both", "--belkin: whether a small net starts from the one before" },
         { "schedule", LAB_WORD, "belkin", NULL, NULL, 0, 0, "belkin|same", "--belkin: whether small nets stop early and cut their rate" },
     };
-    static const char *const presets[3][5][3] = { /* of the first five flags; widths lie densely where theory or a trial has the threshold */
-        { { "2,4,6,8,10,12,16,20,24,32,48,64,128,256", "8,16,24,32,40,48,56,64,80,96,112,128,192,256,512,1024", NULL }, { "2000", "10000", NULL }, { ".05", NULL, NULL },
-          { "60", NULL, NULL }, { "3", NULL, NULL } },
-        { { "2,4,8,16", "4,8,16,32,64", "4,8,16,32,64,96" }, { "1000", "10000", "50000" }, { ".1", NULL, NULL }, { "10", "30", "60" }, { "2", "3", "2" } },
-        { { "1,2,4,6,8,10,12,13,14,16,20,32,64,128", "4,8,12,18,25,32,40,45,50,55,63,75,100,150,250,500", NULL }, { "1000", "4000", NULL }, { ".03", NULL, ".01" },
-          { "1500", "2000", "6000" }, { "3", NULL, NULL } } };
-    static const char *const names[] = { "mlp", "mlp", "cnn", "belkin" };
-    static const lab_experiment about = { "double_descent", "does the test error fall, rise and fall again as a network grows?", "mnist|fashion|slice|cifar10",
-                                          flags, sizeof flags / sizeof flags[0], figures, sizeof figures / sizeof figures[0], run };
+    static const lab_experiment about = {
+        "double_descent", "does the test error fall, rise and fall again as a network grows?", "mnist|fashion|slice|cifar10", flags, sizeof flags / sizeof flags[0],
+        "parameters|epochs_done|running_accuracy|train_accuracy|test_accuracy|train_loss|test_loss|train_error|test_error", run };
     lab *l = lab_open(&about, argc, argv);
     const genreg_dataset *d = lab_training_set(l);
-    int belkin = lab_given(l, "belkin"), cnn = *lab_text(l, "model") ? !strcmp(lab_text(l, "model"), "cnn") : !strcmp(d->name, "cifar10") && !belkin;
-    int setting = belkin ? 3 : cnn ? 2 : lab_number(l, "label-noise") > 0, n, i, j, below = 0, chain = 0, first, last;
+    int belkin = lab_given(l, "belkin"), first = belkin && !strcmp(lab_text(l, "reuse"), "yes"), last = belkin && strcmp(lab_text(l, "reuse"), "no");
+    const char *model = belkin ? "belkin" : *lab_text(l, "model") ? lab_text(l, "model") : strcmp(d->name, "cifar10") ? "mlp" : "cnn";
+    int cnn = !strcmp(model, "cnn"), noisy = lab_number(l, "label-noise") > 0, below = 0, chain = 0, n, i, j;
     const double *widths;
-    double limit, cost = 0;
-    char all[8 * LAB_LISTED] = "", text[300];
-    series s[2];
-    if (belkin && cnn) lab_fail(l, 2, "--belkin has one hidden layer: leave out --model cnn");
-    if (!belkin && (strcmp(lab_text(l, "reuse"), "both") || strcmp(lab_text(l, "schedule"), "belkin"))) lab_fail(l, 2, "--reuse and --schedule go with --belkin");
-    for (i = 0; i < 5 && setting; i++) lab_preset(l, flags[i].name, presets[setting - 1][i][0], presets[setting - 1][i][1], presets[setting - 1][i][2]);
-    if (cnn) lab_pad(l, 32);
-    widths = lab_list(l, "widths", &n);
-    first = belkin && !strcmp(lab_text(l, "reuse"), "yes");
-    last = belkin && strcmp(lab_text(l, "reuse"), "no");
+    double limit;
+    series s[2]; /* from new weights, with reuse; there are those from first to last */
+    if (belkin) lab_refuse(l, "model", "does not go with --belkin, which has one hidden layer");
+    else lab_refuse(l, "reuse|schedule", "goes with --belkin");
+    if (cnn) {
+        lab_preset(l, "widths", "2,4,8,16", "4,8,16,32,64", "4,8,16,32,64,96");
+        lab_preset(l, "sample", "1000", "10000", "50000");
+        lab_preset(l, "lr", ".1", NULL, NULL);
+        lab_preset(l, "epochs", "10", "30", "60");
+        lab_preset(l, "seeds", "2", "3", "2");
+        lab_pad(l, 32);
+    } else if (belkin) { /* widths lie densely where theory or a trial has the threshold */
+        lab_preset(l, "widths", "1,2,4,6,8,10,12,13,14,16,20,32,64,128", "4,8,12,18,25,32,40,45,50,55,63,75,100,150,250,500", NULL);
+        lab_preset(l, "sample", "1000", "4000", NULL);
+        lab_preset(l, "lr", ".03", NULL, ".01");
+        lab_preset(l, "epochs", "1500", "2000", "6000");
+    } else if (noisy)
+        lab_preset(l, "widths", "2,4,6,8,10,12,16,20,24,32,48,64,128,256", "8,16,24,32,40,48,56,64,80,96,112,128,192,256,512,1024", NULL);
+    if (!cnn && (belkin || noisy)) lab_preset(l, "seeds", "3", NULL, NULL);
+    widths = lab_rising_list(l, "widths", &n);
     limit = fmin(lab_int(l, "sample"), d->n) * d->classes;
+    while (last && below < n && widths[below] * (d->features + d->classes + 1) + d->classes < limit) below++;
+    if (below > 1) chain = configure(l, model, widths, below);
+    else below = 0; /* nothing to reuse */
     for (i = 0; i < n; i++) {
-        if (i && widths[i] <= widths[i - 1]) lab_fail(l, 2, "--widths: %.0f comes after %.0f; they must rise", widths[i], widths[i - 1]);
-        if (!last || widths[i] * (d->features + d->classes + 1) + d->classes >= limit) continue;
-        snprintf(all + strlen(all), sizeof all - strlen(all), "%s%.0f", below++ ? "," : "", widths[i]);
-        cost += widths[i] * (widths[i] + 400);
-    }
-    if (below == 1) below = 0; /* nothing to reuse */
-    if (below) chain = configure(l, names[setting], all, cost);
-    for (i = 0; i < n; i++) {
-        int own = 0;
-        snprintf(text, sizeof text, "%.0f", widths[i]);
-        if (!first || i >= below) own = configure(l, names[setting], text, widths[i] * (widths[i] + 400));
+        int own = first && i < below ? chain : configure(l, model, widths + i, 1);
         for (j = first; j <= last; j++) {
-            s[j].n = n;
-            s[j].width[i] = widths[i];
             s[j].config[i] = j && i < below ? chain : own;
             s[j].element[i] = j && i < below ? i : 0;
         }
@@ -262,12 +240,10 @@ int main(int argc, char **argv)
         for (j = first; j <= last; j++) {
             printf("%s%s, mean ± standard deviation over seeds [95 %% interval]\n\n", belkin ? "one hidden layer" : cnn ? "CNN" : "MLP",
                    !belkin ? "" : j ? ", with weight reuse" : ", each from new weights");
-            print_table(l, &s[j], setting == 1 ? "" : names[setting]);
-            print_findings(l, &s[j], limit);
+            print_table(l, widths, &s[j], n, noisy ? "" : model);
+            print_findings(l, widths, &s[j], n, limit);
         }
-        snprintf(text, sizeof text, "Means over seeds with 95 %% intervals; faint points are single seeds. %.0f random images, label noise %g, batch %d, rate %g, %d epochs. "
-                 "Threshold: training error %g %%.", limit / d->classes, lab_number(l, "label-noise"), lab_int(l, "batch"), lab_number(l, "lr"), lab_int(l, "epochs"), 100 * fitted);
-        draw(l, s, first, last, limit, text);
+        draw(l, s, first, last, n, limit);
     }
     return lab_close(l);
 }

@@ -12,10 +12,8 @@
       {
           int sizes[] = { 784, lab_get_int(cell, "width"), 10 };
           genreg_model *net = genreg_mlp(cell->ctx, sizes, 3);
-          genreg_train_options o = genreg_train_defaults();
+          genreg_train_options o = lab_train_options(cell);   // SGD, with the epochs and the seed of the cell
           genreg_init(net, GENREG_INIT_PYTORCH, cell->seed);
-          o.epochs = lab_get_int(cell, "epochs");
-          o.seed = cell->seed;
           if (!lab_train(cell, net, cell->train, &o, NULL, NULL)) return;
           lab_figure(cell, "test", genreg_evaluate(net, cell->test).accuracy);
       }
@@ -23,21 +21,20 @@
       int main(int argc, char **argv)
       {
           static const lab_flag flags[] = { { "widths", LAB_INTS, "8,64,512", NULL, NULL, 1, 1e6, NULL, "hidden units" } };
-          static const char *const figures[] = { "test" };
-          static const lab_experiment about = { "width", "Test accuracy over width.", "mnist|fashion|slice", flags, 1, figures, 1, run };
+          static const lab_experiment about = { "width", "Test accuracy over width.", "mnist|fashion|slice", flags, 1, "test", run };
           lab *l = lab_open(&about, argc, argv);
           int n, i, configs[LAB_LISTED];
           const double *widths = lab_list(l, "widths", &n);
           for (i = 0; i < n; i++) {
               configs[i] = lab_config(l);
               lab_set(l, configs[i], "width", widths[i]);
-              lab_set(l, configs[i], "epochs", lab_number(l, "epochs"));
+              lab_set_flags(l, configs[i], "epochs");
           }
           if (lab_run(l)) {
               lab_plot *p = lab_plot_new("Test accuracy over width");
               lab_panel(p, "", "width", "test accuracy, %", LAB_LOG_X);
               lab_curve(p, l, "test", widths, configs, n, "test", 100);
-              lab_plot_save(p, l, "Mean over seeds and its 95 % interval.");
+              lab_plot_save(p, l, "One hidden layer, trained for %d epochs.", lab_int(l, "epochs"));
           }
           return lab_close(l);
       }
@@ -142,8 +139,7 @@ typedef struct lab_experiment {
     const char *datasets;       /* what it can train on, the best first: "mnist|fashion|slice" */
     const lab_flag *flags;
     int flag_count;
-    const char *const *figures; /* every figure that it may write; null until it does */
-    int figure_count;
+    const char *figures;        /* every figure that it may write, "loss|accuracy"; null until it does */
     void (*run)(lab_cell *cell);
 } lab_experiment;
 
@@ -156,9 +152,16 @@ LAB_FN int lab_int(lab *l, const char *flag);
 LAB_FN const char *lab_text(lab *l, const char *flag);
 LAB_FN const double *lab_list(lab *l, const char *flag, int *n);
 
+/* A list that must rise, or fall. Exits if it does not. */
+LAB_FN const double *lab_rising_list(lab *l, const char *flag, int *n);
+LAB_FN const double *lab_falling_list(lab *l, const char *flag, int *n);
+
 /* Whether a flag stands on the command line: what a switch says. Whether a list as in "reinit,shuffle" has a word. */
 LAB_FN int lab_given(lab *l, const char *flag);
 LAB_FN int lab_lists(const char *list, const char *word);
+
+/* Exits if one of the flags "reuse|schedule" stands on the command line; why goes behind its name: "goes with --belkin". */
+LAB_FN void lab_refuse(lab *l, const char *flags, const char *why);
 
 /* Gives a flag that is not on the command line values for the presets that depend on others (as in lab_flag). Call it before the
    first configuration; --train and --seeds take effect too. */
@@ -178,6 +181,12 @@ LAB_FN void lab_pad(lab *l, int side);
 LAB_FN int lab_config(lab *l);
 LAB_FN void lab_set(lab *l, int config, const char *name, double value);
 LAB_FN void lab_set_text(lab *l, int config, const char *name, const char *value);
+
+/* Several numbers as one setting: a text as in "8,16,32". */
+LAB_FN void lab_set_list(lab *l, int config, const char *name, const double *values, int n);
+
+/* Sets what the flags "batch|lr|epochs", each a number, say, under their names. */
+LAB_FN void lab_set_flags(lab *l, int config, const char *flags);
 
 /* Sets a file's checksum: a row then belongs to what the file holds, whatever its name. Exits if it cannot be read. */
 LAB_FN void lab_set_file(lab *l, int config, const char *name, const char *path);
@@ -202,18 +211,40 @@ LAB_FN double lab_get(const lab_cell *cell, const char *name);
 LAB_FN int lab_get_int(const lab_cell *cell, const char *name);
 LAB_FN const char *lab_get_text(const lab_cell *cell, const char *name);
 
+/* The numbers that lab_set_list has set, at most LAB_LISTED, into out; returns how many. */
+LAB_FN int lab_get_list(const lab_cell *cell, const char *name, double *out);
+
 /* Writes a figure: NaN and Inf become null. lab_found reads one back, NaN if null; it survives a kill with the training. Wherever a
    single figure is named, "name[3]" is an element of a list, counted from 0; writing one makes the list as long as it takes. */
 LAB_FN void lab_figure(lab_cell *cell, const char *name, double value);
-LAB_FN void lab_figure_list(lab_cell *cell, const char *name, const double *values, int n);
 LAB_FN double lab_found(const lab_cell *cell, const char *name);
 
-/* Elements part x n ... part x n + n-1 of a list: for cells that measure several models. */
-LAB_FN void lab_figure_part(lab_cell *cell, const char *name, int part, const double *values, int n);
+/* Writes one element of a list; -1: the plain figure. */
+LAB_FN void lab_figure_at(lab_cell *cell, const char *name, int element, double value);
+
+/* The same for two figures that belong together, and for loss and accuracy, each the mean of n scores. */
+LAB_FN void lab_pair_at(lab_cell *cell, const char *a, const char *b, int element, double value_a, double value_b);
+LAB_FN void lab_scores_at(lab_cell *cell, const char *loss, const char *accuracy, int element, const genreg_score *scores, int n);
+
+/* How to look for eigenvalues, from the cell's seed and from the settings of these names. */
+LAB_FN genreg_eigen_options lab_eigen_options(const lab_cell *cell, const char *products, const char *tolerance);
+
+/* How to train: genreg's defaults (SGD, momentum 0.9, cosine, no weight decay, cross-entropy) with the cell's seed, and with batch, lr, momentum and
+   epochs as they are set, if they are. */
+LAB_FN genreg_train_options lab_train_options(const lab_cell *cell);
+
+/* The paper's nets for the cell's images, with PyTorch's initialisation from its seed: "mlp" is MLP(width), linear layers of inputs-width-width-width-classes
+   with ReLU between; "cnn" is CNN(width) as genreg_cnn has it, with batch norm or without. */
+LAB_FN genreg_model *lab_paper_net(const lab_cell *cell, const char *kind, int width, int batch_norm);
 
 /* Called after each epoch (and at the end, if that is amid one): the place to measure along the way. What it remembers must be
    figures. */
 typedef void (*lab_watch)(lab_cell *cell, genreg_model *net, const genreg_progress *p);
+
+/* In a watch: 1 after the first epoch that leaves the loss on d at the level or below. That epoch and that loss are then written to match_epoch and
+   match_train_loss, as lab_figure_at does. The loss is taken anew, in evaluation mode: the running mean lags behind, and more so the fewer steps
+   an epoch has. */
+LAB_FN int lab_match_loss(lab_cell *cell, genreg_model *net, const genreg_progress *p, const genreg_dataset *d, double level, int element);
 
 /* Trains as genreg_train does, with progress, checkpoints and the threads that other cells leave idle. Returns 1 at the end, with
    the last epoch's figures in *last unless NULL; 0 if the cell diverged or was stopped: then leave run at once. A cell may
@@ -232,9 +263,9 @@ LAB_FN void lab_trainings(lab_cell *cell, int n);
    leave run at once. */
 LAB_FN int lab_alive(lab_cell *cell);
 
-/* Writes the model if --save was given; where there are several cells, their names go into the file's, and so does part unless
-   it is "", for cells with several models. */
-LAB_FN void lab_save(lab_cell *cell, genreg_model *net, const char *part);
+/* Writes the model if --save was given; where there are several cells, their names go into the file's, and so does part, unless it
+   is NULL, for cells with several models. */
+LAB_FN void lab_save(lab_cell *cell, genreg_model *net, const char *part, ...) LAB_PRINTF(3, 4);
 
 /* ------------------------------------------------------------------------------------------------ statistics
 
@@ -318,8 +349,10 @@ LAB_FN lab_stats lab_clip(lab_stats s, double whole);
 LAB_FN void lab_table_print(lab_table *t);
 
 /* Entries of several figures at once, "lambda s2|trace e1|test_accuracy %2": a figure, then how it is shown. e, f and g: the mean, as
-   printf shows it with so many digits; s: mean ± sd [low, high]; %: the same times 100, clipped to 0 ... 100 if the figure's name ends in "accuracy". Element -1 stands for plain figures. */
+   printf shows it with so many digits; s: mean ± sd [low, high]; %: the same times 100, clipped to 0 ... 100 if the figure's name ends in "accuracy".
+   Element -1 stands for plain figures. With the paper's figures among them: "paper f2" is the next of those, or "-" where paper is NULL. */
 LAB_FN void lab_entries(lab_table *t, lab *l, int config, int element, const char *figures);
+LAB_FN void lab_entries_and_paper(lab_table *t, lab *l, int config, int element, const char *figures, const double *paper);
 
 /* A line for a ratio or difference with its interval, and in words whether that lies above neutral or below. */
 LAB_FN void lab_verdict(const char *when, lab_stats s, const char *unit, double neutral, const char *above, const char *below);
@@ -327,6 +360,11 @@ LAB_FN void lab_verdict(const char *when, lab_stats s, const char *unit, double 
 /* Finds a peak as lab_find_peak does and says where and how high, with the two intervals; axis names what x is ("width"). */
 LAB_FN lab_peak lab_print_peak(lab *l, const char *what, const char *axis, const double *x, const int *configs, const int *elements, int n, const char *figure,
                                double scale);
+
+/* Finds where a figure falls to a level, linear in the logarithm of x (otherwise as lab_crossing), says so and returns it: the geometric mean over the seeds
+   that reach the level, with its interval. */
+LAB_FN lab_stats lab_print_crossing(lab *l, const char *what, const char *axis, const double *x, const int *configs, const int *elements, int n, const char *figure,
+                                    double level);
 
 /* The exponent of a figure in x, of which point i is x[i] of configs[i]: the least-squares line through the logarithms of all points and seeds. Prints it
    with its interval and returns it. */
@@ -367,8 +405,8 @@ LAB_FN void lab_density(lab_plot *p, lab *l, const char *name, int n, int config
 enum { LAB_JOINED, LAB_DOTS, LAB_SMOOTH, LAB_RULE };
 LAB_FN void lab_line(lab_plot *p, const char *name, const double *x, const double *y, const double *low, const double *high, int n, int style);
 
-/* Writes OUT/NAME.svg and frees the plot. Data, seeds and version are added to the caption. */
-LAB_FN void lab_plot_save(lab_plot *p, lab *l, const char *caption);
+/* Writes OUT/NAME.svg and frees the plot. What stands for means and seeds, the data and the version are added to the caption. */
+LAB_FN void lab_plot_save(lab_plot *p, lab *l, const char *caption, ...) LAB_PRINTF(3, 4);
 
 /* The figure as text, for other uses; free() it. */
 LAB_FN char *lab_plot_svg(const lab_plot *p, const char *caption);
@@ -461,6 +499,15 @@ LAB_FN char *lab__format(const char *format, ...)
     lab__vprint(&b, format, args);
     va_end(args);
     return b.s;
+}
+
+/* The next word of "a|b|c", to be freed; NULL after the last. */
+LAB_FN char *lab__next_word(const char **words)
+{
+    const char *word = *words;
+    size_t n = strcspn(word, "|");
+    *words += n + (word[n] == '|');
+    return *word ? lab__format("%.*s", (int)n, word) : NULL;
 }
 
 /* The shortest text that reads back as exactly this number, with a point in every locale; null for NaN and Inf. */
@@ -1384,7 +1431,29 @@ LAB_FN const double *lab_list(lab *l, const char *flag, int *n)
     return v->list;
 }
 
+/* sign: 1 if it must rise, -1 if it must fall. */
+LAB_FN const double *lab__ordered_list(lab *l, const char *flag, int sign, int *n)
+{
+    const double *x = lab_list(l, flag, n);
+    int i;
+    for (i = 1; i < *n; i++)
+        if (sign * (x[i] - x[i - 1]) <= 0) lab_fail(l, 2, "--%s: %.12g comes after %.12g; they must %s", flag, x[i], x[i - 1], sign > 0 ? "rise" : "fall");
+    return x;
+}
+
+LAB_FN const double *lab_rising_list(lab *l, const char *flag, int *n) { return lab__ordered_list(l, flag, 1, n); }
+LAB_FN const double *lab_falling_list(lab *l, const char *flag, int *n) { return lab__ordered_list(l, flag, -1, n); }
+
 LAB_FN int lab_given(lab *l, const char *flag) { return lab__flag(l, flag)->given; }
+
+LAB_FN void lab_refuse(lab *l, const char *flags, const char *why)
+{
+    char *flag;
+    while ((flag = lab__next_word(&flags)) != NULL) {
+        if (lab_given(l, flag)) lab_fail(l, 2, "--%s %s", flag, why);
+        free(flag);
+    }
+}
 
 /* Whether the n characters at word are one of the words of a list, which the separator parts. */
 LAB_FN int lab__among_of(const char *words, char separator, const char *word, size_t n)
@@ -1712,7 +1781,9 @@ LAB_FN const genreg_dataset *lab_training_set(const lab *l) { return &l->train; 
 
 LAB_FN int lab_config(lab *l)
 {
-    int s, k;
+    const char *figures;
+    char *name;
+    int s;
     if (l->config_count == l->config_capacity) {
         l->config_capacity = 2 * l->config_capacity + 16;
         l->cells = (lab__cell *)lab__grow(l->cells, (size_t)l->config_capacity * (size_t)l->seed_count, sizeof *l->cells);
@@ -1734,7 +1805,7 @@ LAB_FN int lab_config(lab *l)
         lab__record_number(&cell->row.settings, "train", l->train.n);
         lab__record_number(&cell->row.settings, "test", l->test.n);
         lab__record_number(&cell->row.settings, "seed", l->seeds[s]);
-        for (k = 0; k < l->experiment->figure_count; k++) lab__record_number(&cell->row.figures, l->experiment->figures[k], (double)NAN);
+        for (figures = l->experiment->figures; (name = lab__next_word(&figures)) != NULL; free(name)) lab__record_number(&cell->row.figures, name, (double)NAN);
     }
     return l->config_count++;
 }
@@ -1749,6 +1820,25 @@ LAB_FN void lab_set_text(lab *l, int config, const char *name, const char *value
 {
     int s;
     for (s = 0; s < l->seed_count; s++) lab__record_text(&lab__cell_at(l, config, s)->row.settings, name, value);
+}
+
+LAB_FN void lab_set_list(lab *l, int config, const char *name, const double *values, int n)
+{
+    lab__buffer b = { NULL, 0, 0 };
+    int i;
+    lab__put(&b, "", 0);
+    for (i = 0; i < n; i++) lab__print(&b, "%s%.12g", i ? "," : "", values[i]);
+    lab_set_text(l, config, name, b.s);
+    free(b.s);
+}
+
+LAB_FN void lab_set_flags(lab *l, int config, const char *flags)
+{
+    char *flag;
+    while ((flag = lab__next_word(&flags)) != NULL) {
+        lab_set(l, config, flag, lab_number(l, flag));
+        free(flag);
+    }
 }
 
 LAB_FN void lab_set_file(lab *l, int config, const char *name, const char *path)
@@ -1791,19 +1881,25 @@ LAB_FN const char *lab_get_text(const lab_cell *cell, const char *name)
     return lab__record_get_text(&cell->own->row.settings, name);
 }
 
-LAB_FN void lab_figure_list(lab_cell *cell, const char *name, const double *values, int n)
+LAB_FN int lab_get_list(const lab_cell *cell, const char *name, double *out)
 {
-    if (!lab__find(&cell->own->row.figures, name)) lab_fail(cell->in, 1, "the experiment writes a figure that is not on its list: %s", name);
-    lab__record_list(&cell->own->row.figures, name, values, n, 1);
+    const char *text = lab_get_text(cell, name);
+    int n = 0;
+    while (*text && n < LAB_LISTED) {
+        size_t k = strcspn(text, ",");
+        n += lab__read_number(text, k, &out[n]);
+        text += k + (text[k] == ',');
+    }
+    return n;
 }
 
 LAB_FN void lab_figure(lab_cell *cell, const char *name, double value)
 {
     int k;
     lab__field *f = lab__find_element(&cell->own->row.figures, name, &k);
-    if (!f || k < 0 || !strchr(name, '[')) {
-        lab_figure_list(cell, name, &value, 1);
-        lab__find(&cell->own->row.figures, name)->is_list = 0;
+    if (!f || k < 0) lab_fail(cell->in, 1, "the experiment writes a figure that is not on its list: %s", name);
+    if (!strchr(name, '[')) {
+        lab__record_number(&cell->own->row.figures, name, value);
         return;
     }
     if (k >= f->count) f->numbers = (double *)lab__grow(f->numbers, (size_t)k + 1, sizeof *f->numbers);
@@ -1812,14 +1908,31 @@ LAB_FN void lab_figure(lab_cell *cell, const char *name, double value)
     f->is_list = 1;
 }
 
-LAB_FN void lab_figure_part(lab_cell *cell, const char *name, int part, const double *values, int n)
+/* "figure[3]", or the plain figure for element -1; to be freed. */
+LAB_FN char *lab__element_name(const char *figure, int element) { return element < 0 ? lab__copy(figure) : lab__format("%s[%d]", figure, element); }
+
+LAB_FN void lab_figure_at(lab_cell *cell, const char *name, int element, double value)
 {
+    char *text = lab__element_name(name, element);
+    lab_figure(cell, text, value);
+    free(text);
+}
+
+LAB_FN void lab_pair_at(lab_cell *cell, const char *a, const char *b, int element, double value_a, double value_b)
+{
+    lab_figure_at(cell, a, element, value_a);
+    lab_figure_at(cell, b, element, value_b);
+}
+
+LAB_FN void lab_scores_at(lab_cell *cell, const char *loss, const char *accuracy, int element, const genreg_score *scores, int n)
+{
+    double sum[2] = { 0, 0 };
     int i;
     for (i = 0; i < n; i++) {
-        char *text = lab__format("%s[%d]", name, part * n + i);
-        lab_figure(cell, text, values[i]);
-        free(text);
+        sum[0] += scores[i].loss / n;
+        sum[1] += scores[i].accuracy / n;
     }
+    lab_pair_at(cell, loss, accuracy, element, sum[0], sum[1]);
 }
 
 LAB_FN double lab_found(const lab_cell *cell, const char *name) { return lab__record_get(&cell->own->row.figures, name); }
@@ -1848,9 +1961,6 @@ LAB_FN lab_stats lab_over_seeds(lab *l, int config, const char *figure, double s
     free(x);
     return s;
 }
-
-/* "figure[3]", or the plain figure for element -1; to be freed. */
-LAB_FN char *lab__element_name(const char *figure, int element) { return element < 0 ? lab__copy(figure) : lab__format("%s[%d]", figure, element); }
 
 LAB_FN lab_stats lab_element(lab *l, int config, const char *figure, int element, double scale)
 {
@@ -2429,6 +2539,46 @@ LAB_FN void lab__tick(lab__cell *cell, const genreg_progress *p, double fraction
     if (share != cell->threads) genreg_set_threads(cell->view.ctx, cell->threads = share);
 }
 
+LAB_FN genreg_eigen_options lab_eigen_options(const lab_cell *cell, const char *products, const char *tolerance)
+{
+    genreg_eigen_options o = genreg_eigen_defaults();
+    o.iterations = lab_get_int(cell, products);
+    o.tol = lab_get(cell, tolerance);
+    o.seed = cell->seed;
+    return o;
+}
+
+LAB_FN genreg_train_options lab_train_options(const lab_cell *cell)
+{
+    genreg_train_options o = genreg_train_defaults();
+    const lab__record *set = &cell->own->row.settings;
+    if (lab__find(set, "batch")) o.batch = lab_get_int(cell, "batch");
+    if (lab__find(set, "lr")) o.lr = lab_get(cell, "lr");
+    if (lab__find(set, "momentum")) o.momentum = lab_get(cell, "momentum");
+    if (lab__find(set, "epochs")) o.epochs = lab_get_int(cell, "epochs");
+    o.seed = cell->seed;
+    return o;
+}
+
+LAB_FN genreg_model *lab_paper_net(const lab_cell *cell, const char *kind, int width, int batch_norm)
+{
+    const genreg_dataset *d = cell->train;
+    int sizes[5] = { d->features, width, width, width, d->classes };
+    genreg_model *net = strcmp(kind, "cnn") ? genreg_mlp(cell->ctx, sizes, 5) : genreg_cnn(cell->ctx, d->shape, width, batch_norm, d->classes);
+    genreg_init(net, GENREG_INIT_PYTORCH, cell->seed);
+    return net;
+}
+
+LAB_FN int lab_match_loss(lab_cell *cell, genreg_model *net, const genreg_progress *p, const genreg_dataset *d, double level, int element)
+{
+    char *epoch = lab__element_name("match_epoch", element);
+    double loss = lab_found(cell, epoch) > 0 ? (double)INFINITY : genreg_evaluate(net, d).loss;
+    free(epoch);
+    if (!(loss <= level)) return 0;
+    lab_pair_at(cell, "match_epoch", "match_train_loss", element, p->epoch, loss);
+    return 1;
+}
+
 LAB_FN void lab_trainings(lab_cell *view, int n) { view->own->trainings = n; }
 
 LAB_FN int lab_train(lab_cell *cell, genreg_model *net, const genreg_dataset *d, const genreg_train_options *o, lab_watch watch, genreg_progress *last)
@@ -2489,10 +2639,11 @@ LAB_FN int lab_alive(lab_cell *view)
     return !cell->stopped && !genreg_error(view->ctx);
 }
 
-LAB_FN void lab_save(lab_cell *cell, genreg_model *net, const char *part)
+LAB_FN void lab_save(lab_cell *cell, genreg_model *net, const char *part, ...)
 {
     const char *path = lab_text(cell->in, "save"), *dot = strrchr(path, '.');
     lab__buffer b = { NULL, 0, 0 };
+    va_list args;
     size_t stem = dot && !strpbrk(dot, "/\\") ? (size_t)(dot - path) : strlen(path), i;
     if (!*path) return;
     lab__put(&b, path, stem);
@@ -2501,7 +2652,12 @@ LAB_FN void lab_save(lab_cell *cell, genreg_model *net, const char *part)
         for (i = stem; i < b.n; i++)
             if (!isalnum((unsigned char)b.s[i]) && b.s[i] != '.') b.s[i] = '-';
     }
-    if (*part) lab__print(&b, "-%s", part);
+    if (part) {
+        lab__put(&b, "-", 1);
+        va_start(args, part);
+        lab__vprint(&b, part, args);
+        va_end(args);
+    }
     lab__print(&b, "%s", path + stem);
     genreg_save_model(net, b.s);
     free(b.s);
@@ -2521,16 +2677,10 @@ LAB_FN void lab__add_entry(lab_table *t, char *s)
 LAB_FN lab_table lab_table_new(const char *columns)
 {
     lab_table t;
+    char *name;
     memset(&t, 0, sizeof t);
-    for (;;) {
-        size_t n = strcspn(columns, "|");
-        lab__buffer b = { NULL, 0, 0 };
-        lab__put(&b, columns, n);
-        lab__add_entry(&t, b.s);
-        t.columns++;
-        if (!columns[n]) return t;
-        columns += n + 1;
-    }
+    for (; (name = lab__next_word(&columns)) != NULL; t.columns++) lab__add_entry(&t, name);
+    return t;
 }
 
 LAB_FN void lab_entry(lab_table *t, const char *format, ...)
@@ -2575,23 +2725,27 @@ LAB_FN void lab_table_print(lab_table *t)
     memset(t, 0, sizeof *t);
 }
 
-LAB_FN int lab__ends_in(const char *s, const char *end)
+/* Whether a figure's name ends in "accuracy", or does so before an element's number. */
+LAB_FN int lab__is_accuracy(const char *figure)
 {
-    size_t n = strlen(s), k = strlen(end);
-    return n >= k && !strcmp(s + n - k, end);
+    size_t n = strcspn(figure, "[");
+    return n >= 8 && !strncmp(figure + n - 8, "accuracy", 8);
 }
 
-LAB_FN void lab_entries(lab_table *t, lab *l, int config, int element, const char *figures)
+LAB_FN void lab_entries(lab_table *t, lab *l, int config, int element, const char *figures) { lab_entries_and_paper(t, l, config, element, figures, NULL); }
+
+LAB_FN void lab_entries_and_paper(lab_table *t, lab *l, int config, int element, const char *figures, const double *paper)
 {
     while (*figures) {
         size_t n = strcspn(figures, "|"), k = strcspn(figures, " ");
         char *name = lab__format("%.*s", (int)k, figures), how = figures[k + 1];
-        int digits = figures[k + 2] - '0';
-        lab_stats s = lab_element(l, config, name, element, how == '%' ? 100 : 1);
+        int digits = figures[k + 2] - '0', own = strcmp(name, "paper") != 0;
+        lab_stats s = own ? lab_element(l, config, name, element, how == '%' ? 100 : 1) : lab_stats_of(paper, paper != NULL);
+        if (!own && paper) paper++;
         if (how == 'e') lab_entry(t, "%.*e", digits, s.mean);
         else if (how == 'f') lab_entry(t, "%.*f", digits, s.mean);
         else if (how == 'g') lab_entry(t, "%.*g", digits, s.mean);
-        else lab_entry_stats(t, how == '%' && lab__ends_in(name, "accuracy") ? lab_clip(s, 100) : s, digits);
+        else lab_entry_stats(t, how == '%' && lab__is_accuracy(name) ? lab_clip(s, 100) : s, digits);
         free(name);
         figures += n + (figures[n] == '|');
     }
@@ -2618,6 +2772,25 @@ LAB_FN lab_peak lab_print_peak(lab *l, const char *what, const char *axis, const
         free(text);
     }
     return p;
+}
+
+LAB_FN lab_stats lab_print_crossing(lab *l, const char *what, const char *axis, const double *x, const int *configs, const int *elements, int n, const char *figure,
+                                    double level)
+{
+    double *logs = lab_matrix(1, n);
+    lab_stats s;
+    int i;
+    for (i = 0; i < n; i++) logs[i] = log(x[i]);
+    s = lab_crossing(l, logs, configs, elements, n, figure, level);
+    free(logs);
+    s.mean = exp(s.mean);
+    s.low = exp(s.low);
+    s.high = exp(s.high);
+    if (!s.n) printf("  %s: found in no seed", what);
+    else printf("  %s: %.0f %s, found in %d of %d seeds", what, s.mean, axis, s.n, lab_seed_count(l));
+    if (s.n > 1) printf(", 95 %% interval [%.0f, %.0f]", s.low, s.high);
+    printf("\n");
+    return s;
 }
 
 LAB_FN lab_stats lab_print_exponent(lab *l, const char *what, const char *axis, const double *x, const int *configs, int n, const char *figure)
@@ -3067,12 +3240,19 @@ LAB_FN void lab__plot_free(lab_plot *p)
     free(p->panels); free(p->title); free(p);
 }
 
-LAB_FN void lab_plot_save(lab_plot *p, lab *l, const char *caption)
+LAB_FN void lab_plot_save(lab_plot *p, lab *l, const char *caption, ...)
 {
     char *path = lab__path(l, ".svg"), *svg;
     lab__buffer b = { NULL, 0, 0 };
-    int i;
-    lab__print(&b, "%s Data: %s, %d training and %d test images. %s", caption, l->dataset_title, l->train.n, l->test.n, l->seed_count > 1 ? "Seeds" : "Seed");
+    va_list args;
+    int i, k, dots = 0;
+    for (i = 0; i < p->count; i++)
+        for (k = 0; k < p->panels[i].count; k++) dots |= p->panels[i].curves[k].style == LAB_DOTS;
+    lab__print(&b, "Means over seeds with 95 %% intervals%s. ", dots ? "; faint points are single seeds" : "");
+    va_start(args, caption);
+    lab__vprint(&b, caption, args);
+    va_end(args);
+    lab__print(&b, " Data: %s, %d training and %d test images. %s", l->dataset_title, l->train.n, l->test.n, l->seed_count > 1 ? "Seeds" : "Seed");
     for (i = 0; i < l->seed_count && i < 12; i++) lab__print(&b, "%s %.0f", i ? "," : "", l->seeds[i]);
     if (l->seed_count > 12) lab__print(&b, " ... %.0f", l->seeds[l->seed_count - 1]);
     lab__print(&b, ". genreg %s, %s.", GENREG_VERSION, genreg_isa_name(l->ctx));

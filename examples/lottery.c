@@ -35,20 +35,20 @@ static genreg_model *make_model(genreg_ctx *c, const genreg_dataset *d, int widt
 /* ------------------------------------------------------------------------------------------------ the physics: one cell, a seed with all levels */
 
 static uint64_t other_seed(const lab_cell *cell, int k) { return cell->seed + ((uint64_t)k << 53); } /* no cell has it */
-static void put(lab_cell *cell, const char *figure, int i, double value) { lab_figure_part(cell, figure, i, &value, 1); }
 
 /* Trains from the snapshot on (NULL: from the beginning) and writes element i of a figure. */
 static int train(lab_cell *cell, genreg_model *net, const genreg_train_options *o, const genreg_snapshot *start, const char *figure, int i)
 {
     genreg_progress last;
     if (!lab_train_from(cell, net, cell->train, o, start, NULL, &last)) return 0;
-    if (!strcmp(figure, "ticket")) put(cell, "ticket_train", i, 100 * last.accuracy);
-    put(cell, figure, i, genreg_evaluate(net, cell->test).accuracy);
+    if (!strcmp(figure, "ticket")) lab_figure_at(cell, "ticket_train", i, 100 * last.accuracy);
+    lab_figure_at(cell, figure, i, genreg_evaluate(net, cell->test).accuracy);
     return lab_alive(cell);
 }
 
 /* Trains control k of net, which is the trained ticket of level i. */
-static int train_control(lab_cell *cell, genreg_model *net, genreg_model *control, genreg_train_options o, const genreg_snapshot *start, int k, double level, int i)
+static int train_control(lab_cell *cell, genreg_model *net, genreg_model *control, genreg_train_options o, const genreg_snapshot *start,
+                         int k, double level, int i)
 {
     genreg_prune_options random = genreg_prune_defaults();
     genreg_dataset few;
@@ -61,28 +61,23 @@ static int train_control(lab_cell *cell, genreg_model *net, genreg_model *contro
     if (k == TWIN) o.seed = other_seed(cell, 2); /* of the order */
     if (!train(cell, control, &o, k == 0 ? NULL : start, control_name[k], i) || k != TWIN) return lab_alive(cell);
     few = genreg_first(cell->ctx, cell->train, STATISTICS_IMAGES);
-    put(cell, "barrier", i, genreg_line(net, control, LINE, cell->test, &few, NULL).error);
+    lab_figure_at(cell, "barrier", i, genreg_line(net, control, LINE, cell->test, &few, NULL).error);
     return lab_alive(cell);
 }
 
 static void run(lab_cell *cell)
 {
-    const char *controls = lab_get_text(cell, "controls"), *text = lab_get_text(cell, "levels"), *saved = lab_text(cell->in, "mask");
-    int width = lab_get_int(cell, "width"), one_shot = !strcmp(lab_get_text(cell, "mode"), "oneshot"), more = 0, n = 0, i, k, p;
+    const char *controls = lab_get_text(cell, "controls"), *saved = lab_text(cell->in, "mask");
+    double level[LAB_LISTED];
+    int width = lab_get_int(cell, "width"), one_shot = !strcmp(lab_get_text(cell, "mode"), "oneshot");
+    int n = lab_get_list(cell, "levels", level), more = 0, i, k, p;
     genreg_model *net = make_model(cell->ctx, cell->train, width, cell->seed), *control = make_model(cell->ctx, cell->train, width, cell->seed);
     genreg_model *given = *saved ? genreg_load_model(cell->ctx, saved) : NULL;
-    genreg_train_options o = genreg_train_defaults(); /* SGD, momentum 0.9, cosine, no weight decay */
+    genreg_train_options o = lab_train_options(cell); /* SGD, momentum 0.9, cosine, no weight decay */
     genreg_snapshot *start, *dense = NULL;
     genreg_trainer *t;
-    double level[LEVELS];
-    char *end;
-    for (; *text; text = *end ? end + 1 : end) level[n++] = strtod(text, &end);
     for (k = 0; k <= CONTROLS; k++) more += lab_lists(controls, control_name[k]);
     lab_trainings(cell, n * (1 + more));
-    o.batch = lab_get_int(cell, "batch");
-    o.lr = lab_get(cell, "lr");
-    o.epochs = lab_get_int(cell, "epochs");
-    o.seed = cell->seed;
     t = genreg_trainer_create(net, cell->train, &o);
     for (i = lab_get_int(cell, "rewind"); i > 0 && lab_alive(cell); i--) genreg_trainer_step(t);
     start = genreg_snapshot_take(net, t); /* where tickets go back to */
@@ -92,12 +87,13 @@ static void run(lab_cell *cell)
         if (i && one_shot && genreg_set_mask(net, NULL, 0)) genreg_rewind(net, NULL, dense);
         if (i && given) genreg_set_mask(net, given->mask, given->theta->size);
         else if (i) genreg_prune(net, level[i] / 100, NULL);
-        put(cell, "kept", i, (double)genreg_kept(net, GENREG_KIND_WEIGHT, left));
+        lab_figure_at(cell, "kept", i, (double)genreg_kept(net, GENREG_KIND_WEIGHT, left));
         for (p = k = 0; p < net->parameter_count; p++)
-            if (net->parameters[p].kind == GENREG_KIND_WEIGHT) put(cell, "layer_kept", i * LAYERS + k++, 100 * (double)left[p] / (double)net->parameters[p].size);
+            if (net->parameters[p].kind == GENREG_KIND_WEIGHT)
+                lab_figure_at(cell, "layer_kept", i * LAYERS + k++, 100 * (double)left[p] / (double)net->parameters[p].size);
         if (!train(cell, net, &o, start, "ticket", i)) return;
         if (i == 0) dense = genreg_snapshot_take(net, NULL);
-        if (i == n - 1) lab_save(cell, net, "");
+        if (i == n - 1) lab_save(cell, net, NULL);
         for (k = i ? 0 : TWIN; k <= TWIN; k++)
             if (lab_lists(controls, control_name[k]) && !train_control(cell, net, control, o, start, k, level[i], i)) return;
     }
@@ -115,7 +111,8 @@ static lab_stats less(lab *l, const char *a, int i, const char *b, int k)
 
 static void print_tables(lab *l, const double *level, int n, int cnn)
 {
-    static const char *const control_columns[CONTROLS] = { "reinit|test %|ticket less it|paper (CNN, CIFAR-10)", "shuffle|test %|ticket less it", "random|test %|ticket less it" };
+    static const char *const control_columns[CONTROLS] = {
+        "reinit|test %|ticket less it|paper (CNN, CIFAR-10)", "shuffle|test %|ticket less it", "random|test %|ticket less it" };
     lab_table t = lab_table_new("ticket|weights|training %|test %|less dense|paper (CNN, CIFAR-10)|error barrier, points");
     int i, k, p;
     for (k = -1; k < CONTROLS; k++) {
@@ -152,16 +149,17 @@ static void say_where(lab *l, const double *level, int n, const char *what, cons
         if (s.high < 0 && next.high < 0) { at = i; found = s; }
     }
     if (!at) printf("  %s below %s: at no level that these seeds can tell\n", what, than);
-    else printf("  %s below %s: from %.3g %% on, by %.2f points, 95 %% interval [%.2f, %.2f] over %d seeds\n", what, than, level[at], -found.mean, -found.high, -found.low, found.n);
+    else printf("  %s below %s: from %.3g %% on, by %.2f points, 95 %% interval [%.2f, %.2f] over %d seeds\n", what, than, level[at],
+                -found.mean, -found.high, -found.low, found.n);
 }
 
 static void report(lab *l, const double *level, int n, int cnn)
 {
-    static const char *const title[CONTROLS] = { "reinit: other weights, same mask", "shuffle: same weights, mask shuffled by layer", "random: same weights, random mask" };
+    static const char *const title[CONTROLS] = {
+        "reinit: other weights, same mask", "shuffle: same weights, mask shuffled by layer", "random: same weights, random mask" };
     lab_stats dense = lab_element(l, 0, "ticket", 0, 100);
     double ends[2] = { level[0], level[n - 1] }, y[2] = { dense.mean, dense.mean }, low[2] = { dense.low, dense.low }, high[2] = { dense.high, dense.high };
     lab_plot *p = lab_plot_new("Lottery tickets");
-    char text[300];
     int k;
     print_tables(l, level, n, cnn);
     printf("test accuracy over the share of weights that is left: where two levels in a row, or the last one, are below\n");
@@ -182,9 +180,8 @@ static void report(lab *l, const double *level, int n, int cnn)
         lab_panel(p, "Between two orders of the data", "weights kept, %", "error barrier, points", LAB_LOG_X);
         lab_curve_of_list(p, l, "ticket", level, n, 0, "barrier", 0, 100);
     }
-    snprintf(text, sizeof text, "Means over seeds with 95 %% intervals; faint points are single seeds. Pruned by magnitude over all layers, %s, back to step %d; %d epochs for each.",
-             lab_text(l, "mode"), lab_int(l, "rewind"), lab_int(l, "epochs"));
-    lab_plot_save(p, l, text);
+    lab_plot_save(p, l, "Pruned by magnitude over all layers, %s, back to step %d; %d epochs for each.",
+                  lab_text(l, "mode"), lab_int(l, "rewind"), lab_int(l, "epochs"));
 }
 
 int main(int argc, char **argv)
@@ -199,16 +196,17 @@ int main(int argc, char **argv)
         { "width", LAB_INT, "", NULL, NULL, 1, 1e4, NULL, "train CNN(N) with batch norm; unset: LeNet-300-100; CIFAR-10: 8; 32; 32" },
         { "lr", LAB_NUMBER, "", NULL, NULL, 1e-9, 1e9, NULL, "rate; unset: LeNet 0.1, CNN 0.01" },
     };
-    static const char *const figures[] = { "kept", "layer_kept", "ticket", "ticket_train", "reinit", "shuffle", "random", "twin", "barrier" };
-    static const lab_experiment about = { "lottery", "does a trained network hold a small one that would have trained as well?", "mnist|fashion|slice|cifar10",
-                                          flags, sizeof flags / sizeof flags[0], figures, sizeof figures / sizeof figures[0], run };
+    static const lab_experiment about = {
+        "lottery", "does a trained network hold a small one that would have trained as well?", "mnist|fashion|slice|cifar10",
+        flags, sizeof flags / sizeof flags[0],
+        "kept|layer_kept|ticket|ticket_train|reinit|shuffle|random|twin|barrier", run };
     lab *l = lab_open(&about, argc, argv);
-    int iterative = !strcmp(lab_text(l, "mode"), "iterative"), cifar = !strcmp(lab_training_set(l)->name, "cifar10"), rewind = lab_int(l, "rewind"), width, given_count, n = 1, i, k;
+    int iterative = !strcmp(lab_text(l, "mode"), "iterative"), cifar = !strcmp(lab_training_set(l)->name, "cifar10");
+    int rewind = lab_int(l, "rewind"), width, given_count, n = 1, i, k;
     const char *mask = lab_text(l, "mask");
     double level[LEVELS] = { 100 };
     const double *given;
-    char text[LEVELS * 24];
-    size_t at = 0;
+    char text[100];
     lab_preset(l, "epochs", cifar ? "8" : "5", cifar ? "30" : "20", "60");
     if (cifar) lab_preset(l, "train", "1000", "10000", "");
     if (cifar) lab_preset(l, "width", "8", "32", NULL);
@@ -216,34 +214,32 @@ int main(int argc, char **argv)
     if (width) lab_pad(l, 32);
     lab_preset(l, "lr", width ? ".01" : ".1", NULL, NULL);
     if (!iterative) lab_preset(l, "levels", width ? "100,30,10" : "100,20,5,2", width ? "100,30,10,5" : "100,50,20,10,5,2", "100,70,50,30,20,10,5");
-    given = lab_list(l, "levels", &given_count);
+    given = lab_falling_list(l, "levels", &given_count);
     for (i = 0; i < given_count; i++) {
-        if (i && given[i] > given[i - 1]) lab_fail(l, 2, "--levels %s: must fall, as in 100,50,20", lab_text(l, "levels"));
         if (n == LEVELS) lab_fail(l, 2, "--levels: at most %d are possible", LEVELS - 1);
         if (given[i] < 100) level[n++] = given[i];
     }
     for (; !given_count && level[n - 1] > 2; n++) level[n] = 0.8 * level[n - 1];
     if (*mask) {
-        if (lab_given(l, "levels")) lab_fail(l, 2, "--levels goes with a search for tickets: leave it out with --mask");
+        lab_refuse(l, "levels", "goes with a search for tickets: leave it out with --mask");
         genreg_model *m = lab_load_model(l, mask), *ours = make_model(m->ctx, lab_training_set(l), width, 0);
-        if (!m->mask || m->theta->size != ours->theta->size) lab_fail(l, 2, "--mask %s: %s", mask, m->mask ? "it is of another model" : "nothing is pruned in it");
+        if (!m->mask || m->theta->size != ours->theta->size)
+            lab_fail(l, 2, "--mask %s: %s", mask, m->mask ? "it is of another model" : "nothing is pruned in it");
         level[1] = 100 * (double)genreg_kept(m, GENREG_KIND_WEIGHT, NULL) / (double)genreg_kept(ours, GENREG_KIND_WEIGHT, NULL);
         n = 2;
     }
     if (n < 2) lab_fail(l, 2, "--levels %s: none is below 100", lab_text(l, "levels"));
     if (rewind >= lab_int(l, "epochs") * ceil(lab_training_set(l)->n / (double)BATCH)) lab_fail(l, 2, "--rewind %d: a training ends before that step", rewind);
-    for (i = 0; i < n; i++) at += (size_t)snprintf(text + at, sizeof text - at, "%s%.12g", i ? "," : "", level[i]);
     k = lab_config(l);
     lab_label(l, k, 1, width ? "CNN(%d)" : "LeNet-300-100", width);
     lab_set_text(l, k, "mode", *mask ? "mask" : lab_text(l, "mode"));
-    lab_set_text(l, k, "levels", text);
+    lab_set_list(l, k, "levels", level, n);
     snprintf(text, sizeof text, "%s%s", lab_text(l, "controls"), lab_given(l, "instability") ? ",twin" : "");
     lab_set_text(l, k, "controls", text);
     lab_set(l, k, "rewind", rewind);
     lab_set(l, k, "width", width);
     lab_set(l, k, "batch", BATCH);
-    lab_set(l, k, "lr", lab_number(l, "lr"));
-    lab_set(l, k, "epochs", lab_number(l, "epochs"));
+    lab_set_flags(l, k, "lr|epochs");
     if (*mask) lab_set_file(l, k, "mask", mask);
     if (lab_run(l)) report(l, level, n, width);
     return lab_close(l);

@@ -21,20 +21,16 @@ enum { LAYERS = 4, BATCH = 128 };
 static const char *const param_name[2] = { "standard", "ntk" };
 static const double rate[2] = { .01, .5 }; /* the paper's, and one that reaches about the same loss */
 
-/* The paper's widths, movements and test accuracies; the last row is for other widths. */
-static const double paper[9][3] = { { 32, .9356, 91.6 }, { 64, .6861, 92.6 }, { 128, .4899, 92.9 }, { 256, .3485, 93.1 },
-                                    { 512, .2477, 93.3 }, { 1024, .1743, 93.5 }, { 2048, .1212, 93.6 }, { 4096, .0831, 93.9 }, { (double)NAN, (double)NAN, (double)NAN } };
+/* The paper's widths, movements and test accuracies. */
+static const double paper[8][3] = { { 32, .9356, 91.6 }, { 64, .6861, 92.6 }, { 128, .4899, 92.9 }, { 256, .3485, 93.1 },
+                                    { 512, .2477, 93.3 }, { 1024, .1743, 93.5 }, { 2048, .1212, 93.6 }, { 4096, .0831, 93.9 } };
 
 /* ------------------------------------------------------------------------------------------------ the physics: one cell */
 
 static genreg_model *make_model(lab_cell *cell)
 {
-    int w = lab_get_int(cell, "width"), sizes[LAYERS + 1] = { 0, w, w, w, 0 };
-    genreg_model *net;
-    sizes[0] = cell->train->features;
-    sizes[LAYERS] = cell->train->classes;
-    net = genreg_mlp(cell->ctx, sizes, LAYERS + 1);
-    genreg_init(net, strcmp(lab_get_text(cell, "param"), "ntk") ? GENREG_INIT_PYTORCH : GENREG_INIT_NTK, cell->seed);
+    genreg_model *net = lab_paper_net(cell, "mlp", lab_get_int(cell, "width"), 0);
+    if (!strcmp(lab_get_text(cell, "param"), "ntk")) genreg_init(net, GENREG_INIT_NTK, cell->seed);
     return net;
 }
 
@@ -55,12 +51,11 @@ static void measure_movement(lab_cell *cell, const genreg_model *net, const genr
     for (p = 0; p < LAYERS; p++) {
         all_moved += moved[p];
         all_norm += norm[p];
-        moved[p] = sqrt(moved[p] / norm[p]);
+        lab_figure_at(cell, "layer_movement", p, sqrt(moved[p] / norm[p]));
     }
     lab_figure(cell, "movement", sqrt(all_moved / all_norm));
     lab_figure(cell, "distance", sqrt(all_moved));
     lab_figure(cell, "start_norm", sqrt(all_norm));
-    lab_figure_list(cell, "layer_movement", moved, LAYERS);
 }
 
 /* The tangent kernel of net, or of the infinitely wide one if net is NULL. */
@@ -87,15 +82,14 @@ static void measure_regression(lab_cell *cell, genreg_model *net, int i)
     const genreg_dataset *d = cell->train, *test = cell->test;
     ptrdiff_t size = (ptrdiff_t)d->n * d->classes, s;
     double *targets = lab_matrix(2 * d->n + test->n, d->classes), *alpha = targets + size, *out = alpha + size, *k = lab_matrix(d->n, d->n);
-    genreg_ridge ridge = { NAN, NAN, NAN, 0 };
+    genreg_ridge ridge = { (double)NAN, (double)NAN, (double)NAN, 0 };
     for (s = 0; s < size; s++) targets[s] = (d->labels[s / d->classes] == s % d->classes) - 1.0 / d->classes;
     if (kernel(cell, net, d, NULL, k)) ridge = genreg_kernel_ridge(cell->ctx, k, d->n, targets, d->classes, NULL, alpha);
     free(k);
     k = lab_matrix(test->n, d->n);
     if (lab_alive(cell) && kernel(cell, net, test, d, k) && genreg_kernel_predict(cell->ctx, k, test->n, d->n, alpha, d->classes, out)) {
-        double accuracy = genreg_kernel_accuracy(out, test->labels, test->n, d->classes);
-        lab_figure_part(cell, "regression_accuracy", i, &accuracy, 1);
-        lab_figure_part(cell, "ridge", i, &ridge.relative, 1);
+        lab_figure_at(cell, "regression_accuracy", i, genreg_kernel_accuracy(out, test->labels, test->n, d->classes));
+        lab_figure_at(cell, "ridge", i, ridge.relative);
     }
     free(targets);
     free(k);
@@ -103,16 +97,12 @@ static void measure_regression(lab_cell *cell, genreg_model *net, int i)
 
 static void run(lab_cell *cell)
 {
-    genreg_train_options o = genreg_train_defaults(); /* SGD, momentum 0.9, cosine, no weight decay */
+    genreg_train_options o = lab_train_options(cell); /* SGD, momentum 0.9, cosine, no weight decay */
     int infinite = !strcmp(lab_get_text(cell, "param"), "infinite");
     genreg_model *start = infinite ? NULL : make_model(cell), *net = infinite ? NULL : make_model(cell), *linear;
     if (isnan(lab_found(cell, "regression_accuracy[0]"))) measure_regression(cell, start, 0);
     if (infinite) return;
     lab_trainings(cell, 1 + lab_get_int(cell, "linear"));
-    o.batch = lab_get_int(cell, "batch");
-    o.lr = lab_get(cell, "lr");
-    o.epochs = lab_get_int(cell, "epochs");
-    o.seed = cell->seed;
     o.loss = strcmp(lab_get_text(cell, "loss"), "mse") ? GENREG_LOSS_CROSS_ENTROPY : GENREG_LOSS_MSE;
     if (!lab_train(cell, net, cell->train, &o, NULL, NULL)) return;
     lab_figure(cell, "train_loss", genreg_evaluate_classes(net, cell->train, o.loss, NULL).loss);
@@ -120,7 +110,7 @@ static void run(lab_cell *cell)
     measure_movement(cell, net, start);
     measure_change(cell, net, start);
     measure_regression(cell, net, 1);
-    lab_save(cell, net, "");
+    lab_save(cell, net, NULL);
     if (!lab_alive(cell) || !lab_get_int(cell, "linear")) return;
     linear = genreg_linearise(start);
     if (!lab_train(cell, linear, cell->train, &o, NULL, NULL)) return;
@@ -136,22 +126,16 @@ static void print_tables(lab *l, const double *widths, const int *configs, int n
     int i, k;
     for (i = 0; i <= n; i++) { /* the last row is that of infinite width */
         int c = i < n ? configs[i] : infinite;
-        const double *theirs = paper[8];
+        const double *theirs = NULL;
         for (k = 0; k < 8; k++)
-            if (i < n && standard && fabs(paper[k][0] - widths[i]) < 0.5) theirs = paper[k];
+            if (i < n && standard && fabs(paper[k][0] - widths[i]) < 0.5) theirs = paper[k] + 1;
         lab_entry(&test, i < n ? "%.0f" : "infinite, NTK", i < n ? widths[i] : 0);
-        lab_entries(&test, l, c, -1, "train_loss e2|test_accuracy %2");
-        lab_entry(&test, "%.1f", theirs[2]);
-        for (k = 0; k < 2; k++) lab_entries(&test, l, c, k, "regression_accuracy %2");
-        lab_entries(&test, l, c, 0, "ridge e0");
-        lab_entries(&test, l, c, -1, "linear_accuracy %2");
+        lab_entries_and_paper(&test, l, c, -1, "train_loss e2|test_accuracy %2|paper f1|regression_accuracy[0] %2|regression_accuracy[1] %2|ridge[0] e0|"
+                                               "linear_accuracy %2", theirs ? theirs + 1 : NULL);
         if (i == n) break;
         lab_entry(&move, "%.0f", widths[i]);
-        lab_entries(&move, l, c, -1, "movement s4");
-        lab_entry(&move, "%.4f", theirs[1]);
-        lab_entries(&move, l, c, -1, "distance f3|start_norm f3");
-        for (k = 0; k < LAYERS; k++) lab_entries(&move, l, c, k, "layer_movement f4");
-        lab_entries(&move, l, c, -1, "kernel_change g4|alignment f4");
+        lab_entries_and_paper(&move, l, c, -1, "movement s4|paper f4|distance f3|start_norm f3|layer_movement[0] f4|layer_movement[1] f4|layer_movement[2] f4|"
+                                               "layer_movement[3] f4|kernel_change g4|alignment f4", theirs);
     }
     lab_table_print(&move);
     lab_table_print(&test);
@@ -165,7 +149,8 @@ static void print_findings(lab *l, const double *widths, const int *configs, int
     int i;
     printf("exponents, fitted over all widths and seeds (the paper for the relative movement%s: -0.50)\n", standard ? "" : " in the standard parametrisation");
     for (i = 0; i < 4; i++) s[i] = lab_print_exponent(l, fitted[i].what, "width", widths, configs, n, fitted[i].figure);
-    if (s[0].high < 0 && s[2].low > 0) printf("  %.0f %% of the fall of the relative movement is the growth of the norm at the start\n", -100 * s[2].mean / s[0].mean);
+    if (s[0].high < 0 && s[2].low > 0)
+        printf("  %.0f %% of the fall of the relative movement is the growth of the norm at the start\n", -100 * s[2].mean / s[0].mean);
     if (!isnan(s[3].low)) printf("  the kernel's change %s: from %.3g times the kernel at width %.0f to %.3g times at %.0f\n",
         s[3].high < 0 ? "falls with width, towards the kernel regime" : s[3].low > 0 ? "grows with width" : "has no trend that these cells can tell",
         lab_over_seeds(l, configs[0], "kernel_change", 1).mean, widths[0], lab_over_seeds(l, configs[n - 1], "kernel_change", 1).mean, widths[n - 1]);
@@ -175,26 +160,25 @@ static void print_findings(lab *l, const double *widths, const int *configs, int
 static void draw(lab *l, const double *widths, int configs[2][LAB_LISTED], int n, int infinite)
 {
     static const struct { const char *title, *axis, *figure; int flags, scale; } panels[] = {
-        { "All parameters", "relative movement", "movement", LAB_LOG_X | LAB_LOG_Y, 1 }, { "Tangent kernel", "relative change", "kernel_change", LAB_LOG_X | LAB_LOG_Y, 1 },
+        { "All parameters", "relative movement", "movement", LAB_LOG_X | LAB_LOG_Y, 1 },
+        { "Tangent kernel", "relative change", "kernel_change", LAB_LOG_X | LAB_LOG_Y, 1 },
         { "Test", "accuracy, %", "test_accuracy", LAB_LOG_X, 100 } };
     static const char *const names[2][3] = { { "standard", "kernel at start", "kernel at end" }, { "NTK", "NTK, kernel at start", "NTK, kernel at end" } };
     lab_plot *p = lab_plot_new("Movement, kernel and accuracy as the network grows");
     lab_stats limit = lab_element(l, infinite, "regression_accuracy", 0, 100);
     double ends[2] = { widths[0], widths[n - 1] }, y[2] = { limit.mean, limit.mean };
-    char text[300];
     int i, j, k, at, elements[LAB_LISTED];
     for (i = 0; i < 3; i++) {
         lab_panel(p, panels[i].title, "width", panels[i].axis, panels[i].flags | LAB_POWERS_OF_TWO);
         for (k = 0; k < 2; k++)
             for (at = -1; at < (i == 2 ? 2 : 0) && lab_lists(lab_text(l, "param"), param_name[k]); at++) {
                 for (j = 0; j < n; j++) elements[j] = at;
-                lab_curve_of_elements(p, l, names[k][at + 1], widths, configs[k], elements, n, at < 0 ? panels[i].figure : "regression_accuracy", panels[i].scale);
+                lab_curve_of_elements(p, l, names[k][at + 1], widths, configs[k], elements, n, at < 0 ? panels[i].figure : "regression_accuracy",
+                                      panels[i].scale);
             }
     }
     lab_line(p, "infinite width, NTK", ends, y, NULL, NULL, 2, LAB_SMOOTH);
-    snprintf(text, sizeof text, "Means over seeds with 95 %% intervals; faint points are single seeds. SGD with momentum 0.9, batch %d, cosine, %d epochs, loss %s.",
-             BATCH, lab_int(l, "epochs"), lab_text(l, "loss"));
-    lab_plot_save(p, l, text);
+    lab_plot_save(p, l, "SGD with momentum 0.9, batch %d, cosine, %d epochs, loss %s.", BATCH, lab_int(l, "epochs"), lab_text(l, "loss"));
 }
 
 int main(int argc, char **argv)
@@ -210,15 +194,13 @@ int main(int argc, char **argv)
         { "epochs", LAB_INT, "30", NULL, NULL, 1, 1e6, NULL, "epochs of training" },
         { "seeds", LAB_INT, "2", "3", "2", 1, 10000, NULL, "run with the seeds 1 to N" },
     };
-    static const char *const figures[] = { "train_loss", "test_accuracy", "movement", "distance", "start_norm", "layer_movement",
-                                           "kernel_change", "alignment", "regression_accuracy", "ridge", "linear_accuracy" };
-    static const lab_experiment about = { "ntk", "does a wide network learn features, or is it a kernel machine?", "mnist|fashion|slice",
-                                          flags, sizeof flags / sizeof flags[0], figures, sizeof figures / sizeof figures[0], run };
+    static const lab_experiment about = {
+        "ntk", "does a wide network learn features, or is it a kernel machine?", "mnist|fashion|slice", flags, sizeof flags / sizeof flags[0],
+        "train_loss|test_accuracy|movement|distance|start_norm|layer_movement|kernel_change|alignment|regression_accuracy|ridge|"
+        "linear_accuracy", run };
     lab *l = lab_open(&about, argc, argv);
     int n, i, k, infinite, configs[2][LAB_LISTED];
-    const double *widths = lab_list(l, "widths", &n);
-    for (i = 1; i < n; i++)
-        if (widths[i] <= widths[i - 1]) lab_fail(l, 2, "--widths: %.0f comes after %.0f; they must rise", widths[i], widths[i - 1]);
+    const double *widths = lab_rising_list(l, "widths", &n);
     for (k = 0; k < 2; k++)
         for (i = 0; i < n && lab_lists(lab_text(l, "param"), param_name[k]); i++) {
             int c = configs[k][i] = lab_config(l);
@@ -228,7 +210,7 @@ int main(int argc, char **argv)
             lab_set(l, c, "width", widths[i]);
             lab_set(l, c, "batch", BATCH);
             lab_set(l, c, "lr", *lab_text(l, "lr") ? lab_number(l, "lr") : rate[k]);
-            lab_set(l, c, "epochs", lab_number(l, "epochs"));
+            lab_set_flags(l, c, "epochs");
             lab_set(l, c, "linear", lab_given(l, "linear"));
             lab_set(l, c, "kernel_images", fmin(lab_int(l, "kernel-images"), lab_training_set(l)->n));
         }

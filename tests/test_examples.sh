@@ -56,7 +56,9 @@ for name in quickstart batch_size landscape double_descent lottery ntk; do
 done
 [ -x "$tmp/batch_size" ] || { echo "$passed passed, $((failed + 1)) failed"; exit 1; }
 ok "quickstart is at most 40 lines" [ "$(wc -l <examples/quickstart.c)" -le 40 ]
-ok "batch_size is less than 250 lines" [ "$(wc -l <examples/batch_size.c)" -lt 250 ]
+for name in batch_size landscape double_descent lottery ntk; do
+    ok "$name is less than 250 lines" [ "$(wc -l <"examples/$name.c")" -lt 250 ]
+done
 
 ok "a small run" exits 0 small --out "$tmp/r"
 ok "one row a cell" count "$tmp/r/batch_size.jsonl" 4
@@ -152,6 +154,8 @@ ok "as it was measured after training" eval 'sed -n "s/.*\"seed\":1,.*\"lambda\"
     sed -n "s/.*\"model\":.*\"lambda\":\[\([^],]*\)\].*/\1/p" "$tmp/land/landscape.jsonl" >"$tmp/b"; [ -s "$tmp/a" ] && cmp -s "$tmp/a" "$tmp/b"'
 ok "and a plot of five panels" [ "$(grep -c '<clipPath' "$tmp/land/landscape.svg")" -eq 5 ]
 ok "a missing model is 1" exits 1 land --checkpoint "$tmp/nothing"
+ok "a flag of the training beside it is 2" exits 2 land --checkpoint "$model" --large-lr 1
+ok "and is named" said '--large-lr is of a training'
 head -c 300 "$model" >"$tmp/cut.safetensors"
 ok "half a model is 1" exits 1 land --checkpoint "$tmp/cut.safetensors"
 ok "a model of other images is 1" exits 1 land --checkpoint "$tmp/net.safetensors"
@@ -225,7 +229,7 @@ ok "a chain that was killed goes on" exits 0 long_chain --out "$tmp/ddx"
 ok "to the same row" same_rows "$tmp/ddx/double_descent.jsonl" "$tmp/ddu/double_descent.jsonl"
 ok "and leaves no checkpoint" [ -z "$(find "$tmp/ddx" -name '*.ckpt')" ]
 for bad in "--label-noise 1.5" "--label-noise -0.1" "--label-noise x" "--widths 0" "--widths 4,2" "--belkin --widths 8,4" "--belkin --model cnn" "--reuse no" \
-    "--belkin --reuse maybe" "--belkin=1" "--schedule same"; do
+    "--belkin --reuse maybe" "--belkin=1" "--schedule same" "--belkin --model mlp"; do
     # shellcheck disable=SC2086
     ok "bad flag is 2: $bad" exits 2 dd --out "$tmp/bad" $bad
 done
@@ -234,7 +238,6 @@ ok "a bad flag writes nothing" [ ! -e "$tmp/bad" ]
 # ------------------------------------------------------------------------------------------------ lottery tickets
 ticket() { "$tmp/lottery" --dataset slice --train 200 --epochs 2 --seeds 2 --out "$tmp/lot" "$@" >"$tmp/out" 2>"$tmp/err" </dev/null; }
 list() { sed -n "s/.*\"seed\":1,.*\"$1\":\[\([^]]*\)\].*/\1/p" "$2"; } # the list of a figure of seed 1
-ok "lottery is at most 250 lines" [ "$(wc -l <examples/lottery.c)" -le 250 ]
 ok "lottery" exits 0 ticket --levels 50,10 --controls reinit,shuffle,random --instability --save "$tmp/lot.safetensors"
 ok "one row a seed" count "$tmp/lot/lottery.jsonl" 2
 ok "exact counts of 266200" [ "$(list kept "$tmp/lot/lottery.jsonl")" = 266200,133100,26620 ]
@@ -277,7 +280,6 @@ ok "a bad flag writes nothing" [ ! -e "$tmp/bad" ]
 
 # ------------------------------------------------------------------------------------------------ tangent kernels
 kernels() { "$tmp/ntk" --dataset slice --train 100 --epochs 3 --seeds 2 --widths 4,8,16 --kernel-images 50 "$@" >"$tmp/out" 2>"$tmp/err" </dev/null; }
-ok "ntk is at most 250 lines" [ "$(wc -l <examples/ntk.c)" -le 250 ]
 ok "ntk" exits 0 kernels --param standard,ntk --linear --out "$tmp/ntk1"
 ok "one row a width, parametrisation and seed, and those of infinite width" count "$tmp/ntk1/ntk.jsonl" 14
 grep '"width":' "$tmp/ntk1/ntk.jsonl" >"$tmp/rows"

@@ -266,13 +266,82 @@ static void test_shapes(counts *t)
     check(t, lab_peak_of(gap, 4, &a, &b) == 2 && a == 0 && b == 3, "a peak beside a gap");
 }
 
+/* Settings as lists and from flags, what a cell's options take from its settings, and the figures that it writes of scores and of a matched loss. */
+static void test_cell(counts *t)
+{
+    static const lab_flag flags[] = { { "batch", LAB_INT, "32", NULL, NULL, 1, 100, NULL, "" }, { "up", LAB_NUMBERS, "0.5,2,30", NULL, NULL, 0, 100, NULL, "" },
+                                      { "down", LAB_INTS, "3,1", NULL, NULL, 0, 100, NULL, "" } };
+    static const lab_experiment e = { "cell", "", "slice", flags, 3, "loss|accuracy|match_epoch|match_train_loss", never };
+    static const genreg_real pixels[] = { 1, 2, 3, 4 };
+    static const int labels[] = { 0, 1 }, shape[] = { 2 }, sizes[] = { 2, 2 };
+    const genreg_score scores[] = { { 1, 0.5, 4 }, { 3, 1, 4 } };
+    char words[][8] = { "cell", "--seed", "7", "--batch", "64" };
+    char *argv[5];
+    double list[LAB_LISTED];
+    const double *up, *down;
+    genreg_train_options o, d = genreg_train_defaults();
+    genreg_eigen_options eigen;
+    genreg_progress p;
+    genreg_dataset set;
+    genreg_model *net;
+    lab__cell *own;
+    lab_cell *cell;
+    lab *l = bare_lab();
+    int i, n, k;
+    for (i = 0; i < 5; i++) argv[i] = words[i];
+    l->experiment = &e;
+    l->checksum = lab__copy("0");
+    l->ctx = genreg_create(NULL);
+    lab__command_line(l, 5, argv);
+    up = lab_rising_list(l, "up", &n);
+    check(t, n == 3 && up[0] < 1 && up[2] > 29, "a list that rises");
+    down = lab_falling_list(l, "down", &n);
+    check(t, n == 2 && down[0] > 2, "one that falls");
+    lab_refuse(l, "up|down", "stands on no command line here");
+    k = lab_config(l);
+    own = lab__cell_at(l, k, 0);
+    own->view.own = own;
+    own->view.ctx = l->ctx;
+    cell = &own->view;
+    lab_set_list(l, k, "widths", up, 3);
+    check(t, !strcmp(lab_get_text(cell, "widths"), "0.5,2,30") && lab_get_list(cell, "widths", list) == 3 && same_bits(list[0], 0.5) && same_bits(list[2], 30), "a list as a setting");
+    lab_set_list(l, k, "none", up, 0);
+    check(t, lab_get_list(cell, "none", list) == 0, "of no numbers");
+    lab_set_flags(l, k, "batch|seeds");
+    check(t, lab_get_int(cell, "batch") == 64 && lab_get_int(cell, "seeds") == lab_int(l, "seeds"), "settings from flags");
+    lab_set(l, k, "momentum", 0);
+    o = lab_train_options(cell);
+    check(t, o.batch == 64 && o.seed == 7 && o.momentum < 0.1 && o.epochs == d.epochs && same_bits(o.lr, d.lr), "what is set, and defaults for the rest");
+    lab_set(l, k, "epochs", 3);
+    lab_set(l, k, "lr", 0.25);
+    o = lab_train_options(cell);
+    check(t, o.epochs == 3 && same_bits(o.lr, 0.25) && o.schedule == d.schedule, "epochs and rate");
+    eigen = lab_eigen_options(cell, "epochs", "lr");
+    check(t, eigen.iterations == 3 && same_bits(eigen.tol, 0.25) && eigen.seed == 7, "options for eigenvalues");
+    lab_scores_at(cell, "loss", "accuracy", 1, scores, 2);
+    check(t, same_bits(lab_found(cell, "loss[1]"), 2) && same_bits(lab_found(cell, "accuracy[1]"), 0.75), "the means of two scores");
+    set = genreg_dataset_reals(l->ctx, pixels, labels, 2, 1, shape, 2);
+    net = genreg_mlp(l->ctx, sizes, 2);
+    memset(net->theta->data, 0, (size_t)net->theta->size * sizeof(genreg_real)); /* the loss is log 2 */
+    memset(&p, 0, sizeof p);
+    for (p.epoch = 1; p.epoch < 5; p.epoch++)
+        check(t, lab_match_loss(cell, net, &p, &set, p.epoch == 1 ? 0.69 : 0.7, 2) == (p.epoch == 2), "the first epoch below a level, and no other");
+    check(t, same_bits(lab_found(cell, "match_epoch[2]"), 2) && close_to(lab_found(cell, "match_train_loss[2]"), 0.69314718, 1e-6), "and its loss");
+    p.epoch = 9;
+    check(t, lab_match_loss(cell, net, &p, &set, 1, 3) && lab_found(cell, "match_epoch[3]") > 8, "each element for itself");
+    cell->train = &set;
+    net = lab_paper_net(cell, "mlp", 3, 0);
+    check(t, net && net->theta->size == 2 * 3 + 3 + 2 * (3 * 3 + 3) + 3 * 2 + 2, "MLP(3) of two inputs and two classes");
+    lab_close(l);
+}
+
 static void test_flags(counts *t)
 {
     static const lab_flag flags[] = { { "widths", LAB_INTS, "8,16", NULL, "8,16,32", 1, 100, NULL, "" },
                                       { "rule", LAB_WORD, "paper", "fixed", NULL, 0, 0, "paper|linear|fixed", "" },
                                       { "which", LAB_WORDS, "b", NULL, NULL, 0, 0, "a|b|c", "" }, { "twice", LAB_SWITCH, "", NULL, NULL, 0, 0, NULL, "" },
                                       { "epochs", LAB_INT, "5", "30", "60", 1, 100, NULL, "" } };
-    static const lab_experiment e = { "flags", "", "mnist|slice", flags, 5, NULL, 0, never };
+    static const lab_experiment e = { "flags", "", "mnist|slice", flags, 5, "", never };
     char words[][16] = { "flags", "--preset=paper", "--rule", "linear", "--seed", "7,3", "--shard", "2/5", "--save-every", "1e-3", "--which", "c,a" };
     char *argv[12];
     lab *l = bare_lab();
@@ -304,7 +373,7 @@ static void test_flags(counts *t)
 static void test_presets(counts *t)
 {
     static const lab_flag flags[] = { { "widths", LAB_INTS, "8,16", NULL, "32", 1, 100, NULL, "" }, { "seed", LAB_INTS, "", NULL, "42", 0, 100, NULL, "" } };
-    static const lab_experiment e = { "presets", "", "slice", flags, 2, NULL, 0, never };
+    static const lab_experiment e = { "presets", "", "slice", flags, 2, "", never };
     char words[][16] = { "presets", "--preset", "paper", "--seeds", "2", "--report" };
     char *argv[6];
     int i, n;
@@ -328,11 +397,11 @@ static void test_presets(counts *t)
 /* One finished cell of two seeds, by hand. */
 static void test_elements(counts *t)
 {
-    static const char *const names[] = { "pair", "one" };
-    static const lab_experiment e = { "elements", "", "slice", NULL, 0, names, 2, never };
-    const double list[] = { 1, 2, 3 }, zero_one[] = { 0, 1 };
+    static const lab_experiment e = { "elements", "", "slice", NULL, 0, "pair|one|plain", never };
+    const double zero_one[] = { 0, 1 }, hundred[] = { 1, 100 }, paper[] = { 0.5, 0.25 };
     const int configs[] = { 0, 0 }, elements[] = { 1, 0 };
     lab *l = bare_lab();
+    lab_table table = lab_table_new("a|b");
     lab_stats s;
     double seeds[] = { 1, 2 };
     int i, k;
@@ -349,8 +418,10 @@ static void test_elements(counts *t)
         check(t, !(lab_found(&cell->view, "pair[0]") >= 0) && lab_found(&cell->view, "pair[1]") > 9, "writing an element makes the list");
         lab_figure(&cell->view, "pair[0]", 5);
         check(t, !(lab_found(&cell->view, "pair[2]") >= 0) && !(lab_found(&cell->view, "pair[x]") >= 0), "beyond the end, and what is no number");
-        lab_figure_part(&cell->view, "one", 1, list, 3);
-        check(t, lab_found(&cell->view, "one[5]") > 2.5 && !(lab_found(&cell->view, "one[2]") >= 0), "a part of a list");
+        lab_figure_at(&cell->view, "one", 5, 3);
+        check(t, lab_found(&cell->view, "one[5]") > 2.5 && !(lab_found(&cell->view, "one[2]") >= 0), "an element by number");
+        lab_figure_at(&cell->view, "plain", -1, 7);
+        check(t, lab_found(&cell->view, "plain") > 6.5 && !lab__find(&cell->row.figures, "plain")->is_list, "-1 is the plain figure");
         cell->state = LAB__DONE;
     }
     s = lab_over_seeds(l, k, "pair[1]", 1);
@@ -364,6 +435,15 @@ static void test_elements(counts *t)
     s = lab_crossing(l, zero_one, configs, elements, 2, "pair", 8);
     check(t, s.n == 2 && close_to(s.mean, 0.6, 1e-12) && close_to(s.sd, sqrt(0.08), 1e-12), "a crossing for each seed");
     check(t, lab_crossing(l, zero_one, configs, elements, 2, "pair", 15).n == 1 && lab_seed_count(l) == 2, "over the seeds that have one");
+    s = lab_print_crossing(l, "where pair falls to 8", "x", hundred, configs, elements, 2, "pair", 8); /* at 10^0.8 and 10^1.6 */
+    check(t, s.n == 2 && close_to(s.mean, pow(10, 1.2), 1e-12) && s.low < s.mean && close_to(s.low * s.high, s.mean * s.mean, 1e-9), "on a logarithmic axis");
+    check(t, table.columns == 2 && !strcmp(table.entries[0], "a") && !strcmp(table.entries[1], "b"), "columns");
+    lab_entries_and_paper(&table, l, k, 1, "paper f2|pair f1|paper e1", paper);
+    check(t, !strcmp(table.entries[2], "0.50") && !strcmp(table.entries[3], "15.0") && !strcmp(table.entries[4], "2.5e-01"), "the paper's figures in their order");
+    lab_entries_and_paper(&table, l, k, -1, "pair[1] f0|paper f2|plain s1", NULL);
+    check(t, !strcmp(table.entries[5], "15") && !strcmp(table.entries[6], "-") && !strncmp(table.entries[7], "7.0 ± 0.0", 9), "or none, and an element by its name");
+    while (table.count) free(table.entries[--table.count]);
+    free(table.entries);
     check(t, lab_diverged(l, k) == 0, "none has diverged");
     lab__record_text(&lab__cell_at(l, k, 1)->row.head, "status", "diverged");
     check(t, lab_diverged(l, k) == 1, "one has");
@@ -374,8 +454,7 @@ static void test_elements(counts *t)
 /* A curve of three points over three seeds: elements 0 of lists, with a plain figure between. */
 static void test_peak(counts *t)
 {
-    static const char *const names[] = { "y" };
-    static const lab_experiment e = { "peak", "", "slice", NULL, 0, names, 1, never };
+    static const lab_experiment e = { "peak", "", "slice", NULL, 0, "y", never };
     const double left[] = { 1, 2, 4 }, top[] = { 2, 3, 6 }, right[] = { 1, 1, 5 };
     const int configs[] = { 0, 1, 2 }, elements[] = { 0, -1, 0 };
     lab *l = bare_lab();
@@ -392,7 +471,7 @@ static void test_peak(counts *t)
             lab__cell *cell = lab__cell_at(l, k, i);
             cell->view.own = cell;
             if (k == 1) lab_figure(&cell->view, "y", top[i]);
-            else lab_figure_part(&cell->view, "y", 0, k ? &right[i] : &left[i], 1);
+            else lab_figure_at(&cell->view, "y", 0, k ? right[i] : left[i]);
             cell->state = LAB__DONE;
         }
     }
@@ -571,7 +650,7 @@ static void test_clip(counts *t)
     check(t, !strcmp(table.entries[3], "1.0 ± 2.0 [-4.0, 6.0]"), table.entries[3]);
     s = lab_clip(s, 1);
     check(t, close_to(s.high, 1, 1e-15) && close_to(s.mean, 1, 1e-15) && close_to(s.sd, 2, 1e-15), "as a share of 1");
-    check(t, lab__ends_in("test_accuracy", "accuracy") && lab__ends_in("accuracy", "accuracy") && !lab__ends_in("accuracy_gap", "accuracy") && !lab__ends_in("gap", "accuracy"), "which figures are accuracies");
+    check(t, lab__is_accuracy("test_accuracy") && lab__is_accuracy("accuracy[3]") && !lab__is_accuracy("accuracy_gap") && !lab__is_accuracy("gap"), "which figures are accuracies");
     while (table.count) free(table.entries[--table.count]);
     free(table.entries);
 }
@@ -677,6 +756,7 @@ int main(void)
     test_keys(&t);
     test_statistics(&t);
     test_shapes(&t);
+    test_cell(&t);
     test_flags(&t);
     test_presets(&t);
     test_elements(&t);
