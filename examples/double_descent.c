@@ -111,7 +111,7 @@ typedef struct series {
 
 static void print_table(lab *l, const double *widths, const series *s, int n, const char *model)
 {
-    lab_table t = lab_table_new("width|parameters|epochs|running train %|train %|train loss|test %|test loss|paper's test %|dead or diverged|test % of the others");
+    lab_table t = lab_table_new("width|parameters|epochs|running train %|train %|train loss|test %|test loss|paper's test %|dead or diverged");
     int i, k;
     for (i = 0; i < n; i++) {
         lab_stats all = lab_element(l, s->config[i], "test_accuracy", s->element[i], 1), living = lab_element(l, s->config[i], "test_error", s->element[i], 100);
@@ -123,8 +123,8 @@ static void print_table(lab *l, const double *widths, const series *s, int n, co
         lab_entries(&t, l, s->config[i], s->element[i],
                     "parameters f0|epochs_done f0|running_accuracy %2|train_accuracy %2|train_loss e2|test_accuracy %2|test_loss s4");
         lab_entry(&t, "%s", theirs);
-        lab_entry(&t, lost ? "%d of %d" : "-", lost, lab_seed_count(l));
-        lab_entry(&t, "%.2f", lost ? 100 - living.mean : (double)NAN);
+        if (lost && living.n) lab_entry(&t, "%d of %d, test %% of the others: %.2f", lost, lab_seed_count(l), 100 - living.mean);
+        else lab_entry(&t, lost ? "%d of %d" : "-", lost, lab_seed_count(l));
     }
     lab_table_print(&t);
 }
