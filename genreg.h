@@ -9156,9 +9156,12 @@ GENREG__API genreg_ntk_options genreg_ntk_defaults(void)
      sum over s of (a_s, 1) (x) b_s,   a_s: the inputs of one output, b_s: seed . d f/d (pre-activation at s)
    so that the product of two is sum over s, s' of (a_s . a'_s' + 1)(b_s . b'_s'): PATCHES. A linear layer has one position. Where a layer has so many
    that it is cheaper, or no such form, the gradient itself is kept: EXPLICIT. A block of n samples has a [n, positions, a_size] and
-   b [seeds, n, positions, b_size]; EXPLICIT: positions 1, b the gradients. */
+   b [seeds, n, positions, b_size]; EXPLICIT: positions 1, b the gradients.
+   Where the last two layers with parameters are linear, only activations phi stand between them, and for weights W [in, out] of the last one
+   the other's b for output o is phi'(h) * W e_o. TRACE sums over o,
+   and sum over o of b_o . b'_o = (phi'(h) * s) . (phi'(h') * s) with s_k^2 = sum over o of W_ko^2: one b serves all seeds. MERGED. */
 typedef struct genreg__ntk_layer {
-    int layer, explicit_form, positions;
+    int layer, explicit_form, merged, positions;
     ptrdiff_t a_size, b_size;
     genreg__conv g; /* of a convolution, for one sample */
 } genreg__ntk_layer;
@@ -9186,6 +9189,9 @@ typedef struct genreg__ntk_job {
 } genreg__ntk_job;
 
 static int genreg__ntk_full(const genreg__ntk_job *j) { return j->o->form == GENREG_NTK_FULL; }
+
+/* How many b a layer has for each sample. */
+static int genreg__ntk_seeds(const genreg__ntk_job *j, const genreg__ntk_layer *f) { return f->merged ? 1 : j->group; }
 
 /* Chooses the form of each layer with parameters by multiplications for a pair of samples. */
 static int genreg__ntk_plan(genreg__ntk_job *j)
@@ -9227,6 +9233,11 @@ static int genreg__ntk_plan(genreg__ntk_job *j)
         }
         j->layers++;
     }
+    if (j->layer && j->o->form == GENREG_NTK_TRACE && j->layers > 1) {
+        const genreg__ntk_layer *last = &j->layer[j->layers - 1];
+        genreg__ntk_layer *f = &j->layer[j->layers - 2];
+        f->merged = m->layers[f->layer].kind == &genreg__linear_kind && m->layers[last->layer].kind == &genreg__linear_kind && last->layer == m->layer_count - 1;
+    }
     return j->layer != NULL;
 }
 
@@ -9236,7 +9247,7 @@ static genreg_real *genreg__ntk_factor(const genreg__ntk_job *j, const genreg__n
     ptrdiff_t at = 0;
     int k;
     for (k = 0; k < i + b; k++) at += j->layer[k].positions * j->layer[k].a_size;
-    for (k = 0; k < i; k++) at += j->group * j->layer[k].positions * j->layer[k].b_size;
+    for (k = 0; k < i; k++) at += genreg__ntk_seeds(j, &j->layer[k]) * j->layer[k].positions * j->layer[k].b_size;
     return s->memory + s->n * at;
 }
 
@@ -9280,6 +9291,21 @@ static int genreg__ntk_explicit(const genreg__ntk_job *j, const genreg__ntk_laye
     return 1;
 }
 
+/* b of the merged layer: the gradient where s, for each sample, is that of the last layer's input x. */
+static int genreg__ntk_merged(const genreg__ntk_job *j, genreg_tensor *x, genreg_tensor *h, int n, genreg_real *out)
+{
+    const genreg_model *m = j->m;
+    const genreg_real *w = j->theta->data + m->parameters[m->layers[m->layer_count - 1].first_parameter].offset;
+    genreg_tensor *s = genreg_constant(j->c, x->rank, x->shape, NULL);
+    ptrdiff_t width = x->size / n, i, o;
+    for (i = 0; s && i < width; i++) {
+        double sum = 0;
+        for (o = 0; o < j->outputs; o++) sum += (double)w[i * j->outputs + o] * (double)w[i * j->outputs + o];
+        for (o = i; o < x->size; o += width) s->data[o] = (genreg_real)sqrt(sum);
+    }
+    return s && genreg_gradient_into(j->c, x, s, &h, 1, &out);
+}
+
 /* The factors of samples first ... first+n-1 of a block, by one forward pass and a sweep for each seed of the group. */
 static int genreg__ntk_chunk(const genreg__ntk_job *j, const genreg__ntk_side *side, int first, int n)
 {
@@ -9312,7 +9338,7 @@ static int genreg__ntk_chunk(const genreg__ntk_job *j, const genreg__ntk_side *s
                 seed->data[(ptrdiff_t)r * j->outputs + i] = j->o->form == GENREG_NTK_SUM || i == (j->o->form == GENREG_NTK_OUTPUT ? j->o->output : j->first_seed + s);
         for (i = 0; i < j->layers; i++) {
             const genreg__ntk_layer *f = &j->layer[i];
-            if (!f->explicit_form) out[i] = genreg__ntk_factor(j, side, i, 1) + ((ptrdiff_t)s * side->n + first) * f->positions * f->b_size;
+            if (!f->explicit_form) out[i] = genreg__ntk_factor(j, side, i, 1) + ((ptrdiff_t)(f->merged ? 0 : s) * side->n + first) * f->positions * f->b_size;
         }
         if (!genreg_gradient_into(c, y, seed, xs, j->layers, out)) return 0;
         for (i = 0; i < j->layers; i++) {
@@ -9324,6 +9350,8 @@ static int genreg__ntk_chunk(const genreg__ntk_job *j, const genreg__ntk_side *s
                     return 0;
         }
     }
+    for (i = 0; i < j->layers; i++) /* over what the last seed has left there */
+        if (j->layer[i].merged && !genreg__ntk_merged(j, trace.input[j->layer[i + 1].layer], xs[i], n, out[i])) return 0;
     return 1;
 }
 
@@ -9385,6 +9413,7 @@ static int genreg__ntk_add_tile(const genreg__ntk_job *j, const genreg__ntk_side
         const genreg_real *ax = genreg__ntk_factor(j, x, i, 0), *ay = genreg__ntk_factor(j, y, i, 0), *bx = genreg__ntk_factor(j, x, i, 1), *by = genreg__ntk_factor(j, y, i, 1);
         ptrdiff_t a = f->positions * f->a_size, b = f->positions * f->b_size;
         genreg__ntk_tile t;
+        if (f->merged && j->first_seed > 0) continue;
         t.p = f->explicit_form ? NULL : j->p;
         t.q = j->q;
         t.columns = c1 - c0;
@@ -9393,7 +9422,7 @@ static int genreg__ntk_add_tile(const genreg__ntk_job *j, const genreg__ntk_side
         t.column_step = full ? j->outputs : 1;
         if (t.p && !genreg__product(c, rows, columns, (int)f->a_size, ax + r0 * a, 0, ay + c0 * a, 1, j->p, 0, NULL, 0)) return 0;
         for (block = 0; block < blocks; block++) {
-            for (s = 0; s < (full ? 1 : j->group); s++) {
+            for (s = 0; s < (full ? 1 : genreg__ntk_seeds(j, f)); s++) {
                 ptrdiff_t sx = full ? block / j->group : s, sy = full ? block % j->group : s;
                 if (!genreg__product(c, rows, columns, (int)f->b_size, bx + (sx * x->n + r0) * b, 0, by + (sy * y->n + c0) * b, 1, j->q, s > 0, NULL, 0)) return 0;
             }
@@ -9408,7 +9437,8 @@ static int genreg__ntk_add_tile(const genreg__ntk_job *j, const genreg__ntk_side
 /* All tiles of two blocks; of one block with itself those that reach below the diagonal. */
 static int genreg__ntk_add_blocks(const genreg__ntk_job *j, const genreg__ntk_side *x, const genreg__ntk_side *y)
 {
-    int same = x == y, rows = same ? GENREG__MIN(j->tile_rows, GENREG__MAX(genreg__up_to((x->n + 3) / 4, 16), 64)) : j->tile_rows, r, column;
+    int strip = GENREG__MIN(GENREG__MAX(genreg__up_to((x->n + 3) / 4, 16), 64), 256); /* low ones reach little above the diagonal */
+    int same = x == y, rows = same ? GENREG__MIN(j->tile_rows, strip) : j->tile_rows, r, column;
     for (r = 0; r < x->n; r += rows) {
         int r1 = GENREG__MIN(r + rows, x->n), end = same ? r1 : y->n;
         for (column = 0; column < end; column += j->tile_columns)
@@ -9422,7 +9452,7 @@ static double genreg__ntk_tile_plan(genreg__ntk_job *j, int rows, int columns)
 {
     int i, positions = 1;
     for (i = 0; i < j->layers; i++) positions = GENREG__MAX(positions, j->layer[i].positions);
-    j->tile_rows = genreg__min_int(GENREG__MAX(256 / positions, 1), rows);
+    j->tile_rows = genreg__min_int(GENREG__MAX(1024 / positions, 1), rows);
     j->tile_columns = genreg__min_int(GENREG__MAX(1024 / positions, 1), columns);
     while (j->tile_rows * j->tile_columns > 1 && (double)j->tile_rows * j->tile_columns * positions * positions > (double)(j->c->limit / sizeof(genreg_real) / 16))
         if (j->tile_columns > j->tile_rows) j->tile_columns = (j->tile_columns + 1) / 2;
@@ -9499,9 +9529,9 @@ GENREG__API int genreg_ntk(genreg_model *m, const genreg_dataset *a, const genre
     j.seeds = o.form == GENREG_NTK_OUTPUT || o.form == GENREG_NTK_SUM ? 1 : j.outputs;
     j.theta = genreg_variable(c, 1, m->theta->shape, m->linear ? m->linear->at->data : m->theta->data);
     if (!j.theta || !genreg__ntk_plan(&j)) { genreg_release(c, place); return 0; }
-    for (i = 0; i < j.layers; i++) {
+    for (i = 0; i < j.layers; i++) { /* of a sample: once, and for each seed */
         size_a += (double)j.layer[i].positions * (double)j.layer[i].a_size;
-        size_b += (double)j.layer[i].positions * (double)j.layer[i].b_size;
+        *(j.layer[i].merged ? &size_a : &size_b) += (double)j.layer[i].positions * (double)j.layer[i].b_size;
     }
     all = b ? b->n : a->n;
     rows = a->n;
