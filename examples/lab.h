@@ -3255,7 +3255,14 @@ LAB_FN void lab_plot_save(lab_plot *p, lab *l, const char *caption, ...)
     lab__print(&b, " Data: %s, %d training and %d test images. %s", l->dataset_title, l->train.n, l->test.n, l->seed_count > 1 ? "Seeds" : "Seed");
     for (i = 0; i < l->seed_count && i < 12; i++) lab__print(&b, "%s %.0f", i ? "," : "", l->seeds[i]);
     if (l->seed_count > 12) lab__print(&b, " ... %.0f", l->seeds[l->seed_count - 1]);
-    lab__print(&b, ". genreg %s, %s.", GENREG_VERSION, genreg_isa_name(l->ctx));
+    lab__print(&b, ". genreg %s", GENREG_VERSION);
+    for (i = 0; i < l->config_count * l->seed_count; i++) { /* the instruction sets that the rows are from */
+        const char *isa = lab__record_get_text(&l->cells[i].row.head, "isa");
+        int named = l->cells[i].state != LAB__DONE;
+        for (k = 0; k < i && !named; k++) named = l->cells[k].state == LAB__DONE && !strcmp(isa, lab__record_get_text(&l->cells[k].row.head, "isa"));
+        if (!named) lab__print(&b, ", %s", isa);
+    }
+    lab__print(&b, ".");
     svg = lab_plot_svg(p, b.s);
     if (!lab__write_file(path, svg, strlen(svg))) {
         fflush(stdout);
