@@ -9157,8 +9157,8 @@ GENREG__API genreg_ntk_options genreg_ntk_defaults(void)
    so that the product of two is sum over s, s' of (a_s . a'_s' + 1)(b_s . b'_s'): PATCHES. A linear layer has one position. Where a layer has so many
    that it is cheaper, or no such form, the gradient itself is kept: EXPLICIT. A block of n samples has a [n, positions, a_size] and
    b [seeds, n, positions, b_size]; EXPLICIT: positions 1, b the gradients.
-   Where the last two layers with parameters are linear, only activations phi stand between them, and for weights W [in, out] of the last one
-   the other's b for output o is phi'(h) * W e_o. TRACE sums over o,
+   Where the last two layers with parameters are linear, and the last of them is the net's output, nothing but activations phi can stand between
+   them, and with the last one's weights W [in, out] the other's b for output o is phi'(h) * W e_o. TRACE sums over o,
    and sum over o of b_o . b'_o = (phi'(h) * s) . (phi'(h') * s) with s_k^2 = sum over o of W_ko^2: one b serves all seeds. MERGED. */
 typedef struct genreg__ntk_layer {
     int layer, explicit_form, merged, positions;
@@ -9291,17 +9291,17 @@ static int genreg__ntk_explicit(const genreg__ntk_job *j, const genreg__ntk_laye
     return 1;
 }
 
-/* b of the merged layer: the gradient where s, for each sample, is that of the last layer's input x. */
+/* b of the merged layer, of n samples: the gradient at its output h if that at the last layer's input x is s for each sample. */
 static int genreg__ntk_merged(const genreg__ntk_job *j, genreg_tensor *x, genreg_tensor *h, int n, genreg_real *out)
 {
     const genreg_model *m = j->m;
-    const genreg_real *w = j->theta->data + m->parameters[m->layers[m->layer_count - 1].first_parameter].offset;
+    const genreg_real *w = j->theta->data + m->parameters[m->layers[j->layer[j->layers - 1].layer].first_parameter].offset;
     genreg_tensor *s = genreg_constant(j->c, x->rank, x->shape, NULL);
-    ptrdiff_t width = x->size / n, i, o;
+    ptrdiff_t width = x->size / n, i, o, at;
     for (i = 0; s && i < width; i++) {
         double sum = 0;
         for (o = 0; o < j->outputs; o++) sum += (double)w[i * j->outputs + o] * (double)w[i * j->outputs + o];
-        for (o = i; o < x->size; o += width) s->data[o] = (genreg_real)sqrt(sum);
+        for (at = i; at < x->size; at += width) s->data[at] = (genreg_real)sqrt(sum);
     }
     return s && genreg_gradient_into(j->c, x, s, &h, 1, &out);
 }
@@ -9350,9 +9350,8 @@ static int genreg__ntk_chunk(const genreg__ntk_job *j, const genreg__ntk_side *s
                     return 0;
         }
     }
-    for (i = 0; i < j->layers; i++) /* over what the last seed has left there */
-        if (j->layer[i].merged && !genreg__ntk_merged(j, trace.input[j->layer[i + 1].layer], xs[i], n, out[i])) return 0;
-    return 1;
+    i = j->layers - 2; /* a merged layer's b goes over what the last seed has left there; the first group of seeds needs it */
+    return i < 0 || !j->layer[i].merged || j->first_seed > 0 || genreg__ntk_merged(j, trace.input[j->layer[i + 1].layer], xs[i], n, out[i]);
 }
 
 /* The factors of a block, in as large chunks as the tape allows. */
@@ -10595,7 +10594,7 @@ static void genreg__write(genreg__output *o, const void *data, size_t bytes)
     if (o->good) o->good = fwrite(data, 1, bytes, o->f) == bytes;
 }
 
-/* rename, also over a file that is there. */
+/* rename, also over a file that is there. Returns 1 if that is done. */
 #ifdef _WIN32
 #ifdef __cplusplus
 extern "C"
@@ -10604,12 +10603,11 @@ __declspec(dllimport) int __stdcall MoveFileExA(const char *from, const char *to
 static int genreg__replace(const char *from, const char *to)
 {
     const unsigned long replace_existing = 1;
-    if (MoveFileExA(from, to, replace_existing)) return 0;
-    errno = EACCES;
-    return -1;
+    errno = 0; /* MoveFileExA's reasons are others */
+    return MoveFileExA(from, to, replace_existing) != 0;
 }
 #else
-static int genreg__replace(const char *from, const char *to) { return rename(from, to); }
+static int genreg__replace(const char *from, const char *to) { return rename(from, to) == 0; }
 #endif
 
 /* Returns 1 if the file is there, whole; else there is an error and what was there before is as it was. */
@@ -10618,7 +10616,7 @@ static int genreg__end_file(genreg__output *o)
     if (o->f && fflush(o->f) != 0) o->good = 0;
     if (o->f && fclose(o->f) != 0) o->good = 0;
     if (!o->good && !genreg__halted(o->c)) genreg__fail_file(o->c, "cannot write", o->temporary);
-    if (o->good && genreg__replace(o->temporary, o->path) != 0) {
+    if (o->good && !genreg__replace(o->temporary, o->path)) {
         genreg__fail_file(o->c, "cannot write", o->path);
         o->good = 0;
     }

@@ -362,7 +362,7 @@ LAB_FN lab_peak lab_print_peak(lab *l, const char *what, const char *axis, const
                                double scale);
 
 /* Finds where a figure falls to a level, linear in the logarithm of x (otherwise as lab_crossing), says so and returns it: the geometric mean over the seeds
-   that reach the level, with its interval. */
+   that reach the level, with its interval; sd is that of the logarithms. */
 LAB_FN lab_stats lab_print_crossing(lab *l, const char *what, const char *axis, const double *x, const int *configs, const int *elements, int n, const char *figure,
                                     double level);
 
@@ -3248,7 +3248,7 @@ LAB_FN void lab_plot_save(lab_plot *p, lab *l, const char *caption, ...)
     int i, k, dots = 0;
     for (i = 0; i < p->count; i++)
         for (k = 0; k < p->panels[i].count; k++) dots |= p->panels[i].curves[k].style == LAB_DOTS;
-    lab__print(&b, "Means over seeds with 95 %% intervals%s. ", dots ? "; faint points are single seeds" : "");
+    if (l->seed_count > 1) lab__print(&b, "Means over seeds with 95 %% intervals%s. ", dots ? "; faint points are single seeds" : "");
     va_start(args, caption);
     lab__vprint(&b, caption, args);
     va_end(args);

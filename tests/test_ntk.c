@@ -39,9 +39,9 @@ static double tolerance(void) { return DOUBLE ? 1e-10 : 2e-5; }
 
 /* ------------------------------------------------------------------------------------------------ nets and sets */
 
-enum { MLP, MLP_NTK, MLP_BN, CNN, CNN_BN, CNN_NTK, DEEP, LINEAR, NETS };
+enum { MLP, MLP_NTK, MLP_BN, CNN, CNN_BN, CNN_NTK, DEEP, LINEAR, TWO_LINEAR, TAIL, NETS };
 static const char *const net_names[] = { "MLP", "MLP in NTK parametrisation", "MLP with batch norm", "CNN", "CNN with batch norm", "CNN in NTK parametrisation",
-                                         "CNN down to few positions", "linear" };
+                                         "CNN down to few positions", "linear", "two linear layers", "activation at the end" };
 
 /* n samples: images of 8 x 6 with 2 channels, or vectors of 6. */
 static genreg_dataset samples(genreg_ctx *c, int image, int n, unsigned from)
@@ -61,8 +61,16 @@ static genreg_model *make_net(genreg_ctx *c, int which)
     const int image[3] = { 8, 6, 2 }, flat[1] = { 6 };
     int is_image = which == CNN || which == CNN_BN || which == CNN_NTK || which == DEEP, i;
     genreg_model *m = genreg_model_create(c, is_image ? 3 : 1, is_image ? image : flat);
-    if (which == LINEAR) genreg_layer_linear(m, OUT);
-    else if (!is_image) {
+    if (which == LINEAR || which == TWO_LINEAR) {
+        if (which == TWO_LINEAR) genreg_layer_linear(m, 7); /* its output is the other's input: one tensor */
+        genreg_layer_linear(m, OUT);
+    } else if (which == TAIL) { /* the last linear layer is not the output */
+        genreg_layer_linear(m, 8);
+        genreg_layer_sigmoid(m);
+        genreg_layer_dropout(m, 0.5);
+        genreg_layer_linear(m, OUT);
+        genreg_layer_tanh(m);
+    } else if (!is_image) {
         genreg_layer_linear(m, 9);
         if (which == MLP_BN) genreg_layer_batch_norm(m);
         genreg_layer_relu(m);

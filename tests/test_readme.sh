@@ -381,15 +381,15 @@ for recipe in parallel sshlogin slurm join; do
 done
 same_as_one_run() {
     sh ./join.sh >"$tmp/out" 2>"$tmp/err" || return 1
-    sed 's/"seconds":[^,]*,//' results/batch_size.jsonl | sort >"$tmp/rows"
-    cmp "$tmp/one.rows" "$tmp/rows" >"$tmp/err" 2>&1 && diff "$tmp/one.out" "$tmp/out" >"$tmp/err" && cmp results/batch_size.svg "$tmp/one/results/batch_size.svg" >"$tmp/err" 2>&1
+    sed 's/"seconds":[^,]*,//' joined/batch_size.jsonl | sort >"$tmp/rows"
+    cmp "$tmp/one.rows" "$tmp/rows" >"$tmp/err" 2>&1 && diff "$tmp/one.out" "$tmp/out" >"$tmp/err" && cmp joined/batch_size.svg "$tmp/one/joined/batch_size.svg" >"$tmp/err" 2>&1
 }
 place() { mkdir "$tmp/$1" && cd "$tmp/$1" && ln -s ../work/examples ../work/batch_size ../join.sh .; }
 place one
 # shellcheck disable=SC2086
-./batch_size $tiny >/dev/null 2>"$tmp/err" && ./batch_size $tiny --report >"$tmp/one.out" 2>"$tmp/err"
+./batch_size $tiny --out joined >/dev/null 2>"$tmp/err" && ./batch_size $tiny --out joined --report >"$tmp/one.out" 2>"$tmp/err"
 ok "one run of four cells" [ $? -eq 0 ]
-sed 's/"seconds":[^,]*,//' results/batch_size.jsonl | sort >"$tmp/one.rows"
+sed 's/"seconds":[^,]*,//' joined/batch_size.jsonl | sort >"$tmp/one.rows"
 for recipe in parallel sshlogin slurm; do
     if [ $recipe != slurm ] && ! parallel --version 2>/dev/null | grep -q '^GNU parallel'; then
         echo "skipped: README's recipe \"$recipe\" (there is no GNU parallel here)"
