@@ -7501,6 +7501,7 @@ static genreg_tensor *genreg__forward(genreg_model *m, genreg_tensor *theta, gen
 {
     genreg_ctx *c = m ? m->ctx : NULL;
     genreg_trace *trace = pass ? pass->trace : NULL;
+    genreg__behind behind;
     int i, shape[4];
     ptrdiff_t size = 1;
     if (!genreg__model_ready(m, "forward") || !genreg__ready(c, "forward", x, x)) return NULL;
@@ -7530,8 +7531,8 @@ static genreg_tensor *genreg__forward(genreg_model *m, genreg_tensor *theta, gen
     }
     for (i = 0; i < m->layer_count && x; i++) {
         const genreg__layer *l = &m->layers[i];
-        genreg__behind behind = genreg__nothing_behind;
         int fused = 0;
+        behind = genreg__nothing_behind;
         behind.relu = !trace && l->kind->takes_relu && i + 1 < m->layer_count && l[1].kind == &genreg__relu_kind;
         fused += behind.relu;
         if (!trace && pass && pass->training && l->kind->takes_pool && i + fused + 1 < m->layer_count && l[fused + 1].kind == &genreg__max_pool_kind) {

@@ -1978,7 +1978,7 @@ LAB_FN double lab_value(lab *l, int config, int seed, const char *figure)
 
 LAB_FN lab_stats lab_crossing(lab *l, const double *x, const int *configs, const int *elements, int n, const char *figure, double level)
 {
-    double *at = (double *)lab__new((size_t)(l->seed_count + n), sizeof *at), *y = at + l->seed_count;
+    double *at = (double *)lab__new((size_t)l->seed_count + (size_t)n, sizeof *at), *y = at + l->seed_count;
     lab_stats s;
     int seed, i;
     for (seed = 0; seed < l->seed_count; seed++) {
