@@ -767,7 +767,8 @@ typedef struct genreg_ridge {
 GENREG__API genreg_ridge_options genreg_ridge_defaults(void);
 
 /* Kernel ridge regression: alpha [n, outputs] solves (k + ridge I) alpha = targets for a symmetric k [n, n], of which the part on and below
-   the diagonal is read, by Cholesky in double. Duplicate samples and zero images make k singular, which a ridge cures; look at what was used. The prediction at x is the sum over i of k(x, x_i) alpha_i. */
+   the diagonal is read, by Cholesky in double. Duplicate samples and zero images make k singular, which a ridge cures; look at what was used.
+   The prediction at x is the sum over i of k(x, x_i) alpha_i. */
 GENREG__API genreg_ridge genreg_kernel_ridge(genreg_ctx *c, const double *k, int n, const double *targets, int outputs, const genreg_ridge_options *o, double *alpha);
 
 /* out [m, outputs] = k [m, n] alpha [n, outputs]: predictions from the kernel of m samples with the n that were learnt. 1, or 0 after an error. */
@@ -9530,8 +9531,10 @@ GENREG__API int genreg_ntk(genreg_model *m, const genreg_dataset *a, const genre
     j.theta = genreg_variable(c, 1, m->theta->shape, m->linear ? m->linear->at->data : m->theta->data);
     if (!j.theta || !genreg__ntk_plan(&j)) { genreg_release(c, place); return 0; }
     for (i = 0; i < j.layers; i++) { /* of a sample: once, and for each seed */
+        double b_size = (double)j.layer[i].positions * (double)j.layer[i].b_size;
         size_a += (double)j.layer[i].positions * (double)j.layer[i].a_size;
-        *(j.layer[i].merged ? &size_a : &size_b) += (double)j.layer[i].positions * (double)j.layer[i].b_size;
+        if (j.layer[i].merged) size_a += b_size;
+        else size_b += b_size;
     }
     all = b ? b->n : a->n;
     rows = a->n;
