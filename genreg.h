@@ -165,7 +165,7 @@ typedef enum genreg_isa { GENREG_ISA_AUTO, GENREG_ISA_PLAIN, GENREG_ISA_BASELINE
 
 typedef struct genreg_options {
     size_t memory;  /* bytes that the tape may take, default 1 GiB: larger problems run in chunks; a training batch must fit */
-    int threads;    /* default 0: as many as OpenMP gives; always 1 without OpenMP */
+    int threads;    /* at most; default 0: as many as OpenMP gives; always 1 without OpenMP. Training tries fewer and keeps what is fastest */
     genreg_isa isa; /* default GENREG_ISA_AUTO */
 } genreg_options;
 
@@ -8012,6 +8012,18 @@ GENREG__API genreg_train_options genreg_train_defaults(void)
     return o;
 }
 
+/* How many threads a step is run on. Small steps mostly read and write weights, which threads whose caches are far apart pull from each other: two
+   can then take six times as long as one, and a machine may have dozens. So now and then some steps are timed, on all threads, on half of
+   them, and so on while that is not much slower, and the fastest number is kept for a while. Results have the same bits for any number. */
+enum { GENREG__PACE_TRIED = 3, GENREG__PACE_KEPT = 512 };
+typedef struct genreg__pace {
+    int threads, tried;  /* on trial, and for how many steps so far */
+    double seconds;      /* of the fastest of them */
+    int best;            /* the fastest number of threads, */
+    double best_seconds; /* its seconds */
+    int left;            /* and how many steps more it is kept */
+} genreg__pace;
+
 struct genreg_trainer {
     genreg_model *m;
     genreg_dataset data;
@@ -8024,6 +8036,7 @@ struct genreg_trainer {
     int stopped;
     double loss_sum, lr;
     int correct, samples;        /* of the epoch in hand */
+    genreg__pace pace;
 };
 
 static int64_t genreg__steps_per_epoch(const genreg_trainer *t) { return ((int64_t)t->data.n + t->batch - 1) / t->batch; }
@@ -8286,11 +8299,59 @@ static void genreg__train_batch(genreg_trainer *t, int n)
     genreg_release(c, p);
 }
 
+#ifdef _OPENMP
+/* How many threads the next step gets, of so many at most. */
+static int genreg__pace_threads(genreg__pace *p, int most)
+{
+    if (p->threads == 0) p->threads = most;
+    return p->left > 0 ? p->best : p->threads;
+}
+
+/* And what it took. Where a step is long, its threads have enough to do. */
+static void genreg__pace_step(genreg__pace *p, int most, double seconds)
+{
+    const double is_long = 0.01, slower = 1.5;
+    if (p->left > 0) {
+        if (--p->left == 0) memset(p, 0, sizeof *p);
+        return;
+    }
+    p->seconds = p->tried ? GENREG__MIN(p->seconds, seconds) : seconds;
+    if (++p->tried < GENREG__PACE_TRIED) return;
+    p->tried = 0;
+    if (p->threads == most || p->seconds < p->best_seconds) {
+        p->best = p->threads;
+        p->best_seconds = p->seconds;
+    }
+    if (p->threads == 1 || p->seconds > is_long || p->seconds > slower * p->best_seconds) p->left = GENREG__PACE_KEPT;
+    else p->threads /= 2;
+}
+
+/* Trains one batch on the number of threads that is on trial or has been found best. */
+static void genreg__train_paced(genreg_trainer *t, int n)
+{
+    genreg__exec *e = &t->m->ctx->exec;
+    genreg__pace *p = &t->pace;
+    const int most = e->threads;
+    double start;
+    if (most < 2 || n < t->batch) { /* a smaller batch says nothing about the others */
+        genreg__train_batch(t, n);
+        return;
+    }
+    e->threads = genreg__pace_threads(p, most);
+    start = omp_get_wtime();
+    genreg__train_batch(t, n);
+    e->threads = most;
+    genreg__pace_step(p, most, omp_get_wtime() - start);
+}
+#else
+#define genreg__train_paced genreg__train_batch
+#endif
+
 GENREG__API int genreg_trainer_step(genreg_trainer *t)
 {
     if (!t || genreg__halted(t->m->ctx) || t->stopped || t->steps >= t->total_steps) return 0;
     if (t->epoch == 0 || t->position == t->data.n) genreg__begin_epoch(t);
-    genreg__train_batch(t, GENREG__MIN(t->batch, t->data.n - t->position));
+    genreg__train_paced(t, GENREG__MIN(t->batch, t->data.n - t->position));
     if (genreg__halted(t->m->ctx)) return 0;
     if ((t->position == t->data.n || t->steps == t->total_steps) && t->o.on_epoch) {
         genreg_progress progress = genreg_trainer_progress(t);

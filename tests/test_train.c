@@ -1201,7 +1201,7 @@ static void test_threads(void)
             if (!genreg_isa_available((genreg_isa)isa) || (optimizer && isa < GENREG_ISA_AVX512 && genreg_isa_available((genreg_isa)(isa + 1)))) continue; /* Adam: the best one */
             for (i = 0; i < 3; i++) {
                 c[i] = check_context((genreg_isa)isa, threads[i]);
-                m[i] = large_run(c[i], (genreg_optimizer)optimizer, 4, &p[i], &s[i]);
+                m[i] = large_run(c[i], (genreg_optimizer)optimizer, 20, &p[i], &s[i]); /* 8, 4 and 2 threads are tried */
                 CHECK(genreg_error(c[i]) == GENREG_OK && m[i]->theta->size > 1 << 15, "%s", genreg_error_message(c[i]));
                 CHECK(i == 0 || (!memcmp(m[0]->theta->data, m[i]->theta->data, (size_t)m[0]->theta->size * sizeof(genreg_real)) && p[0].loss == p[i].loss && s[0].loss == s[i].loss),
                       "%s, optimiser %d: %d threads give other bits than 1", genreg_isa_name(c[0]), optimizer, threads[i]);
@@ -1209,6 +1209,47 @@ static void test_threads(void)
             for (i = 0; i < 3; i++) genreg_destroy(c[i]);
         }
 }
+
+#ifdef _OPENMP
+/* How many threads are used for each of some steps, where `seconds` is what one takes on 1, 2, 4 and 8; the first on each number takes ten times that. */
+static void pace_steps(genreg__pace *p, const double *seconds, int *used, int steps)
+{
+    int i, k;
+    for (i = 0; i < steps; i++) {
+        used[i] = genreg__pace_threads(p, 8);
+        for (k = 0; 1 << k < used[i]; k++) {}
+        genreg__pace_step(p, 8, seconds[k] * (i == 0 || used[i] != used[i - 1] ? 10 : 1));
+    }
+}
+
+static void test_pace(void)
+{
+    static const struct { double seconds[4]; int trial[12], best; } runs[] = {
+        { { 4e-4, 2e-4, 3e-4, 9e-4 }, { 8, 8, 8, 4, 4, 4, 2, 2, 2, 1, 1, 1 }, 2 },
+        { { 1e-4, 2e-4, 3e-4, 9e-4 }, { 8, 8, 8, 4, 4, 4, 2, 2, 2, 1, 1, 1 }, 1 },
+        { { 9e-4, 9e-4, 4e-4, 3e-4 }, { 8, 8, 8, 4, 4, 4, 2, 2, 2, 8, 8, 8 }, 8 }, /* one thread cannot be the best */
+        { { 9e-4, 2e-4, 4e-4, 3e-4 }, { 8, 8, 8, 4, 4, 4, 2, 2, 2, 1, 1, 1 }, 2 }, /* 4 is slower, but not by half */
+        { { 1e-3, 1e-3, 1e-3, 2e-2 }, { 8, 8, 8, 8, 8, 8, 8, 8, 8, 8, 8, 8 }, 8 }, /* long steps are left alone */
+    };
+    size_t r;
+    for (r = 0; r < sizeof runs / sizeof runs[0]; r++) {
+        genreg__pace p;
+        int used[600], i, j, again = 0;
+        memset(&p, 0, sizeof p);
+        pace_steps(&p, runs[r].seconds, used, 600);
+        CHECK(!memcmp(used, runs[r].trial, sizeof runs[r].trial), "run %d: %d %d %d %d threads are tried", (int)r, used[0], used[3], used[6], used[9]);
+        for (i = 12; used[i] == runs[r].best && i < 400; i++) {}
+        CHECK(i == 400, "run %d: %d threads in step %d, and %d are the fastest", (int)r, used[i], i, runs[r].best);
+        for (i = 12; i + 12 <= 600 && !again; i++) {
+            for (j = 0; j < 12 && used[i + j] == runs[r].trial[j]; j++) {}
+            again = j == 12 ? i : 0;
+        }
+        CHECK(again > 0 && (runs[r].best == 8 || again >= GENREG__PACE_KEPT), "run %d: tried again in step %d", (int)r, again);
+    }
+}
+#else
+static void test_pace(void) {}
+#endif
 
 static void test_instruction_sets(void)
 {
@@ -1363,6 +1404,7 @@ int main(void)
     test_bad_options();
     test_provenance();
     test_threads();
+    test_pace();
     test_instruction_sets();
     test_memory();
     test_consuming_sweep();
