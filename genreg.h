@@ -165,7 +165,7 @@ typedef enum genreg_isa { GENREG_ISA_AUTO, GENREG_ISA_PLAIN, GENREG_ISA_BASELINE
 
 typedef struct genreg_options {
     size_t memory;  /* bytes that the tape may take, default 1 GiB: larger problems run in chunks; a training batch must fit */
-    int threads;    /* at most; default 0: as many as OpenMP gives; always 1 without OpenMP. Training tries fewer and keeps what is fastest */
+    int threads;    /* at most; default 0: as many as OpenMP gives; always 1 without OpenMP. Training tries fewer too, and keeps what is fastest */
     genreg_isa isa; /* default GENREG_ISA_AUTO */
 } genreg_options;
 
@@ -194,7 +194,7 @@ GENREG__API void genreg_clear_error(genreg_ctx *c);
 /* Sets an error of your own, for loss callbacks; ignored if there is one already. The text is copied (and cut at 255). */
 GENREG__API void genreg_set_error(genreg_ctx *c, genreg_status s, const char *message);
 
-/* The number of threads from now on; results do not depend on it. */
+/* At most so many threads from now on, 0 as in genreg_options; results do not depend on it. */
 GENREG__API void genreg_set_threads(genreg_ctx *c, int threads);
 
 /* "plain", "baseline", "avx2" or "avx512": the instruction set in use, to be written beside every result. */
@@ -8013,15 +8013,18 @@ GENREG__API genreg_train_options genreg_train_defaults(void)
 }
 
 /* How many threads a step is run on. Small steps mostly read and write weights, which threads whose caches are far apart pull from each other: two
-   can then take six times as long as one, and a machine may have dozens. So now and then some steps are timed, on all threads, on half of
-   them, and so on while that is not much slower, and the fastest number is kept for a while. Results have the same bits for any number. */
-enum { GENREG__PACE_TRIED = 3, GENREG__PACE_KEPT = 512 };
+   can then take six times as long as one, and a machine may have dozens; or others use its cores. So now and then some steps are timed, on all threads,
+   on half of them, and so on while that is not much slower, and the fastest number is kept for a while: longer, if it was the fastest
+   before. Results have the same bits for any number. */
+enum { GENREG__PACE_TRIED = 3, GENREG__PACE_KEPT = 512, GENREG__PACE_KEPT_MOST = 8192 };
 typedef struct genreg__pace {
+    int most;            /* threads that the context has; 0 before the first step */
     int threads, tried;  /* on trial, and for how many steps so far */
     double seconds;      /* of the fastest of them */
-    int best;            /* the fastest number of threads, */
-    double best_seconds; /* its seconds */
-    int left;            /* and how many steps more it is kept */
+    int best;            /* the fastest number of threads in this trial so far, */
+    double best_seconds; /* and its seconds */
+    int before;          /* the fastest number in the trial before, 0 if there was none */
+    int kept, left;      /* the steps that it is kept for, and those that are left of them */
 } genreg__pace;
 
 struct genreg_trainer {
@@ -8303,45 +8306,46 @@ static void genreg__train_batch(genreg_trainer *t, int n)
 /* How many threads the next step gets, of so many at most. */
 static int genreg__pace_threads(genreg__pace *p, int most)
 {
-    if (p->threads == 0) p->threads = most;
+    if (p->most != most) {
+        memset(p, 0, sizeof *p);
+        p->most = p->threads = most;
+    }
     return p->left > 0 ? p->best : p->threads;
 }
 
-/* And what it took. Where a step is long, its threads have enough to do. */
-static void genreg__pace_step(genreg__pace *p, int most, double seconds)
+/* And what it took. */
+static void genreg__pace_step(genreg__pace *p, double seconds)
 {
-    const double is_long = 0.01, slower = 1.5;
+    const double slower = 1.5;
     if (p->left > 0) {
-        if (--p->left == 0) memset(p, 0, sizeof *p);
+        if (--p->left == 0) p->threads = p->most;
         return;
     }
     p->seconds = p->tried ? GENREG__MIN(p->seconds, seconds) : seconds;
     if (++p->tried < GENREG__PACE_TRIED) return;
     p->tried = 0;
-    if (p->threads == most || p->seconds < p->best_seconds) {
+    if (p->threads == p->most || p->seconds < p->best_seconds) {
         p->best = p->threads;
         p->best_seconds = p->seconds;
     }
-    if (p->threads == 1 || p->seconds > is_long || p->seconds > slower * p->best_seconds) p->left = GENREG__PACE_KEPT;
-    else p->threads /= 2;
+    if (p->threads > 1 && p->seconds <= slower * p->best_seconds) {
+        p->threads /= 2;
+        return;
+    }
+    p->left = p->kept = p->best == p->before ? GENREG__MIN(2 * p->kept, GENREG__PACE_KEPT_MOST) : GENREG__PACE_KEPT;
+    p->before = p->best;
 }
 
 /* Trains one batch on the number of threads that is on trial or has been found best. */
 static void genreg__train_paced(genreg_trainer *t, int n)
 {
     genreg__exec *e = &t->m->ctx->exec;
-    genreg__pace *p = &t->pace;
     const int most = e->threads;
-    double start;
-    if (most < 2 || n < t->batch) { /* a smaller batch says nothing about the others */
-        genreg__train_batch(t, n);
-        return;
-    }
-    e->threads = genreg__pace_threads(p, most);
-    start = omp_get_wtime();
+    double start = omp_get_wtime();
+    e->threads = genreg__pace_threads(&t->pace, most);
     genreg__train_batch(t, n);
     e->threads = most;
-    genreg__pace_step(p, most, omp_get_wtime() - start);
+    if (most > 1 && n == t->batch) genreg__pace_step(&t->pace, omp_get_wtime() - start); /* a smaller batch says nothing about the others */
 }
 #else
 #define genreg__train_paced genreg__train_batch

@@ -593,6 +593,13 @@ static void test_synflow(genreg_ctx *c)
 
 /* ------------------------------------------------------------------------------------------------ the line between two models */
 
+/* Not as one fused operation, as compilers have it on some machines. */
+static genreg_real mix(double t, genreg_real a, genreg_real b)
+{
+    volatile double from = (1 - t) * (double)a, to = t * (double)b;
+    return (genreg_real)(from + to);
+}
+
 static void test_line(genreg_ctx *c)
 {
     enum { POINTS = 5 };
@@ -618,8 +625,8 @@ static void test_line(genreg_ctx *c)
         worst[0] = worst[1] = -1;
         for (k = 0; k < POINTS; k++) {
             double t = k / (POINTS - 1.0);
-            for (i = 0; i < a->theta->size; i++) between->theta->data[i] = (genreg_real)((1 - t) * (double)a->theta->data[i] + t * (double)b->theta->data[i]);
-            for (i = 0; i < a->state->size; i++) between->state->data[i] = (genreg_real)((1 - t) * (double)a->state->data[i] + t * (double)b->state->data[i]);
+            for (i = 0; i < a->theta->size; i++) between->theta->data[i] = mix(t, a->theta->data[i], b->theta->data[i]);
+            for (i = 0; i < a->state->size; i++) between->state->data[i] = mix(t, a->state->data[i], b->state->data[i]);
             if (renewed) genreg_renew_statistics(between, &few);
             s = genreg_evaluate(between, &d);
             CHECK(s.loss == at[k].loss && s.accuracy == at[k].accuracy, "point %d: loss %g and %g: %s", k, at[k].loss, s.loss, genreg_error_message(c));

@@ -1201,7 +1201,7 @@ static void test_threads(void)
             if (!genreg_isa_available((genreg_isa)isa) || (optimizer && isa < GENREG_ISA_AVX512 && genreg_isa_available((genreg_isa)(isa + 1)))) continue; /* Adam: the best one */
             for (i = 0; i < 3; i++) {
                 c[i] = check_context((genreg_isa)isa, threads[i]);
-                m[i] = large_run(c[i], (genreg_optimizer)optimizer, 20, &p[i], &s[i]); /* 8, 4 and 2 threads are tried */
+                m[i] = large_run(c[i], (genreg_optimizer)optimizer, 20, &p[i], &s[i]);
                 CHECK(genreg_error(c[i]) == GENREG_OK && m[i]->theta->size > 1 << 15, "%s", genreg_error_message(c[i]));
                 CHECK(i == 0 || (!memcmp(m[0]->theta->data, m[i]->theta->data, (size_t)m[0]->theta->size * sizeof(genreg_real)) && p[0].loss == p[i].loss && s[0].loss == s[i].loss),
                       "%s, optimiser %d: %d threads give other bits than 1", genreg_isa_name(c[0]), optimizer, threads[i]);
@@ -1218,7 +1218,7 @@ static void pace_steps(genreg__pace *p, const double *seconds, int *used, int st
     for (i = 0; i < steps; i++) {
         used[i] = genreg__pace_threads(p, 8);
         for (k = 0; 1 << k < used[i]; k++) {}
-        genreg__pace_step(p, 8, seconds[k] * (i == 0 || used[i] != used[i - 1] ? 10 : 1));
+        genreg__pace_step(p, seconds[k] * (i == 0 || used[i] != used[i - 1] ? 10 : 1));
     }
 }
 
@@ -1229,26 +1229,75 @@ static void test_pace(void)
         { { 1e-4, 2e-4, 3e-4, 9e-4 }, { 8, 8, 8, 4, 4, 4, 2, 2, 2, 1, 1, 1 }, 1 },
         { { 9e-4, 9e-4, 4e-4, 3e-4 }, { 8, 8, 8, 4, 4, 4, 2, 2, 2, 8, 8, 8 }, 8 }, /* one thread cannot be the best */
         { { 9e-4, 2e-4, 4e-4, 3e-4 }, { 8, 8, 8, 4, 4, 4, 2, 2, 2, 1, 1, 1 }, 2 }, /* 4 is slower, but not by half */
-        { { 1e-3, 1e-3, 1e-3, 2e-2 }, { 8, 8, 8, 8, 8, 8, 8, 8, 8, 8, 8, 8 }, 8 }, /* long steps are left alone */
     };
     size_t r;
     for (r = 0; r < sizeof runs / sizeof runs[0]; r++) {
+        enum { STEPS = 2000 };
+        static int used[STEPS];
         genreg__pace p;
-        int used[600], i, j, again = 0;
+        int i, k = 0, tried = runs[r].trial[9] == 8 ? 9 : 12, start[4] = { 0, 0, 0, 0 };
         memset(&p, 0, sizeof p);
-        pace_steps(&p, runs[r].seconds, used, 600);
-        CHECK(!memcmp(used, runs[r].trial, sizeof runs[r].trial), "run %d: %d %d %d %d threads are tried", (int)r, used[0], used[3], used[6], used[9]);
-        for (i = 12; used[i] == runs[r].best && i < 400; i++) {}
-        CHECK(i == 400, "run %d: %d threads in step %d, and %d are the fastest", (int)r, used[i], i, runs[r].best);
-        for (i = 12; i + 12 <= 600 && !again; i++) {
-            for (j = 0; j < 12 && used[i + j] == runs[r].trial[j]; j++) {}
-            again = j == 12 ? i : 0;
-        }
-        CHECK(again > 0 && (runs[r].best == 8 || again >= GENREG__PACE_KEPT), "run %d: tried again in step %d", (int)r, again);
+        pace_steps(&p, runs[r].seconds, used, STEPS);
+        for (i = 0; i + tried <= STEPS && k < 4; i++)
+            if (!memcmp(used + i, runs[r].trial, (size_t)tried * sizeof *used)) {
+                start[k++] = i;
+                i += tried - 1;
+            }
+        CHECK(k >= 2 && start[0] == 0, "run %d: %d %d %d %d threads are tried", (int)r, used[0], used[3], used[6], used[9]);
+        if (runs[r].best == 8) continue; /* where its steps end and the next trial begins cannot be seen */
+        CHECK(k == 3 && start[1] == tried + 512 && start[2] == start[1] + tried + 1024, "run %d: tried again in steps %d and %d", (int)r, start[1], start[2]);
+        for (i = tried; i < start[1] && used[i] == runs[r].best; i++) {}
+        CHECK(i == start[1], "run %d: %d threads in step %d, and %d are the fastest", (int)r, used[i], i, runs[r].best);
     }
+}
+
+/* A net with Winograd's convolutions, trained on one thread; and on others, changed between steps and set by hand. */
+static void test_threads_change(void)
+{
+    static const int allowed[] = { 2, 2, 4, 3, 3, 3, 8, 8, 2, 1, 4, 4 };
+    enum { STEPS = sizeof allowed / sizeof allowed[0], N = 24, SIDE = 16 };
+    static unsigned char px[N * SIDE * SIDE * 3];
+    static int y[N];
+    const int shape[3] = { SIDE, SIDE, 3 };
+    const float mean[3] = { 0.5f, 0.5f, 0.5f }, std[3] = { 0.3f, 0.3f, 0.3f };
+    genreg_ctx *c[3];
+    genreg_trainer *t[3];
+    int i, k, wrong = 0, on[STEPS] = { 8, 8, 4, 2, 1, 1, 8, 4, 2, 1, 8, 2 };
+    for (i = 0; i < N * SIDE * SIDE * 3; i++) px[i] = (unsigned char)(127.5 + 127 * wild((unsigned)i));
+    for (i = 0; i < N; i++) y[i] = i % 10;
+    for (k = 0; k < 3; k++) {
+        genreg_dataset d;
+        genreg_train_options o = genreg_train_defaults();
+        c[k] = check_context(GENREG_ISA_AUTO, k ? 8 : 1);
+        d = genreg_dataset_bytes(c[k], px, y, N, 3, shape, 10, mean, std);
+        o.batch = 10; /* the third batch of an epoch has four */
+        o.steps = STEPS;
+        t[k] = genreg_trainer_create(genreg_cnn(c[k], shape, 8, 1, 10), &d, &o);
+    }
+    for (i = 0; i < STEPS; i++) {
+        genreg_set_threads(c[1], allowed[i]);
+        t[2]->pace.most = 8;
+        t[2]->pace.best = on[i];
+        t[2]->pace.left = 5;
+        for (k = 0; k < 3; k++) genreg_trainer_step(t[k]);
+        wrong += c[1]->exec.threads != allowed[i] || c[2]->exec.threads != 8;
+        CHECK(t[1]->pace.most == allowed[i] && t[1]->pace.threads > 0 && t[1]->pace.threads <= allowed[i] && t[1]->pace.left == 0,
+              "step %d: %d threads are tried, %d are allowed", i, t[1]->pace.threads, allowed[i]);
+    }
+    CHECK(!wrong, "the context's number of threads was other after %d steps", wrong);
+    for (k = 0; k < 3; k++) {
+        CHECK(genreg_error(c[k]) == GENREG_OK && t[k]->steps == STEPS, "%s", genreg_error_message(c[k]));
+        CHECK(!memcmp(t[0]->m->theta->data, t[k]->m->theta->data, (size_t)t[0]->m->theta->size * sizeof(genreg_real)), "run %d: other bits than with one thread", k);
+    }
+    memset(t[1]->m->theta->data, 0xff, sizeof(genreg_real)); /* NaN: the step fails */
+    t[1]->total_steps++;
+    genreg_trainer_step(t[1]);
+    CHECK(genreg_error(c[1]) == GENREG_ERROR_DIVERGED && c[1]->exec.threads == allowed[STEPS - 1], "%s, %d threads", genreg_error_message(c[1]), c[1]->exec.threads);
+    for (k = 0; k < 3; k++) genreg_destroy(c[k]);
 }
 #else
 static void test_pace(void) {}
+static void test_threads_change(void) {}
 #endif
 
 static void test_instruction_sets(void)
@@ -1405,6 +1454,7 @@ int main(void)
     test_provenance();
     test_threads();
     test_pace();
+    test_threads_change();
     test_instruction_sets();
     test_memory();
     test_consuming_sweep();
