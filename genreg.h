@@ -5378,7 +5378,6 @@ static int genreg__broadcasts_to(const genreg_tensor *x, int rank, const int *sh
 
 static void genreg__expand_rule(genreg__sweep *s, genreg_tensor *y, genreg_tensor *dy) { s->give(s, y->in[0], dy); } /* give sums it down */
 static const genreg__op genreg__expand_op = { "expand", genreg__expand_rule, NULL };
-GENREG__UNARY_LOOP(genreg__copy_loop, a)
 GENREG__BINARY_LOOP(genreg__second_loop, b)
 
 GENREG__API genreg_tensor *genreg_expand(genreg_ctx *c, genreg_tensor *x, int rank, const int *shape)
