@@ -1054,6 +1054,7 @@ typedef void (*genreg__team_fn)(void *arg, int thread, int threads);
 
 static void genreg__team(int threads, genreg__team_fn fn, void *arg)
 {
+    GENREG_ASSERT(threads >= 1);
 #ifdef _OPENMP
     if (threads > 1) {
 #pragma omp parallel num_threads(threads)
@@ -1259,6 +1260,7 @@ static void genreg__unkeep(const void *data)
     genreg__kept *head;
     if (!data) return;
     head = (genreg__kept *)(void *)((char *)(uintptr_t)data - GENREG__ALIGN);
+    GENREG_ASSERT(head->previous->next == head && head->next->previous == head); /* else it was not kept, or is freed twice */
     head->previous->next = head->next;
     head->next->previous = head->previous;
     GENREG_FREE(head->memory);
@@ -1341,6 +1343,7 @@ static genreg_place genreg__arena_mark(const genreg__arena *arena)
 static void genreg__arena_release(genreg__arena *arena, genreg_place p)
 {
     size_t i;
+    GENREG_ASSERT(p.block <= arena->current && p.bytes <= arena->bytes); /* marks are released last first */
     for (i = p.block; i < arena->count && i <= arena->current; i++)
         arena->block[i].used = i == p.block ? p.used : 0;
     arena->current = p.block;
@@ -2512,6 +2515,7 @@ static int genreg__gemm(genreg__exec *e, const genreg__gemm_job *given, const ge
     else if (job->m <= job->n) genreg__gemm_cut(&run, parts, job->m, 16);
     else genreg__gemm_cut(&run, parts, 16, job->n);
 
+    GENREG_ASSERT(run.parts_m * run.rows >= job->m && run.parts_n * run.columns >= job->n && run.parts_m * run.parts_n <= parts);
     run.kc = run.nc = 1;
     run.scratch_each = 0;
     if (run.how == GENREG__GEMM_TILES) {
@@ -8309,6 +8313,7 @@ static int genreg__pace_threads(genreg__pace *p, int most)
         memset(p, 0, sizeof *p);
         p->most = p->threads = most;
     }
+    GENREG_ASSERT(p->threads >= 1 && p->threads <= most && (p->left == 0 || (p->best >= 1 && p->best <= most)));
     return p->left > 0 ? p->best : p->threads;
 }
 

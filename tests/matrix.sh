@@ -107,7 +107,7 @@ what() { # row without its tool, compiler and flags
     esac
 }
 
-sanitizers='-g -O1 -fno-omit-frame-pointer -fno-sanitize-recover=all'
+sanitizers='-g -O1 -fno-omit-frame-pointer -fno-sanitize-recover=all -include assert.h -DGENREG_ASSERT(x)=assert(x)'
 
 # shellcheck disable=SC2086
 row() {

@@ -312,7 +312,6 @@ VALUE(softplus, a > 0 ? (long double)a + log1pl(expl(-(long double)a)) : log1pl(
 VALUE(relu, a < 0 ? 0 : a)
 VALUE(sign, a > 0 ? 1 : a < 0 ? -1 : 0)
 VALUE(abs, a < 0 ? -a : a)
-VALUE(copy, a)
 
 static const loop_case loops[] = {
     { "add", &genreg__add_loop, value_add, 2, -3, 3, 0 },
@@ -333,7 +332,6 @@ static const loop_case loops[] = {
     { "relu", &genreg__relu_loop, value_relu, 1, -3, 3, 0 },
     { "sign", &genreg__sign_loop, value_sign, 1, -3, 3, 0 },
     { "abs", &genreg__abs_loop, value_abs, 1, -3, 3, 0 },
-    { "copy", &genreg__copy_loop, value_copy, 1, -3, 3, 0 },
 };
 
 static int matches(genreg_real got, genreg_real want, double tolerance)

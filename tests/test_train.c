@@ -1276,7 +1276,7 @@ static void test_threads_change(void)
     }
     for (i = 0; i < STEPS; i++) {
         genreg_set_threads(c[1], allowed[i]);
-        t[2]->pace.most = 8;
+        t[2]->pace.most = t[2]->pace.threads = 8;
         t[2]->pace.best = on[i];
         t[2]->pace.left = 5;
         for (k = 0; k < 3; k++) genreg_trainer_step(t[k]);
