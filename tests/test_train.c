@@ -1201,7 +1201,7 @@ static void test_threads(void)
             if (!genreg_isa_available((genreg_isa)isa) || (optimizer && isa < GENREG_ISA_AVX512 && genreg_isa_available((genreg_isa)(isa + 1)))) continue; /* Adam: the best one */
             for (i = 0; i < 3; i++) {
                 c[i] = check_context((genreg_isa)isa, threads[i]);
-                m[i] = large_run(c[i], (genreg_optimizer)optimizer, 20, &p[i], &s[i]);
+                m[i] = large_run(c[i], (genreg_optimizer)optimizer, 4, &p[i], &s[i]);
                 CHECK(genreg_error(c[i]) == GENREG_OK && m[i]->theta->size > 1 << 15, "%s", genreg_error_message(c[i]));
                 CHECK(i == 0 || (!memcmp(m[0]->theta->data, m[i]->theta->data, (size_t)m[0]->theta->size * sizeof(genreg_real)) && p[0].loss == p[i].loss && s[0].loss == s[i].loss),
                       "%s, optimiser %d: %d threads give other bits than 1", genreg_isa_name(c[0]), optimizer, threads[i]);
