@@ -289,6 +289,7 @@ static void bench_train(const network *of, const int *batches, int count)
         o.lr = 1e-4; /* noise must not diverge in a long run */
         o.steps = INT64_MAX / 2;
         t = genreg_trainer_create(net, &d, &o);
+        while (c->exec.threads > 1 && t && t->pace.left == 0 && !genreg_error(c)) step(t); /* until it has found its number of threads */
         report(name, step, t, "SGD step");
         genreg_trainer_free(t);
         genreg_model_free(net);
