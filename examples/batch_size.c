@@ -9,7 +9,7 @@
       --lr-rule linear|fixed   the rate grows with the batch as theory has it (0.005 B/32), or not at all
       --equal steps            every batch size takes as many steps as batch 256 does, not as many epochs
       matched loss             curvature falls as the loss goes to zero. So lambda is measured a second time in each run, at the end
-                               of the first epoch that leaves the training loss below --match-loss
+                               of the first epoch that leaves the training loss at --match-loss or below
    lambda is the top eigenvalue of the Hessian of the mean cross-entropy on the first 1,000 training images. */
 #define GENREG_STATIC /* the compiler drops what this file does not use */
 #define GENREG_IMPLEMENTATION
@@ -37,7 +37,8 @@ static double rate_of(double batch, const char *rule)
     return !strcmp(rule, "fixed") ? .01 : !strcmp(rule, "linear") ? .005 * batch / 32 : paper[paper_row(batch)][1];
 }
 
-/* The common level of the training loss: every batch size reaches it, and the smallest not within its first epoch. */
+/* The training loss at which curvature is compared: low enough that even the smallest batch takes more than an epoch to reach it, high enough that
+   the largest gets there. */
 static double match_loss(lab *l)
 {
     double set = lab_number(l, "match-loss");
@@ -48,24 +49,12 @@ static int is_cnn(lab *l) { return !strcmp(lab_text(l, "model"), "cnn"); }
 
 /* ------------------------------------------------------------------------------------------------ the physics: one cell */
 
-/* The top eigenvalue on the first images of a set, by Lanczos: far fewer products than power iteration needs. */
-static genreg_eigen top_eigenvalue(lab_cell *cell, genreg_model *net, const genreg_dataset *d)
-{
-    genreg_dataset few = genreg_first(cell->ctx, d, lab_get_int(cell, "hessian_images"));
-    genreg_objective f = genreg_model_objective(net, &few, GENREG_LOSS_CROSS_ENTROPY);
-    genreg_eigen_options o = lab_eigen_options(cell, "hessian_products", "hessian_tol");
-    genreg_hessian *h = genreg_hessian_open(&f);
-    genreg_eigen top;
-    genreg_eigenpairs(h, 1, 0, &o, &top, NULL);
-    genreg_hessian_close(h);
-    return top;
-}
-
 /* After the first epoch that leaves the training loss below the common level. */
 static void watch(lab_cell *cell, genreg_model *net, const genreg_progress *p)
 {
     if (lab_match_loss(cell, net, p, cell->train, lab_get(cell, "match_loss"), -1)) {
-        genreg_eigen top = top_eigenvalue(cell, net, cell->train);
+        genreg_eigen top;
+        genreg_hessian_close(lab_open_hessian(cell, net, cell->train, 1, &top, NULL));
         lab_figure(cell, "match_lambda", top.value);
         lab_figure(cell, "match_residual", top.residual);
     }
@@ -88,7 +77,7 @@ static void run(lab_cell *cell)
     if (!lab_train(cell, net, &d, &o, gd ? NULL : watch, &last)) return;
 
     test = genreg_evaluate(net, cell->test);
-    top = top_eigenvalue(cell, net, &d);
+    genreg_hessian_close(lab_open_hessian(cell, net, &d, 1, &top, NULL));
     lab_figure(cell, "train_accuracy", last.accuracy); /* running, as the paper's */
     lab_figure(cell, "test_accuracy", test.accuracy);
     lab_figure(cell, "gap", last.accuracy - test.accuracy);
@@ -107,8 +96,8 @@ static void run(lab_cell *cell)
 
 static void print_tables(lab *l, const double *batches, const int *configs, int n, int extra)
 {
-    lab_table accuracy = lab_table_new("batch|rate/B|steps|train %|test %|gap|paper");
-    lab_table curvature = lab_table_new("batch|loss|lambda|resid.|lambda ‖w‖²|match: epoch|loss|lambda");
+    lab_table accuracy = lab_table_new("batch|rate/batch|steps|train accuracy %|test accuracy %|gap|paper (CNN, CIFAR-10)");
+    lab_table curvature = lab_table_new("batch|train loss|lambda|residual|lambda ‖w‖²|matched loss: epoch|train loss|lambda");
     int b, i;
     for (b = 0; b < n + extra; b++) {
         int k = configs[b], row = b < n ? paper_row(batches[b]) : 0;
@@ -123,21 +112,33 @@ static void print_tables(lab *l, const double *batches, const int *configs, int 
     lab_table_print(&curvature);
 }
 
-static void print_comparison(lab *l, const double *batches, const int *configs, int n)
+/* The larger batch beside the smaller: places a and b of the list. */
+static void compare(lab *l, const double *batches, const int *configs, int a, int b)
 {
     const char *sharper = "the large batch is sharper", *flatter = "the large batch is flatter";
-    int small = 0, large = 0, b;
-    for (b = 1; b < n; b++) {
-        if (batches[b] < batches[small]) small = b;
-        if (batches[b] > batches[large]) large = b;
-    }
-    if (small == large) return;
-    printf("lambda of batch %.0f over lambda of batch %.0f (the paper's CNN on CIFAR-10, 1024 over 32 at the end: 11.6)\n", batches[large], batches[small]);
-    lab_verdict("at the end: ", lab_ratio(l, configs[large], configs[small], "lambda"), "", 1, sharper, flatter);
-    lab_verdict("the control says, at matched training loss: ", lab_ratio(l, configs[large], configs[small], "match_lambda"), "", 1, sharper, flatter);
-    printf("test accuracy of batch %.0f less that of batch %.0f (the paper, 32 less 1024: +1.61 points)\n", batches[small], batches[large]);
-    lab_verdict("", lab_difference(l, configs[small], configs[large], "test_accuracy", 100), " points", 0, "the small batch is better",
-                "the large batch is better");
+    const double *theirs = paper[paper_row(batches[a])], *others_of = paper[paper_row(batches[b])];
+    char text[120];
+    printf("batch %.0f beside batch %.0f\n", batches[b], batches[a]);
+    lab_verdict("lambda of the large over that of the small, at the end: ", lab_ratio(l, configs[b], configs[a], "lambda"), "", 1, sharper, flatter);
+    snprintf(text, sizeof text, "the control says, at training losses of %.2g and %.2g: ", lab_over_seeds(l, configs[b], "match_train_loss", 1).mean,
+             lab_over_seeds(l, configs[a], "match_train_loss", 1).mean);
+    lab_verdict(text, lab_ratio(l, configs[b], configs[a], "match_lambda"), "", 1, sharper, flatter);
+    lab_verdict("test accuracy of the small less that of the large: ", lab_difference(l, configs[a], configs[b], "test_accuracy", 100), " points", 0,
+                "the small batch is better", "the large batch is better");
+    if (fabs(theirs[0] - batches[a]) < 0.5 && fabs(others_of[0] - batches[b]) < 0.5)
+        printf("  (the paper's CNN on CIFAR-10: %+.2f points%s)\n", theirs[2] - others_of[2],
+               theirs[0] < 33 && others_of[0] > 1023 && others_of[0] < 1025 ? ", and 11.6 for lambda at the end" : "");
+}
+
+static void print_comparison(lab *l, const double *batches, const int *configs, int n)
+{
+    int a, b;
+    for (a = 0; a < n && fabs(batches[a] - 32) > 0.5; a++) {}
+    for (b = 0; b < n && fabs(batches[b] - 1024) > 0.5; b++) {}
+    if (b < n - 1 && a < n) compare(l, batches, configs, a, b); /* the paper's two */
+    if (n > 1) compare(l, batches, configs, 0, n - 1);
+    printf("over all batch sizes\n");
+    lab_print_peak(l, "test accuracy in %", "batch", batches, configs, NULL, n, "test_accuracy", 100);
 }
 
 static void draw(lab *l, const double *widths, int width_count, const double *batches, int n, int extra)
@@ -166,15 +167,15 @@ static void draw(lab *l, const double *widths, int width_count, const double *ba
 int main(int argc, char **argv)
 {
     static const lab_flag flags[] = {
-        { "batches", LAB_INTS, "32,64,128,256,512,1024,2048", NULL, NULL, 1, 1e9, NULL, "batch sizes" },
+        { "batches", LAB_INTS, "32,64,128,256,512,1024,2048", NULL, NULL, 1, 1e9, NULL, "batch sizes, rising" },
         { "model", LAB_WORD, "", NULL, NULL, 0, 0, "mlp|cnn", "cnn on CIFAR-10 and mlp elsewhere, unless given" },
-        { "widths", LAB_INTS, "256", "512", NULL, 1, 1e5, NULL, "hidden units w of MLP(w) = 784-w-w-w-10; channels of CNN(w) with batch norm: 8; 32; 32" },
-        { "optimizers", LAB_WORD, "sgd", NULL, NULL, 0, 0, "sgd|all", "all, for a CNN from preset reduced on: Adam and full-batch gradient descent too" },
+        { "widths", LAB_INTS, "256", "512", NULL, 1, 1e5, NULL, "hidden units w of MLP(w) = 784-w-w-w-10; channels of CNN(w) with batch norm" },
+        { "optimizers", LAB_WORD, "sgd", NULL, NULL, 0, 0, "sgd|all", "all, which needs a CNN: Adam and full-batch gradient descent too" },
         { "lr-rule", LAB_WORD, "paper", NULL, NULL, 0, 0, "paper|linear|fixed", "rate: the paper's, 0.005 B/32, or 0.01" },
-        { "equal", LAB_WORD, "epochs", NULL, NULL, 0, 0, "epochs|steps", "what batch sizes have in common; steps: those of batch 256" },
+        { "equal", LAB_WORD, "epochs", NULL, NULL, 0, 0, "epochs|steps", "what batch sizes have in common; steps: all take those of batch 256 in --epochs" },
         { "match-loss", LAB_NUMBER, "", NULL, NULL, 1e-9, 1e9, NULL, "training loss at which curvature is compared; unset: 0.3 on MNIST, 0.5 elsewhere" },
-        { "train", LAB_INT, "2000", "", NULL, 1, 1e9, NULL, "take the first N training images; unset: all; CNN: 1000; 10000; all" },
-        { "epochs", LAB_INT, "80", NULL, NULL, 1, 1e6, NULL, "epochs of training; CNN: 10; 30; 80" },
+        { "train", LAB_INT, "2000", "", NULL, 1, 1e9, NULL, "take the first N training images; unset: all" },
+        { "epochs", LAB_INT, "80", NULL, NULL, 1, 1e6, NULL, "epochs of training" },
     };
     static const lab_experiment about = {
         "batch_size", "does a small batch end in a flatter minimum, and does that generalize better?", "mnist|fashion|slice|cifar10",
@@ -194,7 +195,7 @@ int main(int argc, char **argv)
         lab_preset(l, "memory", "1", "4", NULL); /* the step of full-batch gradient descent on 5,000 images */
         lab_pad(l, 32);
     }
-    batches = lab_list(l, "batches", &n);
+    batches = lab_rising_list(l, "batches", &n);
     widths = lab_list(l, "widths", &width_count);
     extra = !strcmp(lab_text(l, "optimizers"), "all") ? 2 : 0;
     if (extra && !cnn) lab_fail(l, 2, "--optimizers all goes with --model cnn");
@@ -202,8 +203,8 @@ int main(int argc, char **argv)
         for (b = 0; b < n + extra; b++) {
             double epochs = lab_number(l, "epochs"), images = lab_training_set(l)->n, steps = equal_steps && b < n ? epochs * ceil(images / 256) : 0;
             double batch = b < n ? batches[b] : others[b - n].batch;
-            int k = lab_config(l);
-            if (b == n + 1) steps = GD_STEPS;
+            int k = lab_config(l), gd = b == n + 1;
+            if (gd) steps = GD_STEPS;
             lab_label(l, k, (steps > 0 ? steps * batch / epochs : images) * (1 + 20 / batch) * widths[w], "w %.0f, %s %.0f", widths[w],
                       b < n ? "batch" : others[b - n].name, batch);
             lab_set_text(l, k, "model", cnn ? "cnn" : "mlp");

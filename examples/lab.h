@@ -120,7 +120,7 @@ typedef struct lab_flag {
     lab_kind kind;
     const char *quick, *reduced, *paper;
     double min, max;   /* what numbers may be */
-    const char *words; /* LAB_WORD: what it may be, "paper|linear|fixed"; LAB_WORDS: of what its list may be */
+    const char *words; /* LAB_WORD: what it may be, "paper|linear|fixed"; LAB_WORDS: of what its list may be; LAB_TEXT: what --help calls it, "FILE" */
     const char *help;
 } lab_flag;
 
@@ -143,7 +143,8 @@ typedef struct lab_experiment {
     void (*run)(lab_cell *cell);
 } lab_experiment;
 
-/* Reads the command line and loads the data. Does not return from --help, a wrong flag or missing data. */
+/* Reads the command line and loads the data. Does not return from a wrong flag or missing data. --help is printed once all presets are known: at the
+   first configuration, or here if there are no data. */
 LAB_FN lab *lab_open(const lab_experiment *e, int argc, char **argv);
 
 /* The value of a flag: a number (NaN if unset), a whole number (0 if unset), a text or word ("" if unset), a list; whether a switch is on. */
@@ -185,7 +186,7 @@ LAB_FN void lab_set_text(lab *l, int config, const char *name, const char *value
 /* Several numbers as one setting: a text as in "8,16,32". */
 LAB_FN void lab_set_list(lab *l, int config, const char *name, const double *values, int n);
 
-/* Sets what the flags "batch|lr|epochs", each a number, say, under their names. */
+/* Sets what the flags "batch|lr|match-loss", each a number, say, under their names (match_loss). */
 LAB_FN void lab_set_flags(lab *l, int config, const char *flags);
 
 /* Sets a file's checksum: a row then belongs to what the file holds, whatever its name. Exits if it cannot be read. */
@@ -226,8 +227,10 @@ LAB_FN void lab_figure_at(lab_cell *cell, const char *name, int element, double 
 LAB_FN void lab_pair_at(lab_cell *cell, const char *a, const char *b, int element, double value_a, double value_b);
 LAB_FN void lab_scores_at(lab_cell *cell, const char *loss, const char *accuracy, int element, const genreg_score *scores, int n);
 
-/* How to look for eigenvalues, from the cell's seed and from the settings of these names. */
-LAB_FN genreg_eigen_options lab_eigen_options(const lab_cell *cell, const char *products, const char *tolerance);
+/* Opens the Hessian of the mean cross-entropy on the first images of d and finds its n largest eigenvalues by Lanczos, which needs far
+   fewer products than power iteration. vectors: n of theta->size values, or NULL. Close it with genreg_hessian_close. The settings hessian_images,
+   hessian_products and hessian_tol say on how many images, with how many products at most, and to which relative residual. */
+LAB_FN genreg_hessian *lab_open_hessian(lab_cell *cell, genreg_model *net, const genreg_dataset *d, int n, genreg_eigen *pairs, genreg_real *vectors);
 
 /* How to train: genreg's defaults (SGD, momentum 0.9, cosine, no weight decay, cross-entropy) with the cell's seed, and with batch, lr, momentum and
    epochs as they are set, if they are. */
@@ -294,9 +297,10 @@ LAB_FN int lab_peak_of(const double *y, int n, int *left, int *right);
 /* t with P(|T| <= t) = confidence, for a whole number of degrees of freedom from 1. */
 LAB_FN double lab_t_quantile(int freedom, double confidence);
 
-/* One figure of one configuration, in the order of the seeds (room for all of them), times scale; and its statistics. */
+/* One figure of one configuration, in the order of the seeds (room for all of them), times scale; and its statistics, or those of a function of it. */
 LAB_FN int lab_values(lab *l, int config, const char *figure, double scale, double *out);
 LAB_FN lab_stats lab_over_seeds(lab *l, int config, const char *figure, double scale);
+LAB_FN lab_stats lab_over_seeds_of(lab *l, int config, const char *figure, double (*of)(double));
 
 /* Statistics of one element of a list; element -1 is a plain figure. */
 LAB_FN lab_stats lab_element(lab *l, int config, const char *figure, int element, double scale);
@@ -307,8 +311,8 @@ LAB_FN double lab_value(lab *l, int config, int seed, const char *figure);
 /* Where a figure's curve, point i being element elements[i] of configs[i], falls to a level (as lab_crossing_of): over the seeds that reach it. */
 LAB_FN lab_stats lab_crossing(lab *l, const double *x, const int *configs, const int *elements, int n, const char *figure, double level);
 
-/* The point of such a curve whose mean stands highest above the lowest means before and after it: its place, -1 if there is none, and those of the
-   two. over: by how much, paired by seed, as a difference times scale or, for scale 0, as a ratio. stands: both intervals say that it is above. */
+/* The point of such a curve (elements NULL: of plain figures) whose mean stands highest above the lowest means before and after it: its place, -1 if
+   there is none, and those of the two. over: by how much, paired by seed, as a difference times scale or, for scale 0, as a ratio. stands: both intervals say that it is above. */
 typedef struct lab_peak {
     int at, low[2], stands;
     double mean;
@@ -344,9 +348,11 @@ LAB_FN lab_table lab_table_new(const char *columns);
 LAB_FN void lab_entry(lab_table *t, const char *format, ...) LAB_PRINTF(2, 3);
 LAB_FN void lab_entry_stats(lab_table *t, lab_stats s, int decimals); /* mean ± sd [low, high] */
 
-/* An accuracy for print: an interval that Student's t carries past 0 or `whole` (1 or 100) ends there. Rows and plots keep it as it is. */
-LAB_FN lab_stats lab_clip(lab_stats s, double whole);
+/* The first column stands left, the others right; a column with nothing but "-" is left out. */
 LAB_FN void lab_table_print(lab_table *t);
+
+/* An accuracy for print: an interval that Student's t carries past 0 or `whole` (1 or 100) ends there. Rows keep it as it is. */
+LAB_FN lab_stats lab_clip(lab_stats s, double whole);
 
 /* Entries of several figures at once, "lambda s2|trace e1|test_accuracy %2": a figure, then how it is shown. e, f and g: the mean, as
    printf shows it with so many digits; s: mean ± sd [low, high]; %: the same times 100, clipped to 0 ... 100 if the figure's name ends in "accuracy".
@@ -354,7 +360,7 @@ LAB_FN void lab_table_print(lab_table *t);
 LAB_FN void lab_entries(lab_table *t, lab *l, int config, int element, const char *figures);
 LAB_FN void lab_entries_and_paper(lab_table *t, lab *l, int config, int element, const char *figures, const double *paper);
 
-/* A line for a ratio or difference with its interval, and in words whether that lies above neutral or below. */
+/* A line for a ratio (neutral 1) or difference (neutral 0) with its interval, and in words whether that lies above neutral or below. */
 LAB_FN void lab_verdict(const char *when, lab_stats s, const char *unit, double neutral, const char *above, const char *below);
 
 /* Finds a peak as lab_find_peak does and says where and how high, with the two intervals; axis names what x is ("width"). */
@@ -367,8 +373,9 @@ LAB_FN lab_stats lab_print_crossing(lab *l, const char *what, const char *axis, 
                                     double level);
 
 /* The exponent of a figure in x, of which point i is x[i] of configs[i]: the least-squares line through the logarithms of all points and seeds. Prints it
-   with its interval and returns it. */
-LAB_FN lab_stats lab_print_exponent(lab *l, const char *what, const char *axis, const double *x, const int *configs, int n, const char *figure);
+   with its interval and returns it. of: what to make of each value first; NULL for nothing. */
+LAB_FN lab_stats lab_print_exponent(lab *l, const char *what, const char *axis, const double *x, const int *configs, int n, const char *figure,
+                                    double (*of)(double));
 
 /* |w|^2 over a model's weights: without biases and normalisation. */
 LAB_FN double lab_weight_norm2(const genreg_model *net);
@@ -1507,17 +1514,21 @@ LAB_FN void lab__parse(lab *l, lab__value *v, const char *text)
 
 LAB_FN void lab__help(lab *l)
 {
-    static const char *const argument[] = { "", " N", " X", " TEXT", " WORD", " LIST", " LIST", " LIST" };
+    static const char *const argument[] = { "", "N", "X", "TEXT", "WORD", "LIST", "LIST", "LIST" };
+    const char *name = l->experiment->name;
     int i;
-    printf("%s: %s\n\nFlags, and their values in the presets quick, reduced and paper:\n", l->experiment->name, l->experiment->about);
+    printf("%s: %s\n\nUsage: %s [--flag value] ...   for instance: %s --dataset %.*s --seeds 5\n\n", name, l->experiment->about, name, name,
+           (int)strcspn(l->experiment->datasets, "|"), l->experiment->datasets);
+    printf("Flags and their values here%s%s. Three values: in the presets quick, reduced and paper; -: unset.\n", l->dataset_title ? ", on " : "",
+           l->dataset_title ? l->dataset_title : "");
     for (i = 0; i < l->value_count; i++) {
         const lab_flag *f = &l->values[i].flag;
         const char *reduced = f->reduced ? f->reduced : f->quick, *paper = f->paper ? f->paper : reduced;
         lab__buffer b = { NULL, 0, 0 };
-        lab__print(&b, "  --%s%s", f->name, argument[f->kind]);
+        lab__print(&b, "  --%s %s", f->name, f->kind == LAB_TEXT && f->words ? f->words : argument[f->kind]);
         lab__print(&b, "%*s", b.n < 22 ? (int)(22 - b.n) : 1, "");
         lab__print(&b, "%s", f->help);
-        if (f->words) lab__print(&b, " (%s)", f->words);
+        if (f->words && f->kind != LAB_TEXT) lab__print(&b, " (%s)", f->words);
         if (strcmp(f->quick, reduced) || strcmp(reduced, paper))
             lab__print(&b, " [%s; %s; %s]", *f->quick ? f->quick : "-", *reduced ? reduced : "-", *paper ? paper : "-");
         else if (*f->quick) lab__print(&b, " [%s]", f->quick);
@@ -1583,16 +1594,16 @@ LAB_FN void lab__command_line(lab *l, int argc, char **argv)
     static const lab_flag common[] = {
         { "preset", LAB_WORD, "quick", NULL, NULL, 0, 0, "quick|reduced|paper", "how much to do; any other flag overrides it" },
         { "dataset", LAB_WORD, "", NULL, NULL, 0, 0, "mnist|cifar10|fashion|slice", "what to train on; else the best that is there" },
-        { "data", LAB_TEXT, "data", NULL, NULL, 0, 0, NULL, "folder of the data sets" },
+        { "data", LAB_TEXT, "data", NULL, NULL, 0, 0, "DIR", "folder of the data sets" },
         { "train", LAB_INT, "", NULL, NULL, 1, 1e9, NULL, "take the first N training images; else all" },
         { "epochs", LAB_INT, "10", NULL, NULL, 1, 1e6, NULL, "epochs of training" },
         { "seeds", LAB_INT, "3", NULL, NULL, 1, 10000, NULL, "run with the seeds 1 to N" },
         { "seed", LAB_INTS, "", NULL, NULL, 0, 9007199254740992.0, NULL, "run with these seeds instead" },
         { "jobs", LAB_INT, "", NULL, NULL, 1, 4096, NULL, "cells that run side by side; else one a core" },
         { "threads", LAB_INT, "", NULL, NULL, 1, 4096, NULL, "threads of all cells together; else one a core" },
-        { "out", LAB_TEXT, "results", NULL, NULL, 0, 0, NULL, "folder for rows, plots and checkpoints" },
-        { "shard", LAB_TEXT, "", NULL, NULL, 0, 0, NULL, "K/N: only every N-th cell, from the K-th on; join rows with cat" },
-        { "save", LAB_TEXT, "", NULL, NULL, 0, 0, NULL, "write the trained model to this file; of several, each under its cell's name" },
+        { "out", LAB_TEXT, "results", NULL, NULL, 0, 0, "DIR", "folder for rows, plots and checkpoints" },
+        { "shard", LAB_TEXT, "", NULL, NULL, 0, 0, "K/N", "only every N-th cell, from the K-th on; join rows with cat" },
+        { "save", LAB_TEXT, "", NULL, NULL, 0, 0, "FILE", "write the trained model to this file; of several, each under its cell's name" },
         { "save-every", LAB_NUMBER, "30", NULL, NULL, 0, 1e9, NULL, "save running cells every X seconds" },
         { "memory", LAB_NUMBER, "1", NULL, NULL, 1e-3, 1e6, NULL, "GiB that the tape of a cell may take" },
         { "fresh", LAB_SWITCH, "", NULL, NULL, 0, 0, NULL, "put old rows aside and begin anew" },
@@ -1601,7 +1612,7 @@ LAB_FN void lab__command_line(lab *l, int argc, char **argv)
     };
     const int common_count = (int)(sizeof common / sizeof common[0]);
     const lab_experiment *e = l->experiment;
-    char **typed;
+    char **typed, help[] = "--help";
     int i;
     l->values = (lab__value *)lab__new((size_t)common_count + (size_t)e->flag_count, sizeof *l->values);
     for (i = 0; i < common_count; i++) l->values[l->value_count++].flag = common[i];
@@ -1614,7 +1625,7 @@ LAB_FN void lab__command_line(lab *l, int argc, char **argv)
     for (i = 1; i < argc; i++) {
         char *name = argv[i], *value = NULL, *equals = strchr(argv[i], '=');
         lab__value *v;
-        if (!strcmp(name, "-h")) lab__help(l);
+        if (!strcmp(name, "-h")) name = help;
         if (strncmp(name, "--", 2)) lab_fail(l, 2, "\"%s\" is no flag; see --help", name);
         if (equals) {
             *equals = 0;
@@ -1633,7 +1644,6 @@ LAB_FN void lab__command_line(lab *l, int argc, char **argv)
         }
         v->given = 1;
         typed[v - l->values] = value;
-        if (!strcmp(name, "--help")) lab__help(l);
     }
     lab__parse(l, &l->values[0], typed[0] ? typed[0] : "quick");
     l->preset = l->values[0].text[0] == 'q' ? 0 : l->values[0].text[0] == 'r' ? 1 : 2;
@@ -1717,6 +1727,7 @@ LAB_FN void lab__load(lab *l, const char *program)
         set = word;
         sets += k + (sets[k] == '|');
     }
+    if (!folder && lab_given(l, "help")) lab__help(l);
     if (!folder && asked && strcmp(set, "slice")) lab_fail(l, 1, "there is no %s in %s: %s", set, lab_text(l, "data"), fetch);
     if (!folder && lab__flag(l, "data")->given) lab_fail(l, 1, "there is no data set for this experiment in %s: %s", lab_text(l, "data"), fetch);
     if (!folder) lab_fail(l, 1, "no data: neither %s nor the bundled examples/data is here; %s", lab_text(l, "data"), fetch);
@@ -1724,6 +1735,7 @@ LAB_FN void lab__load(lab *l, const char *program)
     if (!strcmp(set, "mnist")) genreg_load_mnist(l->ctx, folder, &l->whole, &l->test);
     else if (!strcmp(set, "cifar10")) genreg_load_cifar10(l->ctx, folder, &l->whole, &l->test);
     else genreg_load_fashion(l->ctx, folder, &l->whole, &l->test);
+    if (genreg_error(l->ctx) && lab_given(l, "help")) lab__help(l);
     if (genreg_error(l->ctx)) lab_fail(l, 1, "%s; %s", genreg_error_message(l->ctx), fetch);
     snprintf(l->whole.name, sizeof l->whole.name, "%s", set);
     l->dataset_title = !strcmp(set, "mnist") ? "MNIST" : !strcmp(set, "cifar10") ? "CIFAR-10" : !strcmp(set, "slice") ? "a slice of Fashion-MNIST" : "Fashion-MNIST";
@@ -1735,6 +1747,9 @@ LAB_FN void lab_preset(lab *l, const char *flag, const char *quick, const char *
 {
     lab__value *v = lab__value_of(l, flag);
     if (!v) lab_fail(l, 1, "the experiment gives values to a flag that it does not have: --%s", flag);
+    v->flag.quick = quick;
+    v->flag.reduced = reduced;
+    v->flag.paper = paper;
     if (v->given) return;
     lab__parse(l, v, lab__preset_text(l, quick, reduced, paper));
     if (!strcmp(flag, "train")) lab__take_part(l);
@@ -1784,6 +1799,7 @@ LAB_FN int lab_config(lab *l)
     const char *figures;
     char *name;
     int s;
+    if (lab_given(l, "help")) lab__help(l);
     if (l->config_count == l->config_capacity) {
         l->config_capacity = 2 * l->config_capacity + 16;
         l->cells = (lab__cell *)lab__grow(l->cells, (size_t)l->config_capacity * (size_t)l->seed_count, sizeof *l->cells);
@@ -1834,9 +1850,11 @@ LAB_FN void lab_set_list(lab *l, int config, const char *name, const double *val
 
 LAB_FN void lab_set_flags(lab *l, int config, const char *flags)
 {
-    char *flag;
+    char *flag, *dash;
     while ((flag = lab__next_word(&flags)) != NULL) {
-        lab_set(l, config, flag, lab_number(l, flag));
+        double value = lab_number(l, flag);
+        while ((dash = strchr(flag, '-')) != NULL) *dash = '_';
+        lab_set(l, config, flag, value);
         free(flag);
     }
 }
@@ -1962,6 +1980,17 @@ LAB_FN lab_stats lab_over_seeds(lab *l, int config, const char *figure, double s
     return s;
 }
 
+LAB_FN lab_stats lab_over_seeds_of(lab *l, int config, const char *figure, double (*of)(double))
+{
+    double *x = (double *)lab__new((size_t)l->seed_count, sizeof *x);
+    int n = lab_values(l, config, figure, 1, x), i;
+    lab_stats s;
+    for (i = 0; i < n; i++) x[i] = of(x[i]);
+    s = lab_stats_of(x, n);
+    free(x);
+    return s;
+}
+
 LAB_FN lab_stats lab_element(lab *l, int config, const char *figure, int element, double scale)
 {
     char *text = lab__element_name(figure, element);
@@ -2040,12 +2069,13 @@ LAB_FN lab_peak lab_find_peak(lab *l, const int *configs, const int *elements, i
     lab_peak p;
     int i;
     memset(&p, 0, sizeof p);
-    for (i = 0; i < n; i++) mean[i] = lab_element(l, configs[i], figure, elements[i], 1).mean;
+    for (i = 0; i < n; i++) mean[i] = lab_element(l, configs[i], figure, elements ? elements[i] : -1, 1).mean;
     p.at = lab_peak_of(mean, n, &p.low[0], &p.low[1]);
     p.mean = p.at < 0 ? (double)NAN : mean[p.at];
     p.stands = p.at >= 0;
     for (i = 0; i < 2 && p.at >= 0; i++) {
-        char *top = lab__element_name(figure, elements[p.at]), *low = lab__element_name(figure, elements[p.low[i]]), *both = lab__format("%s|%s", top, low);
+        char *top = lab__element_name(figure, elements ? elements[p.at] : -1), *low = lab__element_name(figure, elements ? elements[p.low[i]] : -1);
+        char *both = lab__format("%s|%s", top, low);
         if (scale > 0) p.over[i] = lab_difference(l, configs[p.at], configs[p.low[i]], both, scale);
         else p.over[i] = lab_ratio(l, configs[p.at], configs[p.low[i]], both);
         p.stands &= p.over[i].low > (scale > 0 ? 0 : 1);
@@ -2539,13 +2569,17 @@ LAB_FN void lab__tick(lab__cell *cell, const genreg_progress *p, double fraction
     if (share != cell->threads) genreg_set_threads(cell->view.ctx, cell->threads = share);
 }
 
-LAB_FN genreg_eigen_options lab_eigen_options(const lab_cell *cell, const char *products, const char *tolerance)
+LAB_FN genreg_hessian *lab_open_hessian(lab_cell *cell, genreg_model *net, const genreg_dataset *d, int n, genreg_eigen *pairs, genreg_real *vectors)
 {
+    genreg_dataset few = genreg_first(cell->ctx, d, lab_get_int(cell, "hessian_images"));
+    genreg_objective f = genreg_model_objective(net, &few, GENREG_LOSS_CROSS_ENTROPY);
     genreg_eigen_options o = genreg_eigen_defaults();
-    o.iterations = lab_get_int(cell, products);
-    o.tol = lab_get(cell, tolerance);
+    genreg_hessian *h = genreg_hessian_open(&f);
+    o.iterations = lab_get_int(cell, "hessian_products");
+    o.tol = lab_get(cell, "hessian_tol");
     o.seed = cell->seed;
-    return o;
+    genreg_eigenpairs(h, n, 0, &o, pairs, vectors);
+    return h;
 }
 
 LAB_FN genreg_train_options lab_train_options(const lab_cell *cell)
@@ -2712,12 +2746,16 @@ LAB_FN void lab_table_print(lab_table *t)
 {
     int i, k;
     for (i = 0; i < t->count; i++) {
-        int width = 0, column = i % t->columns;
+        int width = 0, column = i % t->columns, empty = t->count > t->columns, room;
         for (k = column; k < t->count; k += t->columns) {
             int n = lab__characters(t->entries[k]);
             if (n > width) width = n;
+            if (k >= t->columns && strcmp(t->entries[k], "-")) empty = 0;
         }
-        printf("%s%*s%s%s", column ? "  " : "", width - lab__characters(t->entries[i]), "", t->entries[i], column == t->columns - 1 ? "\n" : "");
+        room = width - lab__characters(t->entries[i]);
+        if (!column) printf("%s%*s", t->entries[i], room, "");
+        else if (!empty) printf("  %*s%s", room, "", t->entries[i]);
+        if (column == t->columns - 1) printf("\n");
     }
     printf("\n");
     for (i = 0; i < t->count; i++) free(t->entries[i]);
@@ -2754,8 +2792,13 @@ LAB_FN void lab_entries_and_paper(lab_table *t, lab *l, int config, int element,
 LAB_FN void lab_verdict(const char *when, lab_stats s, const char *unit, double neutral, const char *above, const char *below)
 {
     const char *verdict = s.low > neutral ? above : s.high < neutral ? below : "no difference that these seeds can tell";
-    if (s.n > 1) printf("  %s%.2f%s, 95 %% interval [%.2f, %.2f] over %d seeds: %s\n", when, s.mean, unit, s.low, s.high, s.n, verdict);
-    else if (s.n) printf("  %s%.2f%s (one seed: no interval)\n", when, s.mean, unit);
+    char number[3][32];
+    double value[3];
+    int i;
+    value[0] = s.mean; value[1] = s.low; value[2] = s.high;
+    for (i = 0; i < 3; i++) snprintf(number[i], sizeof number[i], neutral > 0 ? "%.3g" : "%.2f", value[i]); /* a ratio, or a difference */
+    if (s.n > 1) printf("  %s%s%s, 95 %% interval [%s, %s] over %d seeds: %s\n", when, number[0], unit, number[1], number[2], s.n, verdict);
+    else if (s.n) printf("  %s%s%s (one seed: no interval)\n", when, number[0], unit);
     else printf("  %sno seed has both\n", when);
 }
 
@@ -2771,6 +2814,7 @@ LAB_FN lab_peak lab_print_peak(lab *l, const char *what, const char *axis, const
         lab_verdict(text, p.over[i], "", ratio ? 1 : 0, "higher", "lower");
         free(text);
     }
+    if (p.at >= 0 && p.over[0].n > 1) printf("    (peak and lows were chosen among %d by the same seeds, so that these intervals are narrower than 95 %%)\n", n);
     return p;
 }
 
@@ -2793,7 +2837,8 @@ LAB_FN lab_stats lab_print_crossing(lab *l, const char *what, const char *axis, 
     return s;
 }
 
-LAB_FN lab_stats lab_print_exponent(lab *l, const char *what, const char *axis, const double *x, const int *configs, int n, const char *figure)
+LAB_FN lab_stats lab_print_exponent(lab *l, const char *what, const char *axis, const double *x, const int *configs, int n, const char *figure,
+                                    double (*of)(double))
 {
     int seeds = lab_seed_count(l), i, k, at = 0;
     double *logs = lab_matrix(2, (ptrdiff_t)n * seeds), *values = lab_matrix(1, seeds);
@@ -2802,7 +2847,7 @@ LAB_FN lab_stats lab_print_exponent(lab *l, const char *what, const char *axis, 
         int found = lab_values(l, configs[i], figure, 1, values);
         for (k = 0; k < found; k++, at++) {
             logs[at] = log(x[i]);
-            logs[n * seeds + at] = log(values[k]);
+            logs[n * seeds + at] = log(of ? of(values[k]) : values[k]);
         }
     }
     slope = lab_slope_of(logs, logs + n * seeds, at);

@@ -6,7 +6,9 @@
    |theta - theta_0| / |theta_0| falls as w^-0.5, which it takes for the kernel ("lazy") regime of Jacot et al. 2018. But |theta_0| itself grows with w, so
    that the ratio falls even if the parameters move as far as ever. What that regime asks for is that the tangent kernel K stays as it was. So this adds:
       distance    |theta - theta_0|, and the relative movement of each layer
-      kernel      |K_end - K_start|_F / |K_start|_F on the first training images, K the trace kernel over the outputs, and the alignment of the two
+      kernel      the change |K_end - K_start| / |K_start| in Frobenius' norm, on the first training images, of
+                  K_ij = sum over outputs o of <df_o(x_i)/dtheta, df_o(x_j)/dtheta> / outputs; and, as most of that is growth, which no regression
+                  sees, the change of its shape: |K_end/|K_end| - K_start/|K_start|| = sqrt(2 - 2 alignment), from 0 to sqrt(2)
       regression  on the same images with the kernel at the start, with that at the end and with that of the infinitely wide net in the NTK
                   parametrisation: a net that has learnt features has made itself a better kernel
       --param     the NTK parametrisation (Jacot et al. 2018) beside the standard one: the same nets at another scale, and there K has a limit
@@ -119,10 +121,12 @@ static void run(lab_cell *cell)
 
 /* ------------------------------------------------------------------------------------------------ the report */
 
+static double shape_change(double alignment) { return sqrt(fmax(0, 2 - 2 * alignment)); }
+
 static void print_tables(lab *l, const double *widths, const int *configs, int n, int infinite, int standard)
 {
-    lab_table move = lab_table_new("width|movement|paper|distance|norm at start|layer 1|layer 2|layer 3|layer 4|kernel change|alignment");
-    lab_table test = lab_table_new("width|train loss|test %|paper|regression, K at start|K at end|relative ridge|linearised model");
+    lab_table move = lab_table_new("width|movement|paper|distance|norm at start|layer 1|layer 2|layer 3|layer 4|kernel change|change of shape");
+    lab_table test = lab_table_new("width|train loss|test accuracy %|paper|regression, K at start|K at end|relative ridge|linearized model");
     int i, k;
     for (i = 0; i <= n; i++) { /* the last row is that of infinite width */
         int c = i < n ? configs[i] : infinite;
@@ -135,7 +139,8 @@ static void print_tables(lab *l, const double *widths, const int *configs, int n
         if (i == n) break;
         lab_entry(&move, "%.0f", widths[i]);
         lab_entries_and_paper(&move, l, c, -1, "movement s4|paper f4|distance f3|start_norm f3|layer_movement[0] f4|layer_movement[1] f4|layer_movement[2] f4|"
-                                               "layer_movement[3] f4|kernel_change g4|alignment f4", theirs);
+                                               "layer_movement[3] f4|kernel_change g4", theirs);
+        lab_entry(&move, "%.3f", lab_over_seeds_of(l, c, "alignment", shape_change).mean);
     }
     lab_table_print(&move);
     lab_table_print(&test);
@@ -143,17 +148,18 @@ static void print_tables(lab *l, const double *widths, const int *configs, int n
 
 static void print_findings(lab *l, const double *widths, const int *configs, int n, int standard)
 {
-    static const struct { const char *what, *figure; } fitted[4] = { { "relative movement", "movement" }, { "distance moved", "distance" },
-                                                                     { "norm at the start", "start_norm" }, { "change of the kernel", "kernel_change" } };
-    lab_stats s[4];
+    static const struct { const char *what, *figure; double (*of)(double); } fitted[5] = {
+        { "relative movement", "movement", NULL }, { "distance moved", "distance", NULL }, { "norm at the start", "start_norm", NULL },
+        { "change of the kernel", "kernel_change", NULL }, { "change of its shape", "alignment", shape_change } };
+    lab_stats s[5];
     int i;
     printf("exponents, fitted over all widths and seeds (the paper for the relative movement%s: -0.50)\n", standard ? "" : " in the standard parametrisation");
-    for (i = 0; i < 4; i++) s[i] = lab_print_exponent(l, fitted[i].what, "width", widths, configs, n, fitted[i].figure);
+    for (i = 0; i < 5; i++) s[i] = lab_print_exponent(l, fitted[i].what, "width", widths, configs, n, fitted[i].figure, fitted[i].of);
     if (s[0].high < 0 && s[2].low > 0)
         printf("  %.0f %% of the fall of the relative movement is the growth of the norm at the start\n", -100 * s[2].mean / s[0].mean);
-    if (!isnan(s[3].low)) printf("  the kernel's change %s: from %.3g times the kernel at width %.0f to %.3g times at %.0f\n",
-        s[3].high < 0 ? "falls with width, towards the kernel regime" : s[3].low > 0 ? "grows with width" : "has no trend that these cells can tell",
-        lab_over_seeds(l, configs[0], "kernel_change", 1).mean, widths[0], lab_over_seeds(l, configs[n - 1], "kernel_change", 1).mean, widths[n - 1]);
+    if (!isnan(s[4].low)) printf("  towards the kernel regime, where K stays as it is: its shape's change %s, from %.3g at width %.0f to %.3g at %.0f\n",
+        s[4].high < 0 ? "falls with width" : s[4].low > 0 ? "grows with width" : "has no trend that these cells can tell",
+        lab_over_seeds_of(l, configs[0], "alignment", shape_change).mean, widths[0], lab_over_seeds_of(l, configs[n - 1], "alignment", shape_change).mean, widths[n - 1]);
     printf("\n");
 }
 
