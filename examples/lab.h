@@ -232,6 +232,10 @@ LAB_FN void lab_scores_at(lab_cell *cell, const char *loss, const char *accuracy
    hessian_products and hessian_tol say on how many images, with how many products at most, and to which relative residual. */
 LAB_FN genreg_hessian *lab_open_hessian(lab_cell *cell, genreg_model *net, const genreg_dataset *d, int n, genreg_eigen *pairs, genreg_real *vectors);
 
+/* The mean loss on the Hessian's images at theta + t v, at n values of t from -reach to reach, into elements of a figure from the first one on. An
+   eigenvector has no sign: this one's is such that the loss is the larger at the last. */
+LAB_FN void lab_slice_at(lab_cell *cell, const char *figure, int first, int n, genreg_model *net, const genreg_real *v, double reach);
+
 /* How to train: genreg's defaults (SGD, momentum 0.9, cosine, no weight decay, cross-entropy) with the cell's seed, and with batch, lr, momentum and
    epochs as they are set, if they are. */
 LAB_FN genreg_train_options lab_train_options(const lab_cell *cell);
@@ -328,6 +332,10 @@ LAB_FN int lab_diverged(lab *l, int config);
    figure x of a and y of b; a and b may then be one. */
 LAB_FN lab_stats lab_ratio(lab *l, int a, int b, const char *figure);
 LAB_FN lab_stats lab_difference(lab *l, int a, int b, const char *figure, double scale);
+
+/* The same for element i of figure x of configuration a and element k of figure y of b (-1: plain figures): the difference times scale or, for scale 0,
+   the ratio. */
+LAB_FN lab_stats lab_compare(lab *l, int a, const char *x, int i, int b, const char *y, int k, double scale);
 
 /* ------------------------------------------------------------------------------------------------ tables
 
@@ -1315,6 +1323,7 @@ struct lab {
     genreg_dataset whole, train, test; /* whole: the training set before --train takes its part */
     int preset;                        /* 0 quick, 1 reduced, 2 paper */
     const char *dataset_title;
+    int help; /* asked for */
     char *dataset_folder, *checksum;
     double *seeds;
     int seed_count;
@@ -1652,6 +1661,7 @@ LAB_FN void lab__command_line(lab *l, int argc, char **argv)
         lab__parse(l, &l->values[i], typed[i] ? typed[i] : lab__preset_text(l, f->quick, f->reduced, f->paper));
     }
     free(typed);
+    l->help = lab__flag(l, "help")->given;
     if (lab__flag(l, "seed")->given && lab__flag(l, "seeds")->given) lab_fail(l, 2, "--seeds and --seed exclude each other");
     if (lab__flag(l, "fresh")->given && lab__flag(l, "report")->given) lab_fail(l, 2, "--fresh and --report exclude each other");
     lab__list_seeds(l);
@@ -1727,7 +1737,7 @@ LAB_FN void lab__load(lab *l, const char *program)
         set = word;
         sets += k + (sets[k] == '|');
     }
-    if (!folder && lab_given(l, "help")) lab__help(l);
+    if (!folder && l->help) lab__help(l);
     if (!folder && asked && strcmp(set, "slice")) lab_fail(l, 1, "there is no %s in %s: %s", set, lab_text(l, "data"), fetch);
     if (!folder && lab__flag(l, "data")->given) lab_fail(l, 1, "there is no data set for this experiment in %s: %s", lab_text(l, "data"), fetch);
     if (!folder) lab_fail(l, 1, "no data: neither %s nor the bundled examples/data is here; %s", lab_text(l, "data"), fetch);
@@ -1735,7 +1745,7 @@ LAB_FN void lab__load(lab *l, const char *program)
     if (!strcmp(set, "mnist")) genreg_load_mnist(l->ctx, folder, &l->whole, &l->test);
     else if (!strcmp(set, "cifar10")) genreg_load_cifar10(l->ctx, folder, &l->whole, &l->test);
     else genreg_load_fashion(l->ctx, folder, &l->whole, &l->test);
-    if (genreg_error(l->ctx) && lab_given(l, "help")) lab__help(l);
+    if (genreg_error(l->ctx) && l->help) lab__help(l);
     if (genreg_error(l->ctx)) lab_fail(l, 1, "%s; %s", genreg_error_message(l->ctx), fetch);
     snprintf(l->whole.name, sizeof l->whole.name, "%s", set);
     l->dataset_title = !strcmp(set, "mnist") ? "MNIST" : !strcmp(set, "cifar10") ? "CIFAR-10" : !strcmp(set, "slice") ? "a slice of Fashion-MNIST" : "Fashion-MNIST";
@@ -1799,7 +1809,7 @@ LAB_FN int lab_config(lab *l)
     const char *figures;
     char *name;
     int s;
-    if (lab_given(l, "help")) lab__help(l);
+    if (l->help) lab__help(l);
     if (l->config_count == l->config_capacity) {
         l->config_capacity = 2 * l->config_capacity + 16;
         l->cells = (lab__cell *)lab__grow(l->cells, (size_t)l->config_capacity * (size_t)l->seed_count, sizeof *l->cells);
@@ -2063,6 +2073,14 @@ LAB_FN lab_stats lab_difference(lab *l, int a, int b, const char *figure, double
     return s;
 }
 
+LAB_FN lab_stats lab_compare(lab *l, int a, const char *x, int i, int b, const char *y, int k, double scale)
+{
+    char *one = lab__element_name(x, i), *other = lab__element_name(y, k), *both = lab__format("%s|%s", one, other);
+    lab_stats s = scale > 0 ? lab_difference(l, a, b, both, scale) : lab_ratio(l, a, b, both);
+    free(one); free(other); free(both);
+    return s;
+}
+
 LAB_FN lab_peak lab_find_peak(lab *l, const int *configs, const int *elements, int n, const char *figure, double scale)
 {
     double *mean = (double *)lab__new((size_t)n, sizeof *mean);
@@ -2074,12 +2092,9 @@ LAB_FN lab_peak lab_find_peak(lab *l, const int *configs, const int *elements, i
     p.mean = p.at < 0 ? (double)NAN : mean[p.at];
     p.stands = p.at >= 0;
     for (i = 0; i < 2 && p.at >= 0; i++) {
-        char *top = lab__element_name(figure, elements ? elements[p.at] : -1), *low = lab__element_name(figure, elements ? elements[p.low[i]] : -1);
-        char *both = lab__format("%s|%s", top, low);
-        if (scale > 0) p.over[i] = lab_difference(l, configs[p.at], configs[p.low[i]], both, scale);
-        else p.over[i] = lab_ratio(l, configs[p.at], configs[p.low[i]], both);
+        int top = p.at, low = p.low[i];
+        p.over[i] = lab_compare(l, configs[top], figure, elements ? elements[top] : -1, configs[low], figure, elements ? elements[low] : -1, scale);
         p.stands &= p.over[i].low > (scale > 0 ? 0 : 1);
-        free(top); free(low); free(both);
     }
     free(mean);
     return p;
@@ -2582,6 +2597,22 @@ LAB_FN genreg_hessian *lab_open_hessian(lab_cell *cell, genreg_model *net, const
     return h;
 }
 
+LAB_FN void lab_slice_at(lab_cell *cell, const char *figure, int first, int n, genreg_model *net, const genreg_real *v, double reach)
+{
+    genreg_dataset few = genreg_first(cell->ctx, cell->train, lab_get_int(cell, "hessian_images"));
+    ptrdiff_t size = net->theta->size, k;
+    genreg_real *at = (genreg_real *)lab__grow(NULL, (size_t)size, sizeof *at);
+    double *loss = (double *)lab__new((size_t)n, sizeof *loss);
+    int i;
+    for (i = 0; i < n && lab_alive(cell); i++) {
+        genreg_real step = (genreg_real)(reach * (2.0 * i / (n - 1) - 1));
+        for (k = 0; k < size; k++) at[k] = net->theta->data[k] + step * v[k];
+        loss[i] = genreg_evaluate_at(net, at, &few).loss;
+    }
+    for (i = 0; i < n; i++) lab_figure_at(cell, figure, first + i, loss[loss[0] > loss[n - 1] ? n - 1 - i : i]);
+    free(at); free(loss);
+}
+
 LAB_FN genreg_train_options lab_train_options(const lab_cell *cell)
 {
     genreg_train_options o = genreg_train_defaults();
@@ -2742,8 +2773,9 @@ LAB_FN lab_stats lab_clip(lab_stats s, double whole)
     return s;
 }
 
-LAB_FN void lab_table_print(lab_table *t)
+LAB_FN lab__buffer lab__table_text(const lab_table *t)
 {
+    lab__buffer b = { NULL, 0, 0 };
     int i, k;
     for (i = 0; i < t->count; i++) {
         int width = 0, column = i % t->columns, empty = t->count > t->columns, room;
@@ -2753,11 +2785,19 @@ LAB_FN void lab_table_print(lab_table *t)
             if (k >= t->columns && strcmp(t->entries[k], "-")) empty = 0;
         }
         room = width - lab__characters(t->entries[i]);
-        if (!column) printf("%s%*s", t->entries[i], room, "");
-        else if (!empty) printf("  %*s%s", room, "", t->entries[i]);
-        if (column == t->columns - 1) printf("\n");
+        if (!column) lab__print(&b, "%s%*s", t->entries[i], room, "");
+        else if (!empty) lab__print(&b, "  %*s%s", room, "", t->entries[i]);
+        if (column == t->columns - 1) lab__print(&b, "\n");
     }
-    printf("\n");
+    return b;
+}
+
+LAB_FN void lab_table_print(lab_table *t)
+{
+    lab__buffer b = lab__table_text(t);
+    int i;
+    printf("%s\n", b.s ? b.s : "");
+    free(b.s);
     for (i = 0; i < t->count; i++) free(t->entries[i]);
     free(t->entries);
     memset(t, 0, sizeof *t);

@@ -6,7 +6,8 @@
    with batch 1024 at rate 0.08. After the large batch the top eigenvalue of the Hessian is 11.6 times larger, and noise on the weights hurts more.
    This measures the same, and beside it what tells sharpness from scale and from a loss that is not as low yet:
       lambda ‖w‖²        batch normalisation makes a convolution's weights scale-free, and small weights look sharp
-      matched loss       curvature falls as the loss goes to zero: lambda again after the first epoch that leaves it below --match-loss
+      matched loss       curvature falls as the loss goes to zero: lambda again after the first epoch that leaves it at --match-loss or below
+      rise               of the loss under noise, as such and in % of the loss without noise, which the lower loss makes large
       filter noise       relative to each filter's norm (Li et al. 2018), beside the paper's N(0, sigma²)
       trace, density     the whole spectrum, not its end
    Everything is measured in evaluation mode, on the first training images. In a row, what both minima have is a list, the small batch first. */
@@ -14,57 +15,41 @@
 #define GENREG_IMPLEMENTATION
 #include "lab.h"
 
-enum { SIGMAS = 7, RADII = 9, KINDS = 3, TOP = 10, LINE = 21, PROBES = 2, STEPS = 100, DRAWS = 100 };
+enum { SIGMAS = 7, RADII = 9, KINDS = 3, /* of noise */ TOP = 10 /* eigenvalues */, LINE = 21 /* points */, PROBES = 2 /* of the density */,
+       STEPS = 100, DRAWS = 100 /* the most Hessian products and draws */ };
 
 /* The noise: N(0, sigma²) on every parameter, as in the paper; the worst case within a radius; relative to each filter's norm. */
 static const double sigma[SIGMAS] = { .0005, .001, .002, .005, .01, .02, .05 }, worst = 0.05, radius[RADII] = { 0, .125, .25, .375, .5, .625, .75, .875, 1 };
-static const struct { genreg_noise kind; int n; const double *size; const char *name, *loss, *accuracy; } noise[KINDS] = {
-    { GENREG_NOISE_NORMAL, SIGMAS, sigma, "sigma", "noise_loss", "noise_accuracy" },
-    { GENREG_NOISE_SAM, 1, &worst, "worst case, radius", "sam_loss", "sam_accuracy" },
-    { GENREG_NOISE_FILTER, RADII, radius, "filter noise", "filter_loss", "filter_accuracy" } };
+static const struct { genreg_noise kind; int n; const double *size; const char *name, *loss, *accuracy, *rise, *relative; } noise[KINDS] = {
+    { GENREG_NOISE_NORMAL, SIGMAS, sigma, "sigma", "noise_loss", "noise_accuracy", "noise_rise", "noise_relative_rise" },
+    { GENREG_NOISE_SAM, 1, &worst, "worst case within", "sam_loss", "sam_accuracy", "sam_rise", "sam_relative_rise" },
+    { GENREG_NOISE_FILTER, RADII, radius, "filter noise", "filter_loss", "filter_accuracy", "filter_rise", "filter_relative_rise" } };
 static const double paper[2][2] = { { 85.78, 0.193 }, { 84.17, 2.238 } }; /* test accuracy and lambda */
 static const char *const paper_rise[2][SIGMAS] = { { "+1.9 %", "+3.3 %", "+23.6 %", "+158 %", "+5354 %", "loss 0.123", "loss 10.1" },
                                                    { "+3.4 %", "+11.8 %", "+52.3 %", "+1932 %", "+46205 %", "loss 1.48", "loss 19.8" } };
 
 /* ------------------------------------------------------------------------------------------------ the physics: one minimum, side 0 or 1 */
 
-/* Opens the Hessian on the first training images and finds its n largest eigenvalues, by Lanczos: far fewer products than power iteration needs. */
-static genreg_hessian *open_hessian(lab_cell *cell, genreg_model *net, int n, genreg_eigen *pairs, genreg_real *vectors)
-{
-    genreg_dataset few = genreg_first(cell->ctx, cell->train, lab_get_int(cell, "hessian-images"));
-    genreg_objective f = genreg_model_objective(net, &few, GENREG_LOSS_CROSS_ENTROPY);
-    genreg_eigen_options o = lab_eigen_options(cell, "products", "tolerance");
-    genreg_hessian *h = genreg_hessian_open(&f);
-    genreg_eigenpairs(h, n, 0, &o, pairs, vectors);
-    return h;
-}
-
-/* Eigenvalues, trace and density of the Hessian, and the loss along its top eigenvector v. */
+/* Eigenvalues, trace and density of the Hessian, and the loss along its top eigenvector. */
 static void measure_curvature(lab_cell *cell, genreg_model *net, int side)
 {
-    genreg_dataset few = genreg_first(cell->ctx, cell->train, lab_get_int(cell, "hessian-images"));
     genreg_eigen pairs[TOP];
     genreg_estimate trace = { (double)NAN, (double)NAN, 0 };
-    ptrdiff_t size = net->theta->size, k;
-    genreg_real *v = (genreg_real *)malloc((TOP + 1) * (size_t)size * sizeof *v), *at = v + TOP * size;
+    genreg_real *v = (genreg_real *)malloc(TOP * (size_t)net->theta->size * sizeof *v);
     double nodes[PROBES * STEPS], weights[PROBES * STEPS], norm2 = lab_weight_norm2(net);
-    int steps = lab_get_int(cell, "products"), n = PROBES * steps, found, i;
-    genreg_hessian *h = open_hessian(cell, net, TOP, pairs, v);
+    int steps = lab_get_int(cell, "hessian_products"), n = PROBES * steps, found, i;
+    genreg_hessian *h = lab_open_hessian(cell, net, cell->train, TOP, pairs, v);
     if (!v) genreg_set_error(cell->ctx, GENREG_ERROR_MEMORY, "the system has no more memory");
     lab_pair_at(cell, "lambda", "residual", side, pairs[0].value, pairs[0].residual);
     lab_pair_at(cell, "weight_norm2", "lambda_norm2", side, norm2, pairs[0].value * norm2);
     for (i = 0; i < TOP; i++) lab_pair_at(cell, "top", "top_residual", side * TOP + i, pairs[i].value, pairs[i].residual);
-    if (lab_alive(cell)) trace = genreg_hessian_trace(h, GENREG_TRACE_HUTCHPP, lab_get_int(cell, "trace-products"), cell->seed);
+    if (lab_alive(cell)) trace = genreg_hessian_trace(h, GENREG_TRACE_HUTCHPP, lab_get_int(cell, "trace_products"), cell->seed);
     lab_pair_at(cell, "trace", "trace_error", side, trace.value, trace.standard_error);
     found = lab_alive(cell) ? genreg_hessian_density(h, PROBES, steps, cell->seed, nodes, weights) : 0;
     for (i = found; i < n; i++) nodes[i] = weights[i] = (double)NAN; /* a Krylov space can end early */
     for (i = 0; i < n; i++) lab_pair_at(cell, "density_at", "density", side * n + i, nodes[i], weights[i]);
     genreg_hessian_close(h);
-    for (i = 0; i < LINE && lab_alive(cell); i++) {
-        genreg_real step = (genreg_real)(lab_get(cell, "slice") * (2.0 * i / (LINE - 1) - 1));
-        for (k = 0; k < size; k++) at[k] = net->theta->data[k] + step * v[k];
-        lab_figure_at(cell, "slice_loss", side * LINE + i, genreg_evaluate_at(net, at, &few).loss);
-    }
+    if (lab_alive(cell)) lab_slice_at(cell, "slice_loss", side * LINE, LINE, net, v, lab_get(cell, "slice"));
     free(v);
 }
 
@@ -73,7 +58,7 @@ static void measure_loss(lab_cell *cell, genreg_model *net, const genreg_dataset
 {
     genreg_score draw[DRAWS];
     double base = genreg_evaluate(net, few).loss;
-    int kind, i;
+    int kind, i, k;
     if (!isfinite(base)) genreg_set_error(cell->ctx, GENREG_ERROR_DIVERGED, "the trained model's loss is NaN or infinite");
     lab_figure_at(cell, "base_loss", side, base);
     lab_figure_at(cell, "train_loss", side, genreg_evaluate(net, cell->train).loss);
@@ -81,8 +66,11 @@ static void measure_loss(lab_cell *cell, genreg_model *net, const genreg_dataset
     for (kind = 0; kind < KINDS; kind++)
         for (i = 0; i < noise[kind].n && lab_alive(cell); i++) {
             int draws = noise[kind].kind == GENREG_NOISE_SAM ? 1 : lab_get_int(cell, "draws");
+            double rise = -base;
             if (!genreg_perturb(net, few, noise[kind].kind, noise[kind].size[i], draws, cell->seed, draw)) return;
+            for (k = 0; k < draws; k++) rise += draw[k].loss / draws;
             lab_scores_at(cell, noise[kind].loss, noise[kind].accuracy, side * noise[kind].n + i, draw, draws);
+            lab_pair_at(cell, noise[kind].rise, noise[kind].relative, side * noise[kind].n + i, rise, rise / base);
         }
 }
 
@@ -90,10 +78,10 @@ static void measure_loss(lab_cell *cell, genreg_model *net, const genreg_dataset
 static void watch(lab_cell *cell, genreg_model *net, const genreg_progress *p)
 {
     int side = lab_found(cell, "train_accuracy[0]") >= 0;
-    genreg_dataset few = genreg_first(cell->ctx, cell->train, lab_get_int(cell, "noise-images"));
+    genreg_dataset few = genreg_first(cell->ctx, cell->train, lab_get_int(cell, "noise_images"));
     genreg_eigen top;
-    if (!lab_match_loss(cell, net, p, &few, lab_get(cell, "match-loss"), side)) return;
-    genreg_hessian_close(open_hessian(cell, net, 1, &top, NULL));
+    if (!lab_match_loss(cell, net, p, &few, lab_get(cell, "match_loss"), side)) return;
+    genreg_hessian_close(lab_open_hessian(cell, net, cell->train, 1, &top, NULL));
     lab_pair_at(cell, "match_lambda", "match_residual", side, top.value, top.residual);
     lab_figure_at(cell, "match_lambda_norm2", side, top.value * lab_weight_norm2(net));
 }
@@ -102,17 +90,18 @@ static void watch(lab_cell *cell, genreg_model *net, const genreg_progress *p)
 static void run(lab_cell *cell)
 {
     const char *saved = lab_text(cell->in, "checkpoint");
-    genreg_dataset few = genreg_first(cell->ctx, cell->train, lab_get_int(cell, "noise-images"));
+    genreg_dataset few = genreg_first(cell->ctx, cell->train, lab_get_int(cell, "noise_images"));
     genreg_train_options o = lab_train_options(cell); /* SGD, momentum 0.9, cosine, no weight decay */
     genreg_progress last;
     genreg_score line[LINE];
     genreg_model *net[2];
+    double barrier = 0;
     int side, i;
     for (side = 0; side < (*saved ? 1 : 2); side++) {
         net[side] = *saved ? genreg_load_model(cell->ctx, saved) : lab_paper_net(cell, "cnn", lab_get_int(cell, "width"), 1);
         if (!*saved) {
-            o.batch = lab_get_int(cell, side ? "large-batch" : "small-batch");
-            o.lr = lab_get(cell, side ? "large-lr" : "small-lr");
+            o.batch = lab_get_int(cell, side ? "large_batch" : "small_batch");
+            o.lr = lab_get(cell, side ? "large_lr" : "small_lr");
             if (!lab_train(cell, net[side], cell->train, &o, watch, &last)) return;
             lab_figure_at(cell, "train_accuracy", side, last.accuracy);
             lab_save(cell, net[side], side ? "large" : "small");
@@ -122,18 +111,51 @@ static void run(lab_cell *cell)
         if (lab_alive(cell)) measure_curvature(cell, net[side], side);
     }
     if (*saved || !lab_alive(cell)) return;
-    lab_figure(cell, "barrier", genreg_line(net[0], net[1], LINE, &few, NULL, line).loss);
-    for (i = 0; i < LINE && lab_alive(cell); i++) lab_scores_at(cell, "line_loss", "line_accuracy", i, &line[i], 1);
+    genreg_line(net[0], net[1], LINE, &few, NULL, line);
+    for (i = 0; i < LINE && lab_alive(cell); i++) {
+        lab_scores_at(cell, "line_loss", "line_accuracy", i, &line[i], 1);
+        barrier = fmax(barrier, line[i].loss - line[0].loss - (line[LINE - 1].loss - line[0].loss) * i / (LINE - 1));
+    }
+    lab_figure(cell, "barrier", barrier); /* how far the loss rises above the straight line between its ends */
 }
 
 /* ------------------------------------------------------------------------------------------------ the report */
 
+/* The paper's second claim: noise raises the loss of the large batch more. */
+static void print_noise(lab *l, int sides, char (*name)[64], int papers)
+{
+    lab_table t = lab_table_new("noise|model|loss|accuracy %|rise of the loss|in %|paper");
+    int kind, i, side, relative, more, less;
+    for (kind = 0; kind < 2; kind++) /* noise on filters is for the plot */
+        for (i = 0; i < noise[kind].n; i++)
+            for (side = 0; side < sides; side++) {
+                int at = side * noise[kind].n + i;
+                lab_entry(&t, "%s %g", noise[kind].name, noise[kind].size[i]);
+                lab_entry(&t, "%s", name[side]);
+                lab_entries(&t, l, 0, at, kind ? "sam_loss e3|sam_accuracy %2|sam_rise e2" : "noise_loss e3|noise_accuracy %2|noise_rise e2");
+                lab_entry(&t, "%+.1f", lab_element(l, 0, noise[kind].relative, at, 100).mean);
+                lab_entry(&t, "%s", papers && !kind ? paper_rise[side][i] : "-");
+            }
+    lab_table_print(&t);
+    for (relative = 0; relative < 2 && sides > 1; relative++) {
+        for (i = more = less = 0; i < SIGMAS; i++) {
+            const char *figure = relative ? "noise_relative_rise" : "noise_rise";
+            lab_stats s = lab_compare(l, 0, figure, SIGMAS + i, 0, figure, i, !relative); /* the large batch over the small one, or less it */
+            more += s.low > relative;
+            less += s.high < relative;
+        }
+        printf("noise raises the loss%s more for the large batch at %d of %d sigmas, for the small one at %d; at the others these seeds cannot tell\n",
+               relative ? ", in % of what it was," : "", more, SIGMAS, less);
+    }
+    printf("\n");
+}
+
 static void print_tables(lab *l, int sides, char (*name)[64])
 {
-    lab_table end = lab_table_new("at the end|train %|test %|paper|train loss|lambda|paper|residual|trace|± error|‖w‖²|lambda ‖w‖²");
+    lab_table end = lab_table_new("at the end|train accuracy %|test accuracy %|paper|train loss|lambda|paper|residual|trace|its standard error|‖w‖²|lambda ‖w‖²");
     lab_table matched = lab_table_new("at matched loss|epoch|train loss|lambda|residual|lambda ‖w‖²");
-    lab_table top = lab_table_new("eigenvalue|small batch|residual|large batch|residual"), noisy = lab_table_new("noise|model|loss|accuracy %|rise|paper's rise");
-    int papers = sides > 1 && lab_int(l, "small-batch") == 32 && lab_int(l, "large-batch") == 1024, side, kind, i;
+    lab_table top = lab_table_new("eigenvalue|small batch|residual|large batch|residual");
+    int papers = sides > 1 && lab_int(l, "small-batch") == 32 && lab_int(l, "large-batch") == 1024, side, i;
     for (side = 0; side < sides; side++) {
         lab_entry(&end, "%s", name[side]);
         lab_entries_and_paper(&end, l, 0, side, "train_accuracy %2|test_accuracy %2|paper f2|train_loss e2|lambda s2|paper f3|residual e0|trace f1|trace_error f1|"
@@ -145,21 +167,11 @@ static void print_tables(lab *l, int sides, char (*name)[64])
         lab_entry(&top, "%d", i + 1);
         for (side = 0; side < 2; side++) lab_entries(&top, l, 0, side * TOP + i, "top f3|top_residual e0");
     }
-    for (kind = 0; kind < 2; kind++) /* noise on filters is for the plot */
-        for (i = 0; i < noise[kind].n; i++)
-            for (side = 0; side < sides; side++) {
-                int at = side * noise[kind].n + i;
-                double rise = lab_element(l, 0, noise[kind].loss, at, 1).mean / lab_element(l, 0, "base_loss", side, 1).mean - 1;
-                lab_entry(&noisy, "%s %g", noise[kind].name, noise[kind].size[i]);
-                lab_entry(&noisy, "%s", name[side]);
-                lab_entries(&noisy, l, 0, at, kind ? "sam_loss e3|sam_accuracy %2" : "noise_loss e3|noise_accuracy %2");
-                lab_entry(&noisy, "%+.1f %%", 100 * rise);
-                lab_entry(&noisy, "%s", papers && !kind ? paper_rise[side][i] : "-");
-            }
+    printf("%s(%d) with batch norm, mean ± standard deviation over seeds [95 %% interval]\n\n", sides > 1 ? "CNN" : "saved model, CNN", lab_int(l, "width"));
     lab_table_print(&end);
     lab_table_print(&matched);
     lab_table_print(&top);
-    lab_table_print(&noisy);
+    print_noise(l, sides, name, papers);
 }
 
 static void print_comparison(lab *l)
@@ -171,7 +183,9 @@ static void print_comparison(lab *l)
     lab_verdict("the control says, at matched training loss: ", lab_ratio(l, 0, 0, "match_lambda[1]|match_lambda[0]"), "", 1, sharper, flatter);
     printf("test accuracy of the small batch less that of the large one (the paper, as above: +1.61 points)\n");
     lab_verdict("", lab_difference(l, 0, 0, "test_accuracy[0]|test_accuracy[1]", 100), " points", 0, "the small batch is better", "the large batch is better");
-    printf("training loss between the two solutions rises by %.3f above the mean of the two\n\n", lab_over_seeds(l, 0, "barrier", 1).mean);
+    printf("training loss on the way from one solution to the other, above the straight line between its ends\n");
+    lab_verdict("at most by ", lab_over_seeds(l, 0, "barrier", 1), "", 0, "there is a barrier", "");
+    printf("\n");
 }
 
 static void draw(lab *l, int sides, char (*name)[64])
@@ -180,7 +194,7 @@ static void draw(lab *l, int sides, char (*name)[64])
         { "Loss under noise on every parameter", "sigma", "training loss", "noise_loss", SIGMAS, LAB_LOG_X | LAB_LOG_Y, 1, sigma, 0, 0 },
         { "Accuracy under the same noise", "sigma", "training accuracy, %", "noise_accuracy", SIGMAS, LAB_LOG_X, 100, sigma, 0, 0 },
         { "Noise relative to each filter's norm", "noise / norm", "training loss", "filter_loss", RADII, LAB_LOG_Y, 1, radius, 0, 0 },
-        { "Density of the Hessian's eigenvalues", "eigenvalue", "density", "density", PROBES * lab_int(l, "products"), LAB_LOG_Y, 1, NULL, 0, 0 },
+        { "Density of the Hessian's eigenvalues", "eigenvalue", "density", "density", PROBES * lab_int(l, "hessian-products"), LAB_LOG_Y, 1, NULL, 0, 0 },
         { "Along the top eigenvector", "distance", "training loss", "slice_loss", LINE, LAB_LOG_Y, 1, NULL, -lab_number(l, "slice"), lab_number(l, "slice") },
         { "From one solution to the other", "0: small batch, 1: large batch", "training loss", "line_loss", LINE, LAB_LOG_Y, 1, NULL, 0, 1 } };
     lab_plot *p = lab_plot_new("The loss around the minima of small and large batches");
@@ -201,17 +215,17 @@ int main(int argc, char **argv)
     static const lab_flag flags[] = {
         { "width", LAB_INT, "8", "32", NULL, 1, 1e4, NULL, "channels of CNN(w), with batch norm" },
         { "small-batch", LAB_INT, "32", NULL, NULL, 1, 1e9, NULL, "the small batch" },
-        { "small-lr", LAB_NUMBER, ".005", NULL, NULL, 1e-9, 1e9, NULL, "and its rate" },
+        { "small-lr", LAB_NUMBER, ".005", NULL, NULL, 1e-9, 1e9, NULL, "rate of the small batch" },
         { "large-batch", LAB_INT, "256", "1024", NULL, 1, 1e9, NULL, "the large batch" },
-        { "large-lr", LAB_NUMBER, ".02", ".08", NULL, 1e-9, 1e9, NULL, "and its rate" },
+        { "large-lr", LAB_NUMBER, ".02", ".08", NULL, 1e-9, 1e9, NULL, "rate of the large batch" },
         { "match-loss", LAB_NUMBER, "0.5", NULL, NULL, 1e-9, 1e9, NULL, "training loss at which curvature is compared" },
         { "hessian-images", LAB_INT, "250", "1000", NULL, 1, 1e9, NULL, "curvature: of the first N training images" },
-        { "products", LAB_INT, "30", "30", "100", 2 * TOP, STEPS, NULL, "Hessian products of Lanczos and of a probe of the density" },
+        { "hessian-products", LAB_INT, "30", "30", "100", 2 * TOP, STEPS, NULL, "Hessian products of Lanczos and of a probe of the density" },
         { "trace-products", LAB_INT, "12", "20", "60", 12, 1e6, NULL, "Hessian products of the trace" },
         { "noise-images", LAB_INT, "500", "5000", NULL, 1, 1e9, NULL, "noise and the line: on the first N training images" },
         { "draws", LAB_INT, "2", "5", NULL, 1, DRAWS, NULL, "draws of noise" },
         { "slice", LAB_NUMBER, "0.2", NULL, NULL, 1e-9, 1e9, NULL, "how far to go along the top eigenvector" },
-        { "checkpoint", LAB_TEXT, "", NULL, NULL, 0, 0, NULL, "measure this model (of --save) instead of training" },
+        { "checkpoint", LAB_TEXT, "", NULL, NULL, 0, 0, "FILE", "measure this model (of --save) instead of training" },
         { "train", LAB_INT, "2000", "10000", "", 1, 1e9, NULL, "take the first N training images; unset: all" },
         { "epochs", LAB_INT, "15", "30", "80", 1, 1e6, NULL, "epochs of training" },
         { "seeds", LAB_INT, "2", "3", NULL, 1, 10000, NULL, "run with the seeds 1 to N" },
@@ -222,7 +236,7 @@ int main(int argc, char **argv)
         flags, sizeof flags / sizeof flags[0],
         "train_accuracy|test_accuracy|train_loss|base_loss|lambda|residual|weight_norm2|lambda_norm2|match_epoch|match_train_loss|match_lambda|"
         "match_residual|match_lambda_norm2|trace|trace_error|top|top_residual|density_at|density|slice_loss|noise_loss|noise_accuracy|"
-        "filter_loss|filter_accuracy|sam_loss|sam_accuracy|line_loss|line_accuracy|barrier", run };
+        "noise_rise|noise_relative_rise|filter_loss|filter_accuracy|filter_rise|filter_relative_rise|sam_loss|sam_accuracy|sam_rise|sam_relative_rise|line_loss|line_accuracy|barrier", run };
     static const char *const trained = "width|small-batch|small-lr|large-batch|large-lr|epochs|match-loss";
     lab *l = lab_open(&about, argc, argv);
     int saved = *lab_text(l, "checkpoint") != 0, sides = saved ? 1 : 2, k;
@@ -231,9 +245,9 @@ int main(int argc, char **argv)
     if (saved) lab_preset(l, "seeds", "1", NULL, NULL);
     if (saved) lab_refuse(l, trained, "is of a training: leave it out with --checkpoint");
     k = lab_config(l);
-    lab_set_flags(l, k, "hessian-images|products|trace-products|noise-images|draws|slice");
+    lab_set_flags(l, k, "hessian-images|hessian-products|trace-products|noise-images|draws|slice");
     if (!saved) lab_set_flags(l, k, trained);
-    lab_set(l, k, "tolerance", 1e-3);
+    lab_set(l, k, "hessian_tol", 1e-3);
     if (saved) lab_set_file(l, k, "model", lab_text(l, "checkpoint"));
     snprintf(name[0], sizeof name[0], saved ? "saved model" : "batch %.0f, rate %g", lab_number(l, "small-batch"), lab_number(l, "small-lr"));
     snprintf(name[1], sizeof name[1], "batch %.0f, rate %g", lab_number(l, "large-batch"), lab_number(l, "large-lr"));

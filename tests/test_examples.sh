@@ -129,7 +129,7 @@ ok "full-batch descent takes 80 steps" grep -q '"optimizer":"gd".*"steps_done":8
 ok "and the paper's figures" shows '32.71'
 ok "Adam with an MLP is 2" exits 2 small --out "$tmp/bad" --optimizers all
 land() {
-    "$tmp/landscape" --dataset slice --train 32 --hessian-images 8 --products 20 --trace-products 12 --noise-images 16 --draws 1 --out "$tmp/land" "$@" \
+    "$tmp/landscape" --dataset slice --train 32 --hessian-images 8 --hessian-products 20 --trace-products 12 --noise-images 16 --draws 1 --out "$tmp/land" "$@" \
         >"$tmp/out" 2>"$tmp/err" </dev/null
 }
 two() { land --width 1 --epochs 1 --small-batch 8 --large-batch 32 --match-loss 9 --seeds 2 "$@"; }
@@ -241,7 +241,7 @@ list() { sed -n "s/.*\"seed\":1,.*\"$1\":\[\([^]]*\)\].*/\1/p" "$2"; } # the lis
 ok "lottery" exits 0 ticket --levels 50,10 --controls reinit,shuffle,random --instability --save "$tmp/lot.safetensors"
 ok "one row a seed" count "$tmp/lot/lottery.jsonl" 2
 ok "exact counts of 266200" [ "$(list kept "$tmp/lot/lottery.jsonl")" = 266200,133100,26620 ]
-for key in ticket ticket_train twin barrier; do
+for key in ticket ticket_train_accuracy twin barrier; do
     ok "$key at three levels" [ "$(list $key "$tmp/lot/lottery.jsonl" | tr ',' '\n' | grep -c -E '^-?[0-9]')" -eq 3 ]
 done
 for key in reinit shuffle random; do

@@ -271,7 +271,7 @@ static void test_cell(counts *t)
 {
     static const lab_flag flags[] = { { "batch", LAB_INT, "32", NULL, NULL, 1, 100, NULL, "" }, { "up", LAB_NUMBERS, "0.5,2,30", NULL, NULL, 0, 100, NULL, "" },
                                       { "down", LAB_INTS, "3,1", NULL, NULL, 0, 100, NULL, "" } };
-    static const lab_experiment e = { "cell", "", "slice", flags, 3, "loss|accuracy|match_epoch|match_train_loss", never };
+    static const lab_experiment e = { "cell", "", "slice", flags, 3, "loss|accuracy|match_epoch|match_train_loss|slice", never };
     static const genreg_real pixels[] = { 1, 2, 3, 4 };
     static const int labels[] = { 0, 1 }, shape[] = { 2 }, sizes[] = { 2, 2 };
     const genreg_score scores[] = { { 1, 0.5, 4 }, { 3, 1, 4 } };
@@ -280,7 +280,8 @@ static void test_cell(counts *t)
     double list[LAB_LISTED];
     const double *up, *down;
     genreg_train_options o, d = genreg_train_defaults();
-    genreg_eigen_options eigen;
+    genreg_eigen top[2], expected;
+    genreg_real v[2 * 6], direction[6];
     genreg_progress p;
     genreg_dataset set;
     genreg_model *net;
@@ -309,6 +310,8 @@ static void test_cell(counts *t)
     check(t, lab_get_list(cell, "none", list) == 0, "of no numbers");
     lab_set_flags(l, k, "batch|seeds");
     check(t, lab_get_int(cell, "batch") == 64 && lab_get_int(cell, "seeds") == lab_int(l, "seeds"), "settings from flags");
+    lab_set_flags(l, k, "save-every");
+    check(t, lab_get_int(cell, "save_every") == 30, "a setting has no dashes");
     lab_set(l, k, "momentum", 0);
     o = lab_train_options(cell);
     check(t, o.batch == 64 && o.seed == 7 && o.momentum < 0.1 && o.epochs == d.epochs && same_bits(o.lr, d.lr), "what is set, and defaults for the rest");
@@ -316,8 +319,6 @@ static void test_cell(counts *t)
     lab_set(l, k, "lr", 0.25);
     o = lab_train_options(cell);
     check(t, o.epochs == 3 && same_bits(o.lr, 0.25) && o.schedule == d.schedule, "epochs and rate");
-    eigen = lab_eigen_options(cell, "epochs", "lr");
-    check(t, eigen.iterations == 3 && same_bits(eigen.tol, 0.25) && eigen.seed == 7, "options for eigenvalues");
     lab_scores_at(cell, "loss", "accuracy", 1, scores, 2);
     check(t, same_bits(lab_found(cell, "loss[1]"), 2) && same_bits(lab_found(cell, "accuracy[1]"), 0.75), "the means of two scores");
     set = genreg_dataset_reals(l->ctx, pixels, labels, 2, 1, shape, 2);
@@ -329,7 +330,24 @@ static void test_cell(counts *t)
     check(t, same_bits(lab_found(cell, "match_epoch[2]"), 2) && close_to(lab_found(cell, "match_train_loss[2]"), 0.69314718, 1e-6), "and its loss");
     p.epoch = 9;
     check(t, lab_match_loss(cell, net, &p, &set, 1, 3) && lab_found(cell, "match_epoch[3]") > 8, "each element for itself");
+    set = genreg_dataset_reals(l->ctx, pixels, labels, 2, 1, shape, 2);
     cell->train = &set;
+    lab_set(l, k, "hessian_images", 1);
+    lab_set(l, k, "hessian_products", 6);
+    lab_set(l, k, "hessian_tol", 1e-6);
+    genreg_hessian_close(lab_open_hessian(cell, net, &set, 2, top, v));
+    /* softmax at 0 of one sample x = (1, 2) less its mean: the Hessian is (diag(p) - p p') times (x, 1)(x, 1)', p = 1/2, of which the largest eigenvalue is
+       (|x|^2 + 1)/2 */
+    set = genreg_first(l->ctx, &set, 1);
+    expected = genreg_hessian_top(net, &set, NULL);
+    check(t, close_to(top[0].value, 3, 1e-5) && close_to(top[0].value, expected.value, 1e-4) && top[1].value < 0.01, "the Hessian on the first images");
+    memset(direction, 0, sizeof direction);
+    direction[4] = -1; /* the bias of class 0, which is the label: the loss at t is log(1 + exp(t)), and larger for t = 1 */
+    lab_slice_at(cell, "slice", 1, 3, net, direction, 1);
+    check(t, close_to(lab_found(cell, "slice[1]"), log(1 + exp(-1.0)), 1e-5) && close_to(lab_found(cell, "slice[2]"), log(2.0), 1e-5), "the loss along a line");
+    direction[4] = 1;
+    lab_slice_at(cell, "slice", 1, 3, net, direction, 1);
+    check(t, close_to(lab_found(cell, "slice[1]"), log(1 + exp(-1.0)), 1e-5) && close_to(lab_found(cell, "slice[3]"), log(1 + exp(1.0)), 1e-5), "whatever the sign of v");
     net = lab_paper_net(cell, "mlp", 3, 0);
     check(t, net && net->theta->size == 2 * 3 + 3 + 2 * (3 * 3 + 3) + 3 * 2 + 2, "MLP(3) of two inputs and two classes");
     lab_close(l);
@@ -394,6 +412,8 @@ static void test_presets(counts *t)
     }
 }
 
+static double half(double x) { return x / 2; }
+
 /* One finished cell of two seeds, by hand. */
 static void test_elements(counts *t)
 {
@@ -431,6 +451,9 @@ static void test_elements(counts *t)
     s = lab_ratio(l, k, k, "pair[1]|pair[0]");
     check(t, s.n == 2 && close_to(s.mean, sqrt(8.0), 1e-12), "a ratio of two figures of one configuration");
     check(t, close_to(lab_difference(l, k, k, "pair[1]|pair[0]", 10).mean, 100, 1e-12), "and a difference");
+    check(t, close_to(lab_compare(l, k, "pair", 1, k, "plain", -1, 0).mean, sqrt(200.0) / 7, 1e-12), "a ratio by numbers");
+    check(t, close_to(lab_compare(l, k, "pair", 1, k, "one", 5, 10).mean, 120, 1e-12), "a difference by numbers");
+    check(t, close_to(lab_over_seeds_of(l, k, "pair[1]", half).mean, 7.5, 1e-12), "a function of a figure");
     /* from pair[1] = 10 and 20 down to pair[0] = 5 over x from 0 to 1: level 8 is at 2/5 and 12/15 of the way */
     s = lab_crossing(l, zero_one, configs, elements, 2, "pair", 8);
     check(t, s.n == 2 && close_to(s.mean, 0.6, 1e-12) && close_to(s.sd, sqrt(0.08), 1e-12), "a crossing for each seed");
@@ -655,6 +678,20 @@ static void test_clip(counts *t)
     free(table.entries);
 }
 
+/* The first column stands left, the others right, and a column without entries is left out. */
+static void test_table(counts *t)
+{
+    lab_table table = lab_table_new("batch|none|test %|some");
+    lab__buffer b = lab__table_text(&table);
+    check(t, same_text(&b, "batch  none  test %  some\n"), "a heading alone is whole");
+    lab_entry(&table, "8"); lab_entry(&table, "-"); lab_entry(&table, "%.1f", 99.5); lab_entry(&table, "-");
+    lab_entry(&table, "16"); lab_entry(&table, "%f", (double)NAN); lab_entry(&table, "%.1f", 7.0); lab_entry(&table, "± 3");
+    b = lab__table_text(&table);
+    check(t, same_text(&b, "batch  test %  some\n8        99.5     -\n16        7.0   ± 3\n"), "columns");
+    while (table.count) free(table.entries[--table.count]);
+    free(table.entries);
+}
+
 /* The progress line drops what matters least until it fits, and never cuts. Finished cells are counted, not started ones. */
 static void test_progress(counts *t)
 {
@@ -765,6 +802,7 @@ int main(void)
     test_locks(&t);
     test_plots(&t);
     test_clip(&t);
+    test_table(&t);
     test_progress(&t);
     test_shares(&t);
     printf("%d passed, %d failed\n", t.passed, t.failed);

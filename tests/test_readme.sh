@@ -338,7 +338,7 @@ cell() { # FOLDER NAME RELATIVE SHARES FLAGS...
 # rounding of 0, machines may disagree on its sign: in nets of this size that was seen to move a trace by 4e-3 and three of 1,000 answers.
 cell quick batch_size 0.01 0.003 --dataset slice --train 500 --epochs 10 --batches 16,128 --widths 32 --match-loss 1.5 --seeds 1
 cell quick landscape 0.01 0.003 --dataset slice --train 128 --epochs 3 --width 1 --small-batch 8 --large-batch 32 --match-loss 2.2 --hessian-images 32 \
-    --products 20 --noise-images 32 --draws 1 --seeds 1
+    --hessian-products 20 --noise-images 32 --draws 1 --seeds 1
 cell quick double_descent 0.01 0.003 --dataset slice --sample 500 --epochs 10 --widths 8,64 --seeds 1
 cell quick lottery 0.01 0.003 --dataset slice --train 500 --epochs 3 --lr 0.05 --levels 100,20 --seeds 1
 cell quick ntk 0.01 0.003 --dataset slice --train 500 --epochs 5 --widths 16 --kernel-images 100 --seeds 1
