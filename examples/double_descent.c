@@ -6,12 +6,14 @@
    on CIFAR-10, for growing w. Its curves fall all the way, but for one seed of CNN(8) that died at 10 %. So every seed is drawn, and runs that
    end at chance are counted and take no part in the search for a peak. Two settings in which theory expects one:
       --label-noise P   a share P of the training labels is wrong (Nakkiran et al. 2020); test labels are right
-      --belkin          Belkin et al. 2019: one hidden layer, squared loss (mean over outputs) on one-hot targets, 4,000 images, momentum 0.95. A net
-                        with fewer parameters than n x classes starts from the trained smaller one (--reuse), its rate falls by a tenth each
-                        twelfth of the run, and it stops after an epoch without a mistake; a larger one starts afresh, keeps its rate and runs to
-                        the end. New weights are N(0, 0.01), biases 0, pixels in [0, 1]. The paper leaves rate and batch open: 0.01 and 128 are
-                        those of github.com/SongweiGe/double-descent-pytorch; the presets below paper are shorter, at a higher rate
-      --schedule same   the control, as that schedule changes where the peak is to be: all nets keep their rate and run to the end
+      --belkin          Belkin et al. 2019: one hidden layer, squared loss (mean over outputs) on one-hot targets, 4,000 images, momentum 0.95,
+                        pixels in [0, 1]; new weights have variance 0.01, biases are 0.
+                        With fewer parameters than n x classes a net starts from the trained smaller one (--reuse), its rate falls by a tenth each
+                        twelfth of the run, and it stops after an epoch without a mistake.
+                        A larger net starts afresh, keeps its rate and runs to the end.
+                        The paper leaves rate and batch open: 0.01 and 128 are those of github.com/SongweiGe/double-descent-pytorch; the presets
+                        below paper are shorter, at a higher rate
+      --schedule same   the control, as the recipe changes just where the peak is to be: all nets keep their rate and run to the end
    The interpolation threshold is where the training error, in evaluation mode, first falls through 1 %. */
 #define GENREG_STATIC /* the compiler drops what this file does not use */
 #define GENREG_IMPLEMENTATION
@@ -56,7 +58,7 @@ static genreg_model *train_and_measure(lab_cell *cell, const genreg_dataset *d, 
     genreg_train_options o = lab_train_options(cell); /* SGD, no weight decay */
     genreg_progress last;
     genreg_score fit, score;
-    double alive;
+    int dead;
     if (!net) return NULL;
     o.loss = belkin ? GENREG_LOSS_MSE : GENREG_LOSS_CROSS_ENTROPY;
     o.schedule = belkin ? GENREG_SCHEDULE_CONSTANT : GENREG_SCHEDULE_COSINE;
@@ -69,16 +71,16 @@ static genreg_model *train_and_measure(lab_cell *cell, const genreg_dataset *d, 
     if (!lab_train(cell, net, d, &o, NULL, &last)) return NULL;
     fit = genreg_evaluate_classes(net, d, o.loss, NULL);
     score = genreg_evaluate_classes(net, test, o.loss, NULL);
-    alive = score.accuracy * d->classes < at_chance ? (double)NAN : 1; /* a dead run has no errors and no test loss: no threshold or peak is made of it */
+    dead = score.accuracy * d->classes < at_chance; /* it has no errors and no test loss: no threshold or peak is made of it */
     lab_figure_at(cell, "parameters", k, (double)net->theta->size);
     lab_figure_at(cell, "epochs_done", k, last.epoch);
     lab_figure_at(cell, "running_accuracy", k, last.accuracy); /* measured along the epoch, as the paper's */
     lab_figure_at(cell, "train_accuracy", k, fit.accuracy);
     lab_figure_at(cell, "test_accuracy", k, score.accuracy);
     lab_figure_at(cell, "train_loss", k, fit.loss);
-    lab_figure_at(cell, "test_loss", k, alive * score.loss);
-    lab_figure_at(cell, "train_error", k, alive * (1 - fit.accuracy));
-    lab_figure_at(cell, "test_error", k, alive * (1 - score.accuracy));
+    lab_figure_at(cell, "test_loss", k, dead ? (double)NAN : score.loss);
+    lab_figure_at(cell, "train_error", k, dead ? (double)NAN : 1 - fit.accuracy);
+    lab_figure_at(cell, "test_error", k, dead ? (double)NAN : 1 - score.accuracy);
     return lab_alive(cell) ? net : NULL;
 }
 
@@ -111,7 +113,7 @@ typedef struct series {
 
 static void print_table(lab *l, const double *widths, const series *s, int n, const char *model)
 {
-    lab_table t = lab_table_new("width|parameters|epochs|running train %|train %|train loss|test %|test loss|paper's test %|dead or diverged");
+    lab_table t = lab_table_new("width|parameters|epochs|running train accuracy %|train accuracy %|train loss|test accuracy %|test loss|paper's test %|dead or diverged");
     int i, k;
     for (i = 0; i < n; i++) {
         lab_stats all = lab_element(l, s->config[i], "test_accuracy", s->element[i], 1), living = lab_element(l, s->config[i], "test_error", s->element[i], 100);
@@ -187,8 +189,8 @@ int main(int argc, char **argv)
         { "widths", LAB_INTS, "4,8,16,32,64,128,256,512", "8,16,32,64,128,256,512,1024", NULL, 1, 1e5, NULL, "hidden units or a CNN's channels, rising" },
         { "sample", LAB_INT, "2000", "10000", NULL, 1, 1e9, NULL, "train on N random images" },
         { "lr", LAB_NUMBER, ".05", NULL, NULL, 1e-9, 1e9, NULL, "rate" },
-        { "epochs", LAB_INT, "60", NULL, NULL, 1, 1e6, NULL, "epochs of training; these four are other ones for a CNN, label noise and --belkin" },
-        { "seeds", LAB_INT, "3", NULL, "2", 1, 10000, NULL, "run with the seeds 1 to N; with label noise or --belkin 3" },
+        { "epochs", LAB_INT, "60", NULL, NULL, 1, 1e6, NULL, "epochs of training" },
+        { "seeds", LAB_INT, "3", NULL, "2", 1, 10000, NULL, "run with the seeds 1 to N" },
         { "batch", LAB_INT, "128", NULL, NULL, 1, 1e9, NULL, "batch size" },
         { "model", LAB_WORD, "", NULL, NULL, 0, 0, "mlp|cnn", "cnn on CIFAR-10 and mlp elsewhere, unless given" },
         { "label-noise", LAB_NUMBER, "0", NULL, NULL, 0, 1, NULL, "share of the training labels that are wrong" },
@@ -203,7 +205,7 @@ int main(int argc, char **argv)
     const genreg_dataset *d = lab_training_set(l);
     int belkin = lab_given(l, "belkin"), first = belkin && !strcmp(lab_text(l, "reuse"), "yes"), last = belkin && strcmp(lab_text(l, "reuse"), "no");
     const char *model = belkin ? "belkin" : *lab_text(l, "model") ? lab_text(l, "model") : strcmp(d->name, "cifar10") ? "mlp" : "cnn";
-    int cnn = !strcmp(model, "cnn"), noisy = lab_number(l, "label-noise") > 0, below = 0, chain = 0, n, i, j;
+    int cnn = !strcmp(model, "cnn"), noisy = lab_number(l, "label-noise") > 0, below = 0 /* widths below n x classes */, chain = 0, n, i, j;
     const double *widths;
     double limit;
     series s[2]; /* from new weights, with reuse; there are those from first to last */
@@ -227,7 +229,7 @@ int main(int argc, char **argv)
     widths = lab_rising_list(l, "widths", &n);
     limit = fmin(lab_int(l, "sample"), d->n) * d->classes;
     while (last && below < n && widths[below] * (d->features + d->classes + 1) + d->classes < limit) below++;
-    if (below > 1) chain = configure(l, model, widths, below);
+    if (below > 1) chain = configure(l, model, widths, below); /* all of them are one cell */
     else below = 0; /* nothing to reuse */
     for (i = 0; i < n; i++) {
         int own = first && i < below ? chain : configure(l, model, widths + i, 1);
@@ -240,7 +242,8 @@ int main(int argc, char **argv)
         for (j = first; j <= last; j++) {
             printf("%s%s, mean ± standard deviation over seeds [95 %% interval]\n\n", belkin ? "one hidden layer" : cnn ? "CNN" : "MLP",
                    !belkin ? "" : j ? ", with weight reuse" : ", each from new weights");
-            print_table(l, widths, &s[j], n, noisy ? "" : model);
+            print_table(l, widths, &s[j], j ? below : n, noisy ? "" : model);
+            if (j) printf("from there on, each from new weights: as %s\n\n", first ? "without --reuse" : "above");
             print_findings(l, widths, &s[j], n, limit);
         }
         draw(l, s, first, last, n, limit);

@@ -13,9 +13,10 @@ int main(int argc, char **argv)
     genreg_ctx *c = genreg_create(NULL);
     genreg_dataset train, test;
     int i, found = argc > 1 && genreg_load_mnist(c, argv[1], &train, &test);
-    for (i = 0; argc < 2 && i < 4 && !found; i++) {
-        genreg_clear_error(c);
-        found = (i < 2 ? genreg_load_mnist : genreg_load_fashion)(c, folders[i], &train, &test);
+    for (i = 0; argc == 1 && !found && i < 4; i++) {
+        genreg_clear_error(c); /* of the folder before */
+        if (i < 2) found = genreg_load_mnist(c, folders[i], &train, &test);
+        else found = genreg_load_fashion(c, folders[i], &train, &test);
     }
 
     int sizes[] = { 784, 512, 512, 10 };
@@ -25,10 +26,10 @@ int main(int argc, char **argv)
     genreg_train(net, &train, &o);
 
     genreg_score s = genreg_evaluate(net, &test);
-    train = genreg_first(c, &train, 1000); /* curvature on 1,000 images, as the paper has it */
-    genreg_eigen top = genreg_hessian_top(net, &train, NULL);
+    genreg_dataset few = genreg_first(c, &train, 1000); /* curvature on 1,000 images, as the paper has it */
+    genreg_eigen top = genreg_hessian_top(net, &few, NULL);
     if (genreg_error(c)) { fprintf(stderr, "%s\n", genreg_error_message(c)); return 1; }
-    printf("test %.2f %%, top Hessian eigenvalue %.3f (residual %.0e)\n", 100 * s.accuracy, top.value, top.residual);
+    printf("%s, %d images: test %.2f %%, top Hessian eigenvalue %.3f (residual %.0e)\n", train.name, train.n, 100 * s.accuracy, top.value, top.residual);
     genreg_destroy(c);
     return 0;
 }
