@@ -47,7 +47,8 @@
 
    CONTENTS
       The API, in the order of the floors it stands on        errors, contexts, tensors, operations, gradients,
-                                                              models, data, training, curvature, kernels, pruning, files
+                                                              models, data, training, curvature, tangent kernels, pruning,
+                                                              files
       The implementation, ground floor first (search for the tag)
           >>platform >>errors >>memory >>math >>rng >>kernels >>linalg >>tape >>ops >>grad >>model >>data >>train >>curvature
           >>ntk >>prune >>files
@@ -447,7 +448,7 @@ GENREG__API genreg_tensor *genreg_one_hot(genreg_ctx *c, const int *labels, int 
      XAVIER   weights uniform on +-sqrt(6/(fan_in + fan_out)), biases 0 (Glorot and Bengio 2010)
      NTK      weights N(0, 1), biases 0, and the layer computes s x w + b with s = sqrt(g/fan_in), g = 2 before a ReLU and
               1 elsewhere: the NTK parametrisation (Jacot et al. 2018) */
-typedef enum genreg_scheme { GENREG_INIT_PYTORCH, GENREG_INIT_HE, GENREG_INIT_XAVIER, GENREG_INIT_NTK, GENREG_INIT_COUNT } genreg_scheme;
+typedef enum genreg_init_scheme { GENREG_INIT_PYTORCH, GENREG_INIT_HE, GENREG_INIT_XAVIER, GENREG_INIT_NTK, GENREG_INIT_COUNT } genreg_init_scheme;
 
 /* What a parameter is; also a set, for choosing several. */
 enum { GENREG_KIND_WEIGHT = 1, GENREG_KIND_BIAS = 2, GENREG_KIND_NORM_WEIGHT = 4, GENREG_KIND_NORM_BIAS = 8, GENREG_KIND_ALL = 15 };
@@ -473,7 +474,7 @@ typedef struct genreg_model {
     int state_count;
     unsigned char *mask;          /* 0: pruned, 1: kept, for every value of theta; NULL: all are kept. See "pruning" */
     int layer_count;
-    genreg_scheme scheme;
+    genreg_init_scheme scheme;
     uint64_t seed;                /* of the initialisation */
     char data_name[32];           /* the set it was trained on and its normalisation; genreg_train fills them in */
     int channels;
@@ -482,7 +483,7 @@ typedef struct genreg_model {
     int layer_capacity, parameter_capacity, state_capacity;
     char scope[24];
     int scope_start;
-    struct genreg__linear *linear; /* of genreg_linearise */
+    struct genreg__linear *linear; /* of genreg_linearize */
 } genreg_model;
 
 /* An empty model for samples of the given shape ([features] or [height, width, channels]); add layers, then call genreg_init. */
@@ -512,7 +513,7 @@ GENREG__API void genreg_layer_global_avg_pool(genreg_model *m);
 GENREG__API void genreg_model_scope(genreg_model *m, const char *scope);
 
 /* Lays out theta and draws it. Calling it again draws anew; what is pruned stays 0. */
-GENREG__API void genreg_init(genreg_model *m, genreg_scheme scheme, uint64_t seed);
+GENREG__API void genreg_init(genreg_model *m, genreg_init_scheme scheme, uint64_t seed);
 
 /* sizes[0] inputs, linear layers with ReLU between: {784, 512, 512, 10}, 4. Initialised with PYTORCH and seed 0. */
 GENREG__API genreg_model *genreg_mlp(genreg_ctx *c, const int *sizes, int n);
@@ -676,16 +677,17 @@ typedef struct genreg_eigen {
 
 GENREG__API genreg_eigen_options genreg_eigen_defaults(void);
 
-/* Top eigenvalue by power iteration, as the paper has it; genreg_eigenpairs needs fewer products, and finds it where one of the same size and the
+/* Top eigenvalue by power iteration, as the paper has it; genreg_hessian_eigenpairs needs fewer products, and finds it where one of the same size and the
    other sign makes power iteration stall. The first form opens and closes the Hessian of the model's mean cross-entropy itself. */
 GENREG__API genreg_eigen genreg_hessian_top(genreg_model *m, const genreg_dataset *d, const genreg_eigen_options *o);
-GENREG__API genreg_eigen genreg_top_eigen(genreg_hessian *h, const genreg_eigen_options *o);
+GENREG__API genreg_eigen genreg_hessian_eigen(genreg_hessian *h, const genreg_eigen_options *o);
 
 /* The `largest` largest eigenvalues downwards, then the `smallest` smallest upwards, by Lanczos with full re-orthogonalisation (at most
    o->iterations products, of which each keeps a vector; o->which and o->vector are not used). pairs has room for all, vectors for theta->size
    values each, or is NULL. The residual is as in genreg_eigen, from the Lanczos recurrence. Of a multiple eigenvalue some copies may be missing;
    pairs that are left over when all has been found are NaN and not converged. Returns 1, or 0 after an error; look at `converged`. */
-GENREG__API int genreg_eigenpairs(genreg_hessian *h, int largest, int smallest, const genreg_eigen_options *o, genreg_eigen *pairs, genreg_real *vectors);
+GENREG__API int genreg_hessian_eigenpairs(genreg_hessian *h, int largest, int smallest, const genreg_eigen_options *o, genreg_eigen *pairs,
+                                          genreg_real *vectors);
 
 /* Spectral density by stochastic Lanczos quadrature (Ghorbani, Krishnan, Xiao 2019; Yao et al. 2020): sum of weights[i] at nodes[i], which add up to
    1. nodes and weights have room for probes x steps. Returns how many there are, or 0 after an error. */
@@ -702,13 +704,15 @@ GENREG__API genreg_estimate genreg_hessian_trace(genreg_hessian *h, genreg_trace
      FILTER  the same, each filter (the weights of one output) scaled to the norm of the weights there, 0 for biases and normalisation (Li et al. 2018)
      SAM     g/|g|, g the gradient of the mean cross-entropy: the worst case within a radius to first order (Foret et al. 2021)
      ASAM    T^2 g/|T g| with T = |theta|: the same where radius is relative to each weight (Kwon et al. 2021) */
-typedef enum genreg_noise { GENREG_NOISE_NORMAL, GENREG_NOISE_FILTER, GENREG_NOISE_SAM, GENREG_NOISE_ASAM } genreg_noise;
-GENREG__API int genreg_perturbation(genreg_model *m, const genreg_dataset *d, genreg_noise noise, uint64_t seed, genreg_real *direction);
+typedef enum genreg_perturbation { GENREG_PERTURB_NORMAL, GENREG_PERTURB_FILTER, GENREG_PERTURB_SAM, GENREG_PERTURB_ASAM } genreg_perturbation;
+GENREG__API int genreg_perturbation_direction(genreg_model *m, const genreg_dataset *d, genreg_perturbation kind, uint64_t seed,
+                                              genreg_real *direction);
 
 /* Loss and accuracy at theta + radius x direction for `draws` directions, into scores; the model stays as it is. (SAM and ASAM have one direction.) */
-GENREG__API int genreg_perturb(genreg_model *m, const genreg_dataset *d, genreg_noise noise, double radius, int draws, uint64_t seed, genreg_score *scores);
+GENREG__API int genreg_evaluate_perturbed(genreg_model *m, const genreg_dataset *d, genreg_perturbation kind, double radius, int draws, uint64_t seed,
+                                          genreg_score *scores);
 
-/* ---------------------------------------------------------------------------------------------------- kernels
+/* ---------------------------------------------------------------------------------------------------- tangent kernels
 
    Matrices are doubles, row-major, in your memory. What else is needed goes on the tape and is released. */
 
@@ -751,9 +755,9 @@ GENREG__API genreg_infinite_options genreg_infinite_defaults(void);
 GENREG__API int genreg_infinite_kernel(genreg_ctx *c, const genreg_dataset *a, const genreg_dataset *b, const genreg_infinite_options *o, double *ntk, double *nngp);
 
 typedef struct genreg_ridge_options {
-    double ridge;     /* first relative ridge to try: 0. The ridge is that times the mean of the diagonal of k */
-    double ridge_max; /* while k + ridge I is not positive definite the relative ridge grows tenfold, from 1e-12 at least, up to this: 1e-4. A kernel that was
-                         computed in float may need 1e-6 where one in double needs none */
+    double relative;     /* first relative ridge to try: 0. The ridge is that times the mean of the diagonal of k */
+    double relative_max; /* while k + ridge I is not positive definite the relative ridge grows tenfold, from 1e-12 at least, up to this: 1e-4.
+                            A kernel that was computed in float may need 1e-6 where one in double needs none */
 } genreg_ridge_options;
 
 typedef struct genreg_ridge {
@@ -794,7 +798,7 @@ GENREG__API double genreg_kernel_change(const double *a, const double *b, ptrdif
    and is trained, evaluated and freed as any other; m may go. Each layer hands on x and its tangent (forward mode), so that J is never built and
    a step costs about two of m's. Always in evaluation mode: batch norm keeps m's statistics, dropout is off. It cannot be initialised anew, saved or
    traced. Pruning puts its theta at 0, not at theta_0. NULL after an error. */
-GENREG__API genreg_model *genreg_linearise(genreg_model *m);
+GENREG__API genreg_model *genreg_linearize(genreg_model *m);
 
 /* ---------------------------------------------------------------------------------------------------- pruning
 
@@ -6922,7 +6926,7 @@ struct genreg__layer {
     char scope[24];
 };
 
-/* What makes a model linear in theta: see genreg_linearise, whose floor sets forward. */
+/* What makes a model linear in theta: see genreg_linearize, whose floor sets forward. */
 struct genreg__linear {
     genreg_tensor *at, *slopes; /* theta_0; theta_0 with constants such that each layer maps 0 to 0 */
     genreg_tensor *(*forward)(genreg_model *m, genreg_tensor *theta, genreg_tensor *x);
@@ -7390,7 +7394,7 @@ static void genreg__apply_mask(const genreg_model *m, genreg_real *x)
 }
 
 /* Gives theta and state their memory and each layer its factor; the values are not set. Both or neither. */
-static int genreg__lay_out(genreg_model *m, genreg_scheme scheme, uint64_t seed)
+static int genreg__lay_out(genreg_model *m, genreg_init_scheme scheme, uint64_t seed)
 {
     int i;
     if (!m->theta) {
@@ -7416,7 +7420,7 @@ static int genreg__lay_out(genreg_model *m, genreg_scheme scheme, uint64_t seed)
     return 1;
 }
 
-GENREG__API void genreg_init(genreg_model *m, genreg_scheme scheme, uint64_t seed)
+GENREG__API void genreg_init(genreg_model *m, genreg_init_scheme scheme, uint64_t seed)
 {
     ptrdiff_t k;
     int i;
@@ -7430,7 +7434,7 @@ GENREG__API void genreg_init(genreg_model *m, genreg_scheme scheme, uint64_t see
         return;
     }
     if (m->linear) {
-        genreg__fail(m->ctx, GENREG_ERROR_ARGUMENT, "init: a linearised model starts where it was linearised; initialise before genreg_linearise");
+        genreg__fail(m->ctx, GENREG_ERROR_ARGUMENT, "init: a linearised model starts where it was linearised; initialise before genreg_linearize");
         return;
     }
     if (!genreg__lay_out(m, scheme, seed)) return;
@@ -8852,7 +8856,7 @@ static int genreg__eigen_options_fit(genreg_ctx *c, const genreg_eigen_options *
     return 0;
 }
 
-GENREG__API genreg_eigen genreg_top_eigen(genreg_hessian *h, const genreg_eigen_options *options)
+GENREG__API genreg_eigen genreg_hessian_eigen(genreg_hessian *h, const genreg_eigen_options *options)
 {
     genreg_eigen_options o = options ? *options : genreg_eigen_defaults();
     genreg_ctx *c = h ? h->f.ctx : NULL;
@@ -8884,7 +8888,7 @@ GENREG__API genreg_eigen genreg_hessian_top(genreg_model *m, const genreg_datase
 {
     genreg_objective f = genreg_model_objective(m, d, GENREG_LOSS_CROSS_ENTROPY);
     genreg_hessian *h = genreg_hessian_open(&f);
-    genreg_eigen r = genreg_top_eigen(h, o);
+    genreg_eigen r = genreg_hessian_eigen(h, o);
     genreg_hessian_close(h);
     return r;
 }
@@ -8968,7 +8972,8 @@ static int genreg__lanczos_solve(genreg__lanczos *l, double *d, double *e, doubl
 /* Which of n ascending values is pair i of: the largest downwards, then the smallest upwards. */
 static int genreg__ritz_index(int i, int largest, int n) { return i < largest ? n - 1 - i : i - largest; }
 
-GENREG__API int genreg_eigenpairs(genreg_hessian *h, int largest, int smallest, const genreg_eigen_options *options, genreg_eigen *pairs, genreg_real *vectors)
+GENREG__API int genreg_hessian_eigenpairs(genreg_hessian *h, int largest, int smallest, const genreg_eigen_options *options, genreg_eigen *pairs,
+                                          genreg_real *vectors)
 {
     genreg_eigen_options o = options ? *options : genreg_eigen_defaults();
     genreg_ctx *c = h ? h->f.ctx : NULL;
@@ -8982,12 +8987,12 @@ GENREG__API int genreg_eigenpairs(genreg_hessian *h, int largest, int smallest, 
     }
     if (genreg__halted(c) || !genreg__eigen_options_fit(c, &o)) return 0;
     if (wanted < 1 || !pairs) {
-        genreg__fail(c, GENREG_ERROR_ARGUMENT, "eigenpairs: %d largest and %d smallest; at least one, and room for them", largest, smallest);
+        genreg__fail(c, GENREG_ERROR_ARGUMENT, "hessian_eigenpairs: %d largest and %d smallest; at least one, and room for them", largest, smallest);
         return 0;
     }
     if ((ptrdiff_t)o.iterations > h->f.theta->size) o.iterations = (int)h->f.theta->size;
     if (wanted > o.iterations) {
-        genreg__fail(c, GENREG_ERROR_ARGUMENT, "eigenpairs: %d pairs need at least as many iterations, and as many parameters, and there are %d", wanted, o.iterations);
+        genreg__fail(c, GENREG_ERROR_ARGUMENT, "hessian_eigenpairs: %d pairs need at least as many iterations, and as many parameters, and there are %d", wanted, o.iterations);
         return 0;
     }
     if (genreg__lanczos_open(&l, h, o.iterations, o.seed, 2, 0)) {
@@ -9151,20 +9156,20 @@ static void genreg__filter_normalise(const genreg_model *m, genreg_real *directi
 }
 
 /* The direction of one draw, before it is scaled by the radius. */
-static int genreg__direction(genreg_model *m, const genreg_dataset *d, genreg_noise noise, uint64_t seed, int draw, genreg_real *direction)
+static int genreg__direction(genreg_model *m, const genreg_dataset *d, genreg_perturbation kind, uint64_t seed, int draw, genreg_real *direction)
 {
     genreg_objective f;
     genreg_ctx *c = m->ctx;
     ptrdiff_t i;
     double norm = 0;
-    if (noise == GENREG_NOISE_NORMAL || noise == GENREG_NOISE_FILTER) {
+    if (kind == GENREG_PERTURB_NORMAL || kind == GENREG_PERTURB_FILTER) {
         genreg_normal_fill(direction, m->theta->size, seed, GENREG__STREAM(GENREG__DRAW_PERTURBATION, draw));
         genreg__apply_mask(m, direction);
-        if (noise == GENREG_NOISE_FILTER) genreg__filter_normalise(m, direction);
+        if (kind == GENREG_PERTURB_FILTER) genreg__filter_normalise(m, direction);
         return 1;
     }
-    if (noise != GENREG_NOISE_SAM && noise != GENREG_NOISE_ASAM) {
-        genreg__fail(c, GENREG_ERROR_ARGUMENT, "perturbation: no noise has the number %d", (int)noise);
+    if (kind != GENREG_PERTURB_SAM && kind != GENREG_PERTURB_ASAM) {
+        genreg__fail(c, GENREG_ERROR_ARGUMENT, "perturbation_direction: no perturbation has the number %d", (int)kind);
         return 0;
     }
     f = genreg_model_objective(m, d, GENREG_LOSS_CROSS_ENTROPY);
@@ -9173,36 +9178,38 @@ static int genreg__direction(genreg_model *m, const genreg_dataset *d, genreg_no
     if (genreg__halted(c)) return 0;
     genreg__apply_mask(m, direction);
     for (i = 0; i < m->theta->size; i++) { /* T g, with T = |theta| for ASAM */
-        double scaled = (double)direction[i] * (noise == GENREG_NOISE_ASAM ? fabs((double)m->theta->data[i]) : 1);
+        double scaled = (double)direction[i] * (kind == GENREG_PERTURB_ASAM ? fabs((double)m->theta->data[i]) : 1);
         norm += scaled * scaled;
     }
     norm = sqrt(norm);
     for (i = 0; i < m->theta->size; i++) {
-        double w = noise == GENREG_NOISE_ASAM ? (double)m->theta->data[i] : 1;
+        double w = kind == GENREG_PERTURB_ASAM ? (double)m->theta->data[i] : 1;
         direction[i] = norm != 0 ? (genreg_real)((double)direction[i] * w * w / norm) : 0; /* NaN is to be seen */
     }
     return 1;
 }
 
-GENREG__API int genreg_perturbation(genreg_model *m, const genreg_dataset *d, genreg_noise noise, uint64_t seed, genreg_real *direction)
+GENREG__API int genreg_perturbation_direction(genreg_model *m, const genreg_dataset *d, genreg_perturbation kind, uint64_t seed,
+                                              genreg_real *direction)
 {
-    return genreg__model_ready(m, "perturbation") && genreg__direction(m, d, noise, seed, 0, direction);
+    return genreg__model_ready(m, "perturbation_direction") && genreg__direction(m, d, kind, seed, 0, direction);
 }
 
-GENREG__API int genreg_perturb(genreg_model *m, const genreg_dataset *d, genreg_noise noise, double radius, int draws, uint64_t seed, genreg_score *scores)
+GENREG__API int genreg_evaluate_perturbed(genreg_model *m, const genreg_dataset *d, genreg_perturbation kind, double radius, int draws, uint64_t seed,
+                                          genreg_score *scores)
 {
     genreg_ctx *c = m ? m->ctx : NULL;
     genreg_tensor *direction, *at;
     int i;
-    if (!genreg__model_ready(m, "perturb") || !genreg__has_samples(c, "perturb", d)) return 0;
+    if (!genreg__model_ready(m, "evaluate_perturbed") || !genreg__has_samples(c, "evaluate_perturbed", d)) return 0;
     if (draws < 1 || radius - radius != 0 || !scores) {
-        genreg__fail(c, GENREG_ERROR_ARGUMENT, "perturb: %d draws with radius %g", draws, radius);
+        genreg__fail(c, GENREG_ERROR_ARGUMENT, "evaluate_perturbed: %d draws with radius %g", draws, radius);
         return 0;
     }
     direction = genreg__kept_vector(c, m->theta->size);
     at = genreg__kept_vector(c, m->theta->size);
     for (i = 0; i < draws && !genreg__halted(c); i++) {
-        if (!genreg__direction(m, d, noise, seed, i, direction->data)) break;
+        if (!genreg__direction(m, d, kind, seed, i, direction->data)) break;
         memcpy(at->data, m->theta->data, (size_t)at->size * sizeof *at->data);
         genreg__add_scaled(&c->exec, at->size, radius, direction->data, at->data);
         scores[i] = genreg_evaluate_at(m, at->data, d);
@@ -9784,8 +9791,8 @@ static int genreg__multiply64(genreg_ctx *c, const char *name, int m, int n, int
 GENREG__API genreg_ridge_options genreg_ridge_defaults(void)
 {
     genreg_ridge_options o;
-    o.ridge = 0;
-    o.ridge_max = 1e-4;
+    o.relative = 0;
+    o.relative_max = 1e-4;
     return o;
 }
 
@@ -9839,13 +9846,13 @@ GENREG__API genreg_ridge genreg_kernel_ridge(genreg_ctx *c, const double *k, int
     }
     if (!alpha) genreg__fail(c, GENREG_ERROR_ARGUMENT, "kernel_ridge: no room for alpha");
     else if (!(mean > 0)) genreg__fail(c, GENREG_ERROR_ARGUMENT, "kernel_ridge: the diagonal's mean is %g; that of a kernel is over 0", mean);
-    else if (!(o.ridge >= 0 && o.ridge <= 1e30) || !(o.ridge_max >= 0 && o.ridge_max <= 1e30))
-        genreg__fail(c, GENREG_ERROR_ARGUMENT, "kernel_ridge: relative ridges from %g up to %g; they must not be below 0", o.ridge, o.ridge_max);
+    else if (!(o.relative >= 0 && o.relative <= 1e30) || !(o.relative_max >= 0 && o.relative_max <= 1e30))
+        genreg__fail(c, GENREG_ERROR_ARGUMENT, "kernel_ridge: relative ridges from %g up to %g; they must not be below 0", o.relative, o.relative_max);
     l = genreg__halted(c) ? NULL : genreg__take_doubles(c, (size_t)n, (size_t)n);
     room = l ? genreg__take_doubles(c, genreg__cholesky_room(n, outputs), 1) : NULL;
-    for (relative = o.ridge; room; tried = relative, relative = GENREG__MAX(10 * relative, 1e-12)) {
-        if (r.attempts && !(relative <= o.ridge_max)) {
-            genreg__fail(c, GENREG_ERROR_ARGUMENT, "kernel_ridge: the kernel is not positive definite even with a relative ridge of %g; it is no kernel of samples, or ridge_max must grow", tried);
+    for (relative = o.relative; room; tried = relative, relative = GENREG__MAX(10 * relative, 1e-12)) {
+        if (r.attempts && !(relative <= o.relative_max)) {
+            genreg__fail(c, GENREG_ERROR_ARGUMENT, "kernel_ridge: the kernel is not positive definite even with a relative ridge of %g; it is no kernel of samples, or relative_max must grow", tried);
             break;
         }
         memcpy(l, k, (size_t)n * (size_t)n * sizeof *l);
@@ -10017,13 +10024,13 @@ static void *genreg__keep_copy(genreg_ctx *c, const void *list, int n, size_t si
     return copy;
 }
 
-GENREG__API genreg_model *genreg_linearise(genreg_model *m)
+GENREG__API genreg_model *genreg_linearize(genreg_model *m)
 {
     genreg_ctx *c = m ? m->ctx : NULL;
     genreg_model *copy;
     ptrdiff_t k;
     int i;
-    if (!genreg__model_ready(m, "linearise")) return NULL;
+    if (!genreg__model_ready(m, "linearize")) return NULL;
     copy = (genreg_model *)genreg__keep_copy(c, m, 1, sizeof *m);
     if (!copy) return NULL;
     copy->linear = (struct genreg__linear *)genreg__keep(c, 1, sizeof *copy->linear);
@@ -10373,7 +10380,7 @@ GENREG__API ptrdiff_t genreg_prune_by(genreg_model *m, const genreg_real *scores
 
 struct genreg_snapshot {
     genreg_tensor *theta, *state, *velocity, *square; /* NULL: there was none */
-    genreg_scheme scheme;                             /* of the initialisation, which scales an NTK model's layers */
+    genreg_init_scheme scheme;                        /* of the initialisation, which scales an NTK model's layers */
     genreg_trainer trainer;                           /* where it was: its plain fields; m is NULL if there was none */
 };
 
@@ -11601,7 +11608,7 @@ static genreg_model *genreg__described_model(genreg__archive *a)
             genreg__set_stretch(&s, "", p->name, NULL, p->size, p);
             genreg__find_entry(a, &s);
         }
-        if (!genreg__halted(a->c) && genreg__lay_out(m, (genreg_scheme)scheme, seed)) {
+        if (!genreg__halted(a->c) && genreg__lay_out(m, (genreg_init_scheme)scheme, seed)) {
             genreg__set_name(m->data_name, sizeof m->data_name, name);
             for (i = 0, m->channels = (int)channels; i < m->channels; i++) {
                 m->mean[i] = (float)genreg__from_bits64(bits[2 * i]);

@@ -56,7 +56,7 @@ static genreg_eigen top_eigenvalue(lab_cell *cell, genreg_model *net, const genr
     genreg_eigen_options o = lab_eigen_options(cell, "hessian_products", "hessian_tol");
     genreg_hessian *h = genreg_hessian_open(&f);
     genreg_eigen top;
-    genreg_eigenpairs(h, 1, 0, &o, &top, NULL);
+    genreg_hessian_eigenpairs(h, 1, 0, &o, &top, NULL);
     genreg_hessian_close(h);
     return top;
 }

@@ -277,7 +277,7 @@ static void test_null(void)
     genreg_hessian_close(NULL);
     e = genreg_hessian_top(NULL, &d, NULL);
     CHECK(e.value != e.value && !e.converged, "hessian_top");
-    e = genreg_top_eigen(NULL, NULL);
+    e = genreg_hessian_eigen(NULL, NULL);
     CHECK(e.value != e.value && !e.converged, "top_eigen");
     d = genreg_load_idx(NULL, "a", "b", 10, NULL, NULL);
     CHECK(d.n == 0 && !genreg_load_mnist(NULL, ".", &a, &b) && !genreg_load_fashion(NULL, ".", &a, &b) && a.n == 0, "loaders");

@@ -749,7 +749,7 @@ static void test_initialisation(void)
     CHECK(same < 3, "another seed: %d equal values", same);
 
     for (scheme = 0; scheme < GENREG_INIT_COUNT; scheme++) {
-        genreg_init(m, (genreg_scheme)scheme, 77);
+        genreg_init(m, (genreg_init_scheme)scheme, 77);
         for (i = 0; i < m->parameter_count; i++) {
             const genreg_parameter *p = &m->parameters[i];
             const genreg_real *w = m->theta->data + p->offset;
@@ -792,9 +792,9 @@ static void test_initialisation(void)
         for (k = 0; k < second->size; k++) product += (double)m->theta->data[first->offset + k] * (double)m->theta->data[second->offset + k];
         CHECK(fabs(product) < 5 * sqrt((double)second->size), "two layers are correlated: %g", product / (double)second->size);
     }
-    genreg_init(m, (genreg_scheme)GENREG_INIT_COUNT, 1);
+    genreg_init(m, (genreg_init_scheme)GENREG_INIT_COUNT, 1);
     CHECK_ERROR(c, GENREG_ERROR_ARGUMENT, "init");
-    genreg_init(m, (genreg_scheme)-1, 1);
+    genreg_init(m, (genreg_init_scheme)-1, 1);
     CHECK_ERROR(c, GENREG_ERROR_ARGUMENT, "init");
     free(copy);
     genreg_destroy(c);
@@ -838,7 +838,7 @@ static double worst_row(const genreg_tensor *y, int row, const double *want, int
 }
 
 /* A model with every kind of layer on images, and biases that are not 0. */
-static genreg_model *every_kind(genreg_ctx *c, genreg_scheme scheme)
+static genreg_model *every_kind(genreg_ctx *c, genreg_init_scheme scheme)
 {
     const int shape[3] = { 4, 3, 2 };
     genreg_model *m = genreg_model_create(c, 3, shape);
@@ -886,7 +886,7 @@ static void test_forward(void)
         for (scheme = 0; scheme < GENREG_INIT_COUNT; scheme += 3) /* PYTORCH and NTK */
             for (n = 1; n < 40; n = 3 * n + 2) {
                 double scale[5], worst = 0, d;
-                genreg_model *m = every_kind(c, (genreg_scheme)scheme);
+                genreg_model *m = every_kind(c, (genreg_init_scheme)scheme);
                 genreg_tensor *x = some_images(c, n), *y = genreg_forward(m, m->theta, x, NULL), *flat;
                 int shape[2];
                 for (i = 0; i < 5; i++) scale[i] = scheme == GENREG_INIT_NTK ? sqrt((i == 0 || i == 3 ? 2.0 : 1.0) / m->parameters[2 * i].fan_in) : 1;
@@ -958,7 +958,7 @@ static void pool_by_hand(const image *x, int size, int maximum, image *y)
 }
 
 /* [conv 3 pad 1 -> 5] [norm] [relu] [max-pool 3] [conv 2 stride 2 pad 1 -> 6] [tanh] [avg-pool 2] [conv 1 -> 4] [norm] [global average] [linear 3] on 11 x 20 x 2 images */
-static genreg_model *image_net(genreg_ctx *c, genreg_scheme scheme)
+static genreg_model *image_net(genreg_ctx *c, genreg_init_scheme scheme)
 {
     const int shape[3] = { 11, 20, 2 };
     genreg_model *m = genreg_model_create(c, 3, shape);
@@ -1052,7 +1052,7 @@ static void test_image_layers(void)
                 double scale[4] = { 1, 1, 1, 1 }, worst;
                 if (!genreg_isa_available((genreg_isa)isa)) continue;
                 c = check_context((genreg_isa)isa, threads);
-                m = image_net(c, (genreg_scheme)scheme);
+                m = image_net(c, (genreg_init_scheme)scheme);
                 CHECK(genreg_error(c) == GENREG_OK && m->state && m->state->size == 18, "%s", genreg_error_message(c));
                 if (genreg_error(c)) { genreg_destroy(c); continue; }
                 if (scheme == GENREG_INIT_NTK) { /* none of them stands directly before a ReLU */
