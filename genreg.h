@@ -7912,10 +7912,12 @@ GENREG__API genreg_batch genreg_get_batch(genreg_ctx *c, const genreg_dataset *d
 /* Where the largest of n outputs is; the first of equals. */
 static int genreg__argmax(const genreg_real *x, int n)
 {
-    int best = 0, i;
-    for (i = 1; i < n; i++)
+    int best = 0, numbers = 1, i;
+    for (i = 0; i < n; i++) {
         if (x[i] > x[best]) best = i;
-    return best;
+        numbers &= x[i] == x[i];
+    }
+    return numbers ? best : -1;
 }
 
 static int genreg__count_correct(const genreg_tensor *outputs, const int *labels)

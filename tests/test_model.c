@@ -1395,6 +1395,11 @@ static void test_evaluate(void)
         CHECK_ERROR(c, GENREG_ERROR_ARGUMENT, "loss");
         d.n = 0;
         genreg_evaluate(m, &d);
+        m->theta->data[m->theta->size - 1] = (genreg_real)NAN; /* the bias of the last output: in each row it is NaN, and the others are equal numbers */
+        s = genreg_evaluate_classes(m, &d, GENREG_LOSS_MSE, by_class);
+        CHECK(s.accuracy == 0 && s.loss != s.loss && s.samples == MANY && genreg_error(c) == GENREG_OK, "rows with a NaN are wrong: %g", s.accuracy);
+        for (i = 0; i < OUT; i++) CHECK(by_class[i] == 0, "of class %d %g are right", i, by_class[i]);
+        m->theta->data[m->theta->size - 1] = 0;
         CHECK_ERROR(c, GENREG_ERROR_ARGUMENT, "evaluate: the dataset is empty");
         genreg_destroy(c);
     }
