@@ -6936,8 +6936,8 @@ GENREG__API genreg_model *genreg_model_create(genreg_ctx *c, int rank, const int
 {
     genreg_model *m;
     if (genreg__halted(c)) return NULL;
-    if (rank < 1 || rank > 3) {
-        genreg__fail(c, GENREG_ERROR_SHAPE, "model: a sample of rank %d; [features] or [height,width,channels] is possible", rank);
+    if (rank != 1 && rank != 3) {
+        genreg__fail(c, GENREG_ERROR_SHAPE, "model: a sample of rank %d; [features] and [height,width,channels] are possible", rank);
         return NULL;
     }
     if (genreg__shape_size(c, "model", rank, shape) < 0) return NULL;
@@ -7607,8 +7607,12 @@ static genreg_dataset genreg__dataset(genreg_ctx *c, const int *labels, int n, i
     int i;
     memset(&d, 0, sizeof d);
     if (genreg__halted(c)) return d;
-    if (n < 1 || classes < 1 || rank < 1 || rank > 3 || !labels) {
-        genreg__fail(c, GENREG_ERROR_ARGUMENT, "dataset: %d samples of rank %d with %d classes; at least one sample, rank 1 to 3 and labels are needed", n, rank, classes);
+    if (n < 1 || classes < 1 || !labels) {
+        genreg__fail(c, GENREG_ERROR_ARGUMENT, "dataset: %d samples with %d classes, or no labels; at least one of each is needed", n, classes);
+        return d;
+    }
+    if (rank != 1 && rank != 3) {
+        genreg__fail(c, GENREG_ERROR_SHAPE, "dataset: samples of rank %d; [features] and [height,width,channels] are possible, and gray images have 1 channel", rank);
         return d;
     }
     if (genreg__shape_size(c, "dataset", rank, shape) < 0) return d;

@@ -555,10 +555,15 @@ static void test_bad_datasets(void)
     CHECK_ERROR(c, GENREG_ERROR_ARGUMENT, "no pixels");
     genreg_dataset_bytes(c, px, NULL, 4, 3, shape, 2, NULL, NULL);
     CHECK_ERROR(c, GENREG_ERROR_ARGUMENT, "labels");
-    genreg_dataset_bytes(c, px, lb, 4, 0, shape, 2, NULL, NULL);
-    CHECK_ERROR(c, GENREG_ERROR_ARGUMENT, "rank 0");
-    genreg_dataset_bytes(c, px, lb, 4, 4, shape, 2, NULL, NULL);
-    CHECK_ERROR(c, GENREG_ERROR_ARGUMENT, "rank 4");
+    for (i = -1; i <= 4; i++) { /* [features] and [height, width, channels]; "height x width" is neither */
+        if (i == 1 || i == 3) continue;
+        CHECK(genreg_dataset_bytes(c, px, lb, 4, i, shape, 2, NULL, NULL).n == 0, "bytes of rank %d", i);
+        CHECK_ERROR(c, GENREG_ERROR_SHAPE, "rank");
+        CHECK(genreg_dataset_reals(c, re, lb, 4, i, shape, 2).n == 0, "reals of rank %d", i);
+        CHECK_ERROR(c, GENREG_ERROR_SHAPE, "rank");
+    }
+    genreg_dataset_bytes(c, px, lb, 4, 3, NULL, 2, NULL, NULL);
+    CHECK_ERROR(c, GENREG_ERROR_ARGUMENT, "no shape");
     genreg_dataset_bytes(c, px, lb, 4, 3, shape, 0, NULL, NULL);
     CHECK_ERROR(c, GENREG_ERROR_ARGUMENT, "0 classes");
     genreg_dataset_bytes(c, px, lb, 4, 3, five, 2, NULL, NULL);
@@ -1534,6 +1539,10 @@ static void test_misuse(void)
     CHECK_ERROR(c, GENREG_ERROR_SHAPE, "rank 0");
     CHECK(!genreg_model_create(c, 4, image), "rank 4");
     CHECK_ERROR(c, GENREG_ERROR_SHAPE, "rank 4");
+    CHECK(!genreg_model_create(c, 2, image), "rank 2");
+    CHECK_ERROR(c, GENREG_ERROR_SHAPE, "rank 2");
+    CHECK(!genreg_model_create(c, 3, NULL), "no shape");
+    CHECK_ERROR(c, GENREG_ERROR_ARGUMENT, "no shape");
     CHECK(!genreg_model_create(c, 1, zero), "no feature");
     CHECK_ERROR(c, GENREG_ERROR_SHAPE, "extent 0");
     CHECK(!genreg_model_create(c, 3, huge), "beyond the address space");
