@@ -1696,7 +1696,7 @@ GENREG__API double genreg_normal(uint64_t seed, uint64_t stream, uint64_t index)
 GENREG__API void genreg_normal_fill(genreg_real *out, ptrdiff_t n, uint64_t seed, uint64_t stream)
 {
     ptrdiff_t i;
-    for (i = 0; i < n; i += 2) {
+    for (i = 0; out && i < n; i += 2) {
         uint64_t bits[2];
         genreg__philox(seed, stream, (uint64_t)i / 2, bits);
         out[i] = (genreg_real)genreg__normal_quantile(genreg__unit(bits[0]));
@@ -1708,7 +1708,7 @@ GENREG__API void genreg_normal_fill(genreg_real *out, ptrdiff_t n, uint64_t seed
 GENREG__API void genreg_permutation(int *out, int n, uint64_t seed, uint64_t stream)
 {
     int i;
-    for (i = 0; i < n; i++) {
+    for (i = 0; out && i < n; i++) {
         int j = (int)(genreg_uniform(seed, stream, (uint64_t)i) * (i + 1)); /* in 0 ... i */
         if (j < i) out[i] = out[j];
         out[j] = i;
@@ -5536,6 +5536,10 @@ GENREG__API genreg_tensor *genreg_permute(genreg_ctx *c, genreg_tensor *x, const
     int shape[GENREG_MAX_RANK], i, k;
     unsigned seen = 0;
     if (!genreg__ready(c, "permute", x, x)) return NULL;
+    if (x->rank > 0 && !axes) {
+        genreg__fail(c, GENREG_ERROR_ARGUMENT, "permute: no axes");
+        return NULL;
+    }
     for (i = 0; i < x->rank; i++) {
         if (axes[i] < 0 || axes[i] >= x->rank || seen >> axes[i] & 1u) {
             genreg__fail(c, GENREG_ERROR_ARGUMENT, "permute: the axes are no order of those of %t", x);
@@ -5997,8 +6001,8 @@ GENREG__API genreg_tensor *genreg_cross_entropy(genreg_ctx *c, genreg_tensor *lo
     double total = 0;
     int n, i;
     if (!genreg__ready(c, "cross_entropy", logits, logits)) return NULL;
-    if (logits->rank != 2 || !labels) {
-        genreg__fail(c, GENREG_ERROR_SHAPE, "cross_entropy: logits %t are not [n,classes], or there are no labels", logits);
+    if (logits->rank != 2) {
+        genreg__fail(c, GENREG_ERROR_SHAPE, "cross_entropy: logits %t are not [n,classes]", logits);
         return NULL;
     }
     n = logits->shape[0];
@@ -6846,6 +6850,11 @@ static int genreg__sweep_into(genreg_ctx *c, genreg_tensor *y, genreg_tensor *se
     ptrdiff_t at;
     int i, recording;
     if (!genreg__can_sweep(c, "gradient_into", y, seed, xs, n, out != NULL)) return 0;
+    for (i = 0; i < n; i++)
+        if (!out[i]) {
+            genreg__fail(c, GENREG_ERROR_ARGUMENT, "gradient_into: no room for the gradient of x number %d", i);
+            return 0;
+        }
     memset(&s, 0, sizeof s);
     s.c = c;
     s.give = genreg__give_direct;
@@ -7913,7 +7922,7 @@ GENREG__API genreg_batch genreg_get_batch(genreg_ctx *c, const genreg_dataset *d
 // >>train --------------------------------------------------------------------------------------------------------------
 // Owns training: optimisers, schedules, the order of samples, and a run that can stop and go on anywhere.
 
-/* Where the largest of n outputs is; the first of equals. */
+/* Where the largest of n outputs is; the first of equals; -1, which is no label, if one of them is NaN. */
 static int genreg__argmax(const genreg_real *x, int n)
 {
     int best = 0, numbers = 1, i;
@@ -8745,15 +8754,15 @@ GENREG__API int genreg_hessian_restrict(genreg_hessian *h, const genreg_paramete
     genreg_ctx *c = h ? h->f.ctx : NULL;
     int i;
     if (genreg__halted(c)) return 0;
+    if (n < 1 || !parameters) {
+        genreg__fail(c, GENREG_ERROR_ARGUMENT, "hessian_restrict: no parameters");
+        return 0;
+    }
     for (i = 0; i < n; i++)
         if (parameters[i].offset < 0 || parameters[i].size < 1 || parameters[i].size > h->f.theta->size - parameters[i].offset) {
             genreg__fail(c, GENREG_ERROR_ARGUMENT, "hessian_restrict: %s does not lie within theta", parameters[i].name);
             return 0;
         }
-    if (n < 1) {
-        genreg__fail(c, GENREG_ERROR_ARGUMENT, "hessian_restrict: no parameters");
-        return 0;
-    }
     if (!h->inside) h->inside = (unsigned char *)genreg__keep(c, (size_t)h->f.theta->size, 1);
     if (!h->masked) h->masked = genreg__kept_vector(c, h->f.theta->size);
     if (!h->inside || !h->masked) return 0;
@@ -8773,6 +8782,10 @@ GENREG__API int genreg_hessian_product(genreg_hessian *h, const genreg_real *v, 
 {
     genreg_ctx *c = h ? h->f.ctx : NULL;
     if (genreg__halted(c)) return 0;
+    if (!v || !out) {
+        genreg__fail(c, GENREG_ERROR_ARGUMENT, "hessian_product: no vector, or no room for the product");
+        return 0;
+    }
     if (h->kept && (h->last >= c->nodes || (h->witness && c->tape[h->last] != h->witness))) {
         genreg__fail(c, GENREG_ERROR_ARGUMENT, "hessian_product: the tape under this Hessian was released; close the one that was opened last first");
         return 0;
@@ -9198,7 +9211,12 @@ static int genreg__direction(genreg_model *m, const genreg_dataset *d, genreg_pe
 GENREG__API int genreg_perturbation_direction(genreg_model *m, const genreg_dataset *d, genreg_perturbation kind, uint64_t seed,
                                               genreg_real *direction)
 {
-    return genreg__model_ready(m, "perturbation_direction") && genreg__direction(m, d, kind, seed, 0, direction);
+    if (!genreg__model_ready(m, "perturbation_direction")) return 0;
+    if (!direction) {
+        genreg__fail(m->ctx, GENREG_ERROR_ARGUMENT, "perturbation_direction: no room for the direction");
+        return 0;
+    }
+    return genreg__direction(m, d, kind, seed, 0, direction);
 }
 
 GENREG__API int genreg_evaluate_perturbed(genreg_model *m, const genreg_dataset *d, genreg_perturbation kind, double radius, int draws, uint64_t seed,
@@ -9209,7 +9227,7 @@ GENREG__API int genreg_evaluate_perturbed(genreg_model *m, const genreg_dataset 
     int i;
     if (!genreg__model_ready(m, "evaluate_perturbed") || !genreg__has_samples(c, "evaluate_perturbed", d)) return 0;
     if (draws < 1 || radius - radius != 0 || !scores) {
-        genreg__fail(c, GENREG_ERROR_ARGUMENT, "evaluate_perturbed: %d draws with radius %g", draws, radius);
+        genreg__fail(c, GENREG_ERROR_ARGUMENT, "evaluate_perturbed: %d draws with radius %g, or no room for the scores", draws, radius);
         return 0;
     }
     direction = genreg__kept_vector(c, m->theta->size);

@@ -1160,6 +1160,12 @@ static void test_restriction(void)
     CHECK(worst < (DOUBLE ? 1e-12 : 1e-5), "which is no restriction: off by %g", worst);
     CHECK(!genreg_hessian_restrict(map, chosen, 0), "to nothing");
     CHECK_ERROR(c, GENREG_ERROR_ARGUMENT, "hessian_restrict");
+    CHECK(!genreg_hessian_restrict(map, NULL, 1), "to a list that is missing");
+    CHECK_ERROR(c, GENREG_ERROR_ARGUMENT, "hessian_restrict: no parameters");
+    CHECK(!genreg_hessian_product(map, NULL, out), "of no vector");
+    CHECK_ERROR(c, GENREG_ERROR_ARGUMENT, "hessian_product");
+    CHECK(!genreg_hessian_product(map, v, NULL), "into nothing");
+    CHECK_ERROR(c, GENREG_ERROR_ARGUMENT, "hessian_product");
     wrong = chosen[0];
     wrong.offset = n - 1;
     CHECK(!genreg_hessian_restrict(map, &wrong, 1), "beyond the end");
@@ -1475,6 +1481,13 @@ static void test_perturbation(void)
     CHECK_ERROR(c, GENREG_ERROR_ARGUMENT, "perturb");
     CHECK(!genreg_evaluate_perturbed(m, &d, (genreg_perturbation)7, 0.1, 1, 9, scores), "no such perturbation");
     CHECK_ERROR(c, GENREG_ERROR_ARGUMENT, "perturbation");
+    CHECK(!genreg_evaluate_perturbed(m, &d, GENREG_PERTURB_NORMAL, 0.1, 1, 9, NULL), "no room");
+    CHECK_ERROR(c, GENREG_ERROR_ARGUMENT, "no room for the scores");
+    CHECK(!genreg_perturbation_direction(m, &d, GENREG_PERTURB_NORMAL, 9, NULL), "no room");
+    CHECK_ERROR(c, GENREG_ERROR_ARGUMENT, "no room for the direction");
+    CHECK(!genreg_perturbation_direction(m, NULL, GENREG_PERTURB_SAM, 9, at), "SAM needs a set");
+    CHECK_ERROR(c, GENREG_ERROR_ARGUMENT, "empty");
+    CHECK(genreg_perturbation_direction(m, NULL, GENREG_PERTURB_FILTER, 9, at), "the others need none");
     CHECK(!genreg_evaluate_perturbed(NULL, &d, GENREG_PERTURB_NORMAL, 0.1, 1, 9, scores) && !genreg_perturbation_direction(NULL, &d, GENREG_PERTURB_NORMAL, 9, at), "NULL");
     CHECK(genreg_tape_bytes(c) == 0, "nothing is left on the tape");
     free(direction);

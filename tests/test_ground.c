@@ -192,6 +192,8 @@ static void test_null(void)
     CHECK(genreg_isa_name(NULL) != NULL && genreg_tape_bytes(NULL) == 0 && genreg_tape_peak(NULL) == 0, "figures of no context");
     place = genreg_mark(NULL);
     genreg_release(NULL, place);
+    genreg_normal_fill(NULL, 4, 1, 2);
+    genreg_permutation(NULL, 4, 1, 2);
 
 #define NOTHING(call) do { t = (call); CHECK(t == NULL, #call); } while (0)
     NOTHING(genreg_constant(NULL, 2, shape, NULL));

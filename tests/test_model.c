@@ -1395,16 +1395,16 @@ static void test_evaluate(void)
         memset(m->theta->data, 0, (size_t)m->theta->size * sizeof(genreg_real)); /* all outputs equal: the first counts */
         s = genreg_evaluate(m, &d);
         CHECK(fabs(s.accuracy - (double)seen[0] / MANY) < 1e-12 && fabs(s.loss - log((double)OUT)) < 1e-6, "ties go to the first class: %g", s.accuracy);
-        s = genreg_evaluate_classes(m, &d, (genreg_loss)9, NULL);
-        CHECK(s.loss != s.loss && s.samples == 0, "no figures after an error");
-        CHECK_ERROR(c, GENREG_ERROR_ARGUMENT, "loss");
-        d.n = 0;
-        genreg_evaluate(m, &d);
         m->theta->data[m->theta->size - 1] = (genreg_real)NAN; /* the bias of the last output: in each row it is NaN, and the others are equal numbers */
         s = genreg_evaluate_classes(m, &d, GENREG_LOSS_MSE, by_class);
         CHECK(s.accuracy == 0 && s.loss != s.loss && s.samples == MANY && genreg_error(c) == GENREG_OK, "rows with a NaN are wrong: %g", s.accuracy);
         for (i = 0; i < OUT; i++) CHECK(by_class[i] == 0, "of class %d %g are right", i, by_class[i]);
         m->theta->data[m->theta->size - 1] = 0;
+        s = genreg_evaluate_classes(m, &d, (genreg_loss)9, NULL);
+        CHECK(s.loss != s.loss && s.samples == 0, "no figures after an error");
+        CHECK_ERROR(c, GENREG_ERROR_ARGUMENT, "loss");
+        d.n = 0;
+        genreg_evaluate(m, &d);
         CHECK_ERROR(c, GENREG_ERROR_ARGUMENT, "evaluate: the dataset is empty");
         genreg_destroy(c);
     }
