@@ -122,18 +122,41 @@ typedef GENREG_REAL genreg_real;
 #define GENREG__PASTE(a, b) GENREG__PASTE2(a, b)
 #define GENREG_REAL_IS_DOUBLE GENREG__PASTE(GENREG__IS_, GENREG_REAL)
 
-/* Names differ by precision where values cross, so that a float file and a double file fail to link instead of to run. */
+/* Functions that take or hand out genreg_real, and those that make what it is kept in, have other names in double: so a float file and a
+   double file fail to link instead of to run. */
 #if GENREG_REAL_IS_DOUBLE
 #define genreg_create genreg_create_double
 #define genreg_constant genreg_constant_double
 #define genreg_variable genreg_variable_double
+#define genreg_scalar genreg_scalar_double
+#define genreg_full genreg_full_double
 #define genreg_item genreg_item_double
-#define genreg_forward genreg_forward_double
-#define genreg_train genreg_train_double
-#define genreg_dataset_reals genreg_dataset_reals_double
 #define genreg_normal_fill genreg_normal_fill_double
+#define genreg_batch_norm genreg_batch_norm_double
 #define genreg_grad genreg_grad_double
 #define genreg_gradient_into genreg_gradient_into_double
+#define genreg_dataset_reals genreg_dataset_reals_double
+#define genreg_get_batch genreg_get_batch_double
+#define genreg_get_augmented_batch genreg_get_augmented_batch_double
+#define genreg_one_hot genreg_one_hot_double
+#define genreg_model_create genreg_model_create_double
+#define genreg_mlp genreg_mlp_double
+#define genreg_cnn genreg_cnn_double
+#define genreg_forward genreg_forward_double
+#define genreg_evaluate_at genreg_evaluate_at_double
+#define genreg_train genreg_train_double
+#define genreg_trainer_create genreg_trainer_create_double
+#define genreg_objective_gradient genreg_objective_gradient_double
+#define genreg_hessian_product genreg_hessian_product_double
+#define genreg_hessian_top genreg_hessian_top_double
+#define genreg_hessian_eigen genreg_hessian_eigen_double
+#define genreg_hessian_eigenpairs genreg_hessian_eigenpairs_double
+#define genreg_perturbation_direction genreg_perturbation_direction_double
+#define genreg_prune_by genreg_prune_by_double
+#define genreg_prune_scores genreg_prune_scores_double
+#define genreg_load_model genreg_load_model_double
+#define genreg_save_npy genreg_save_npy_double
+#define genreg_load_npy genreg_load_npy_double
 #endif
 
 /* ---------------------------------------------------------------------------------------------------- errors */
