@@ -47,7 +47,8 @@
 
    CONTENTS
       The API, in the order of the floors it stands on        errors, contexts, tensors, operations, gradients,
-                                                              models, data, training, curvature, kernels, pruning, files
+                                                              models, data, training, curvature, tangent kernels, pruning,
+                                                              files
       The implementation, ground floor first (search for the tag)
           >>platform >>errors >>memory >>math >>rng >>kernels >>linalg >>tape >>ops >>grad >>model >>data >>train >>curvature
           >>ntk >>prune >>files
@@ -121,18 +122,41 @@ typedef GENREG_REAL genreg_real;
 #define GENREG__PASTE(a, b) GENREG__PASTE2(a, b)
 #define GENREG_REAL_IS_DOUBLE GENREG__PASTE(GENREG__IS_, GENREG_REAL)
 
-/* Names differ by precision where values cross, so that a float file and a double file fail to link instead of to run. */
+/* Functions that take or hand out genreg_real, and those that make what it is kept in, have other names in double: so a float file and a
+   double file fail to link instead of to run. */
 #if GENREG_REAL_IS_DOUBLE
 #define genreg_create genreg_create_double
 #define genreg_constant genreg_constant_double
 #define genreg_variable genreg_variable_double
+#define genreg_scalar genreg_scalar_double
+#define genreg_full genreg_full_double
 #define genreg_item genreg_item_double
-#define genreg_forward genreg_forward_double
-#define genreg_train genreg_train_double
-#define genreg_dataset_reals genreg_dataset_reals_double
 #define genreg_normal_fill genreg_normal_fill_double
+#define genreg_batch_norm genreg_batch_norm_double
 #define genreg_grad genreg_grad_double
 #define genreg_gradient_into genreg_gradient_into_double
+#define genreg_dataset_reals genreg_dataset_reals_double
+#define genreg_get_batch genreg_get_batch_double
+#define genreg_get_augmented_batch genreg_get_augmented_batch_double
+#define genreg_one_hot genreg_one_hot_double
+#define genreg_model_create genreg_model_create_double
+#define genreg_mlp genreg_mlp_double
+#define genreg_cnn genreg_cnn_double
+#define genreg_forward genreg_forward_double
+#define genreg_evaluate_at genreg_evaluate_at_double
+#define genreg_train genreg_train_double
+#define genreg_trainer_create genreg_trainer_create_double
+#define genreg_objective_gradient genreg_objective_gradient_double
+#define genreg_hessian_product genreg_hessian_product_double
+#define genreg_hessian_top genreg_hessian_top_double
+#define genreg_hessian_eigen genreg_hessian_eigen_double
+#define genreg_hessian_eigenpairs genreg_hessian_eigenpairs_double
+#define genreg_perturbation_direction genreg_perturbation_direction_double
+#define genreg_prune_by genreg_prune_by_double
+#define genreg_prune_scores genreg_prune_scores_double
+#define genreg_load_model genreg_load_model_double
+#define genreg_save_npy genreg_save_npy_double
+#define genreg_load_npy genreg_load_npy_double
 #endif
 
 /* ---------------------------------------------------------------------------------------------------- errors */
@@ -447,7 +471,7 @@ GENREG__API genreg_tensor *genreg_one_hot(genreg_ctx *c, const int *labels, int 
      XAVIER   weights uniform on +-sqrt(6/(fan_in + fan_out)), biases 0 (Glorot and Bengio 2010)
      NTK      weights N(0, 1), biases 0, and the layer computes s x w + b with s = sqrt(g/fan_in), g = 2 before a ReLU and
               1 elsewhere: the NTK parametrisation (Jacot et al. 2018) */
-typedef enum genreg_scheme { GENREG_INIT_PYTORCH, GENREG_INIT_HE, GENREG_INIT_XAVIER, GENREG_INIT_NTK, GENREG_INIT_COUNT } genreg_scheme;
+typedef enum genreg_init_scheme { GENREG_INIT_PYTORCH, GENREG_INIT_HE, GENREG_INIT_XAVIER, GENREG_INIT_NTK, GENREG_INIT_COUNT } genreg_init_scheme;
 
 /* What a parameter is; also a set, for choosing several. */
 enum { GENREG_KIND_WEIGHT = 1, GENREG_KIND_BIAS = 2, GENREG_KIND_NORM_WEIGHT = 4, GENREG_KIND_NORM_BIAS = 8, GENREG_KIND_ALL = 15 };
@@ -473,7 +497,7 @@ typedef struct genreg_model {
     int state_count;
     unsigned char *mask;          /* 0: pruned, 1: kept, for every value of theta; NULL: all are kept. See "pruning" */
     int layer_count;
-    genreg_scheme scheme;
+    genreg_init_scheme scheme;
     uint64_t seed;                /* of the initialisation */
     char data_name[32];           /* the set it was trained on and its normalisation; genreg_train fills them in */
     int channels;
@@ -482,7 +506,7 @@ typedef struct genreg_model {
     int layer_capacity, parameter_capacity, state_capacity;
     char scope[24];
     int scope_start;
-    struct genreg__linear *linear; /* of genreg_linearise */
+    struct genreg__linear *linear; /* of genreg_linearize */
 } genreg_model;
 
 /* An empty model for samples of the given shape ([features] or [height, width, channels]); add layers, then call genreg_init. */
@@ -512,7 +536,7 @@ GENREG__API void genreg_layer_global_avg_pool(genreg_model *m);
 GENREG__API void genreg_model_scope(genreg_model *m, const char *scope);
 
 /* Lays out theta and draws it. Calling it again draws anew; what is pruned stays 0. */
-GENREG__API void genreg_init(genreg_model *m, genreg_scheme scheme, uint64_t seed);
+GENREG__API void genreg_init(genreg_model *m, genreg_init_scheme scheme, uint64_t seed);
 
 /* sizes[0] inputs, linear layers with ReLU between: {784, 512, 512, 10}, 4. Initialised with PYTORCH and seed 0. */
 GENREG__API genreg_model *genreg_mlp(genreg_ctx *c, const int *sizes, int n);
@@ -676,16 +700,17 @@ typedef struct genreg_eigen {
 
 GENREG__API genreg_eigen_options genreg_eigen_defaults(void);
 
-/* Top eigenvalue by power iteration, as the paper has it; genreg_eigenpairs needs fewer products, and finds it where one of the same size and the
+/* Top eigenvalue by power iteration, as the paper has it; genreg_hessian_eigenpairs needs fewer products, and finds it where one of the same size and the
    other sign makes power iteration stall. The first form opens and closes the Hessian of the model's mean cross-entropy itself. */
 GENREG__API genreg_eigen genreg_hessian_top(genreg_model *m, const genreg_dataset *d, const genreg_eigen_options *o);
-GENREG__API genreg_eigen genreg_top_eigen(genreg_hessian *h, const genreg_eigen_options *o);
+GENREG__API genreg_eigen genreg_hessian_eigen(genreg_hessian *h, const genreg_eigen_options *o);
 
 /* The `largest` largest eigenvalues downwards, then the `smallest` smallest upwards, by Lanczos with full re-orthogonalisation (at most
    o->iterations products, of which each keeps a vector; o->which and o->vector are not used). pairs has room for all, vectors for theta->size
    values each, or is NULL. The residual is as in genreg_eigen, from the Lanczos recurrence. Of a multiple eigenvalue some copies may be missing;
    pairs that are left over when all has been found are NaN and not converged. Returns 1, or 0 after an error; look at `converged`. */
-GENREG__API int genreg_eigenpairs(genreg_hessian *h, int largest, int smallest, const genreg_eigen_options *o, genreg_eigen *pairs, genreg_real *vectors);
+GENREG__API int genreg_hessian_eigenpairs(genreg_hessian *h, int largest, int smallest, const genreg_eigen_options *o, genreg_eigen *pairs,
+                                          genreg_real *vectors);
 
 /* Spectral density by stochastic Lanczos quadrature (Ghorbani, Krishnan, Xiao 2019; Yao et al. 2020): sum of weights[i] at nodes[i], which add up to
    1. nodes and weights have room for probes x steps. Returns how many there are, or 0 after an error. */
@@ -702,13 +727,15 @@ GENREG__API genreg_estimate genreg_hessian_trace(genreg_hessian *h, genreg_trace
      FILTER  the same, each filter (the weights of one output) scaled to the norm of the weights there, 0 for biases and normalisation (Li et al. 2018)
      SAM     g/|g|, g the gradient of the mean cross-entropy: the worst case within a radius to first order (Foret et al. 2021)
      ASAM    T^2 g/|T g| with T = |theta|: the same where radius is relative to each weight (Kwon et al. 2021) */
-typedef enum genreg_noise { GENREG_NOISE_NORMAL, GENREG_NOISE_FILTER, GENREG_NOISE_SAM, GENREG_NOISE_ASAM } genreg_noise;
-GENREG__API int genreg_perturbation(genreg_model *m, const genreg_dataset *d, genreg_noise noise, uint64_t seed, genreg_real *direction);
+typedef enum genreg_perturbation { GENREG_PERTURB_NORMAL, GENREG_PERTURB_FILTER, GENREG_PERTURB_SAM, GENREG_PERTURB_ASAM } genreg_perturbation;
+GENREG__API int genreg_perturbation_direction(genreg_model *m, const genreg_dataset *d, genreg_perturbation kind, uint64_t seed,
+                                              genreg_real *direction);
 
 /* Loss and accuracy at theta + radius x direction for `draws` directions, into scores; the model stays as it is. (SAM and ASAM have one direction.) */
-GENREG__API int genreg_perturb(genreg_model *m, const genreg_dataset *d, genreg_noise noise, double radius, int draws, uint64_t seed, genreg_score *scores);
+GENREG__API int genreg_evaluate_perturbed(genreg_model *m, const genreg_dataset *d, genreg_perturbation kind, double radius, int draws, uint64_t seed,
+                                          genreg_score *scores);
 
-/* ---------------------------------------------------------------------------------------------------- kernels
+/* ---------------------------------------------------------------------------------------------------- tangent kernels
 
    Matrices are doubles, row-major, in your memory. What else is needed goes on the tape and is released. */
 
@@ -751,9 +778,9 @@ GENREG__API genreg_infinite_options genreg_infinite_defaults(void);
 GENREG__API int genreg_infinite_kernel(genreg_ctx *c, const genreg_dataset *a, const genreg_dataset *b, const genreg_infinite_options *o, double *ntk, double *nngp);
 
 typedef struct genreg_ridge_options {
-    double ridge;     /* first relative ridge to try: 0. The ridge is that times the mean of the diagonal of k */
-    double ridge_max; /* while k + ridge I is not positive definite the relative ridge grows tenfold, from 1e-12 at least, up to this: 1e-4. A kernel that was
-                         computed in float may need 1e-6 where one in double needs none */
+    double relative;     /* first relative ridge to try: 0. The ridge is that times the mean of the diagonal of k */
+    double relative_max; /* while k + ridge I is not positive definite the relative ridge grows tenfold, from 1e-12 at least, up to this: 1e-4.
+                            A kernel that was computed in float may need 1e-6 where one in double needs none */
 } genreg_ridge_options;
 
 typedef struct genreg_ridge {
@@ -794,7 +821,7 @@ GENREG__API double genreg_kernel_change(const double *a, const double *b, ptrdif
    and is trained, evaluated and freed as any other; m may go. Each layer hands on x and its tangent (forward mode), so that J is never built and
    a step costs about two of m's. Always in evaluation mode: batch norm keeps m's statistics, dropout is off. It cannot be initialised anew, saved or
    traced. Pruning puts its theta at 0, not at theta_0. NULL after an error. */
-GENREG__API genreg_model *genreg_linearise(genreg_model *m);
+GENREG__API genreg_model *genreg_linearize(genreg_model *m);
 
 /* ---------------------------------------------------------------------------------------------------- pruning
 
@@ -1692,7 +1719,7 @@ GENREG__API double genreg_normal(uint64_t seed, uint64_t stream, uint64_t index)
 GENREG__API void genreg_normal_fill(genreg_real *out, ptrdiff_t n, uint64_t seed, uint64_t stream)
 {
     ptrdiff_t i;
-    for (i = 0; i < n; i += 2) {
+    for (i = 0; out && i < n; i += 2) {
         uint64_t bits[2];
         genreg__philox(seed, stream, (uint64_t)i / 2, bits);
         out[i] = (genreg_real)genreg__normal_quantile(genreg__unit(bits[0]));
@@ -1704,7 +1731,7 @@ GENREG__API void genreg_normal_fill(genreg_real *out, ptrdiff_t n, uint64_t seed
 GENREG__API void genreg_permutation(int *out, int n, uint64_t seed, uint64_t stream)
 {
     int i;
-    for (i = 0; i < n; i++) {
+    for (i = 0; out && i < n; i++) {
         int j = (int)(genreg_uniform(seed, stream, (uint64_t)i) * (i + 1)); /* in 0 ... i */
         if (j < i) out[i] = out[j];
         out[j] = i;
@@ -5532,6 +5559,10 @@ GENREG__API genreg_tensor *genreg_permute(genreg_ctx *c, genreg_tensor *x, const
     int shape[GENREG_MAX_RANK], i, k;
     unsigned seen = 0;
     if (!genreg__ready(c, "permute", x, x)) return NULL;
+    if (x->rank > 0 && !axes) {
+        genreg__fail(c, GENREG_ERROR_ARGUMENT, "permute: no axes");
+        return NULL;
+    }
     for (i = 0; i < x->rank; i++) {
         if (axes[i] < 0 || axes[i] >= x->rank || seen >> axes[i] & 1u) {
             genreg__fail(c, GENREG_ERROR_ARGUMENT, "permute: the axes are no order of those of %t", x);
@@ -5993,8 +6024,8 @@ GENREG__API genreg_tensor *genreg_cross_entropy(genreg_ctx *c, genreg_tensor *lo
     double total = 0;
     int n, i;
     if (!genreg__ready(c, "cross_entropy", logits, logits)) return NULL;
-    if (logits->rank != 2 || !labels) {
-        genreg__fail(c, GENREG_ERROR_SHAPE, "cross_entropy: logits %t are not [n,classes], or there are no labels", logits);
+    if (logits->rank != 2) {
+        genreg__fail(c, GENREG_ERROR_SHAPE, "cross_entropy: logits %t are not [n,classes]", logits);
         return NULL;
     }
     n = logits->shape[0];
@@ -6842,6 +6873,11 @@ static int genreg__sweep_into(genreg_ctx *c, genreg_tensor *y, genreg_tensor *se
     ptrdiff_t at;
     int i, recording;
     if (!genreg__can_sweep(c, "gradient_into", y, seed, xs, n, out != NULL)) return 0;
+    for (i = 0; i < n; i++)
+        if (!out[i]) {
+            genreg__fail(c, GENREG_ERROR_ARGUMENT, "gradient_into: no room for the gradient of x number %d", i);
+            return 0;
+        }
     memset(&s, 0, sizeof s);
     s.c = c;
     s.give = genreg__give_direct;
@@ -6922,7 +6958,7 @@ struct genreg__layer {
     char scope[24];
 };
 
-/* What makes a model linear in theta: see genreg_linearise, whose floor sets forward. */
+/* What makes a model linear in theta: see genreg_linearize, whose floor sets forward. */
 struct genreg__linear {
     genreg_tensor *at, *slopes; /* theta_0; theta_0 with constants such that each layer maps 0 to 0 */
     genreg_tensor *(*forward)(genreg_model *m, genreg_tensor *theta, genreg_tensor *x);
@@ -6932,8 +6968,8 @@ GENREG__API genreg_model *genreg_model_create(genreg_ctx *c, int rank, const int
 {
     genreg_model *m;
     if (genreg__halted(c)) return NULL;
-    if (rank < 1 || rank > 3) {
-        genreg__fail(c, GENREG_ERROR_SHAPE, "model: a sample of rank %d; [features] or [height,width,channels] is possible", rank);
+    if (rank != 1 && rank != 3) {
+        genreg__fail(c, GENREG_ERROR_SHAPE, "model: a sample of rank %d; [features] and [height,width,channels] are possible", rank);
         return NULL;
     }
     if (genreg__shape_size(c, "model", rank, shape) < 0) return NULL;
@@ -7390,7 +7426,7 @@ static void genreg__apply_mask(const genreg_model *m, genreg_real *x)
 }
 
 /* Gives theta and state their memory and each layer its factor; the values are not set. Both or neither. */
-static int genreg__lay_out(genreg_model *m, genreg_scheme scheme, uint64_t seed)
+static int genreg__lay_out(genreg_model *m, genreg_init_scheme scheme, uint64_t seed)
 {
     int i;
     if (!m->theta) {
@@ -7416,7 +7452,7 @@ static int genreg__lay_out(genreg_model *m, genreg_scheme scheme, uint64_t seed)
     return 1;
 }
 
-GENREG__API void genreg_init(genreg_model *m, genreg_scheme scheme, uint64_t seed)
+GENREG__API void genreg_init(genreg_model *m, genreg_init_scheme scheme, uint64_t seed)
 {
     ptrdiff_t k;
     int i;
@@ -7430,7 +7466,7 @@ GENREG__API void genreg_init(genreg_model *m, genreg_scheme scheme, uint64_t see
         return;
     }
     if (m->linear) {
-        genreg__fail(m->ctx, GENREG_ERROR_ARGUMENT, "init: a linearised model starts where it was linearised; initialise before genreg_linearise");
+        genreg__fail(m->ctx, GENREG_ERROR_ARGUMENT, "init: a linearised model starts where it was linearised; initialise before genreg_linearize");
         return;
     }
     if (!genreg__lay_out(m, scheme, seed)) return;
@@ -7603,8 +7639,12 @@ static genreg_dataset genreg__dataset(genreg_ctx *c, const int *labels, int n, i
     int i;
     memset(&d, 0, sizeof d);
     if (genreg__halted(c)) return d;
-    if (n < 1 || classes < 1 || rank < 1 || rank > 3 || !labels) {
-        genreg__fail(c, GENREG_ERROR_ARGUMENT, "dataset: %d samples of rank %d with %d classes; at least one sample, rank 1 to 3 and labels are needed", n, rank, classes);
+    if (n < 1 || classes < 1 || !labels) {
+        genreg__fail(c, GENREG_ERROR_ARGUMENT, "dataset: %d samples with %d classes, or no labels; at least one of each is needed", n, classes);
+        return d;
+    }
+    if (rank != 1 && rank != 3) {
+        genreg__fail(c, GENREG_ERROR_SHAPE, "dataset: samples of rank %d; [features] and [height,width,channels] are possible, and gray images have 1 channel", rank);
         return d;
     }
     if (genreg__shape_size(c, "dataset", rank, shape) < 0) return d;
@@ -7905,13 +7945,15 @@ GENREG__API genreg_batch genreg_get_batch(genreg_ctx *c, const genreg_dataset *d
 // >>train --------------------------------------------------------------------------------------------------------------
 // Owns training: optimisers, schedules, the order of samples, and a run that can stop and go on anywhere.
 
-/* Where the largest of n outputs is; the first of equals. */
+/* Where the largest of n outputs is; the first of equals; -1, which is no label, if one of them is NaN. */
 static int genreg__argmax(const genreg_real *x, int n)
 {
-    int best = 0, i;
-    for (i = 1; i < n; i++)
+    int best = 0, numbers = 1, i;
+    for (i = 0; i < n; i++) {
         if (x[i] > x[best]) best = i;
-    return best;
+        numbers &= x[i] == x[i];
+    }
+    return numbers ? best : -1;
 }
 
 static int genreg__count_correct(const genreg_tensor *outputs, const int *labels)
@@ -8735,15 +8777,15 @@ GENREG__API int genreg_hessian_restrict(genreg_hessian *h, const genreg_paramete
     genreg_ctx *c = h ? h->f.ctx : NULL;
     int i;
     if (genreg__halted(c)) return 0;
+    if (n < 1 || !parameters) {
+        genreg__fail(c, GENREG_ERROR_ARGUMENT, "hessian_restrict: no parameters");
+        return 0;
+    }
     for (i = 0; i < n; i++)
         if (parameters[i].offset < 0 || parameters[i].size < 1 || parameters[i].size > h->f.theta->size - parameters[i].offset) {
             genreg__fail(c, GENREG_ERROR_ARGUMENT, "hessian_restrict: %s does not lie within theta", parameters[i].name);
             return 0;
         }
-    if (n < 1) {
-        genreg__fail(c, GENREG_ERROR_ARGUMENT, "hessian_restrict: no parameters");
-        return 0;
-    }
     if (!h->inside) h->inside = (unsigned char *)genreg__keep(c, (size_t)h->f.theta->size, 1);
     if (!h->masked) h->masked = genreg__kept_vector(c, h->f.theta->size);
     if (!h->inside || !h->masked) return 0;
@@ -8763,6 +8805,10 @@ GENREG__API int genreg_hessian_product(genreg_hessian *h, const genreg_real *v, 
 {
     genreg_ctx *c = h ? h->f.ctx : NULL;
     if (genreg__halted(c)) return 0;
+    if (!v || !out) {
+        genreg__fail(c, GENREG_ERROR_ARGUMENT, "hessian_product: no vector, or no room for the product");
+        return 0;
+    }
     if (h->kept && (h->last >= c->nodes || (h->witness && c->tape[h->last] != h->witness))) {
         genreg__fail(c, GENREG_ERROR_ARGUMENT, "hessian_product: the tape under this Hessian was released; close the one that was opened last first");
         return 0;
@@ -8852,7 +8898,7 @@ static int genreg__eigen_options_fit(genreg_ctx *c, const genreg_eigen_options *
     return 0;
 }
 
-GENREG__API genreg_eigen genreg_top_eigen(genreg_hessian *h, const genreg_eigen_options *options)
+GENREG__API genreg_eigen genreg_hessian_eigen(genreg_hessian *h, const genreg_eigen_options *options)
 {
     genreg_eigen_options o = options ? *options : genreg_eigen_defaults();
     genreg_ctx *c = h ? h->f.ctx : NULL;
@@ -8884,7 +8930,7 @@ GENREG__API genreg_eigen genreg_hessian_top(genreg_model *m, const genreg_datase
 {
     genreg_objective f = genreg_model_objective(m, d, GENREG_LOSS_CROSS_ENTROPY);
     genreg_hessian *h = genreg_hessian_open(&f);
-    genreg_eigen r = genreg_top_eigen(h, o);
+    genreg_eigen r = genreg_hessian_eigen(h, o);
     genreg_hessian_close(h);
     return r;
 }
@@ -8968,7 +9014,8 @@ static int genreg__lanczos_solve(genreg__lanczos *l, double *d, double *e, doubl
 /* Which of n ascending values is pair i of: the largest downwards, then the smallest upwards. */
 static int genreg__ritz_index(int i, int largest, int n) { return i < largest ? n - 1 - i : i - largest; }
 
-GENREG__API int genreg_eigenpairs(genreg_hessian *h, int largest, int smallest, const genreg_eigen_options *options, genreg_eigen *pairs, genreg_real *vectors)
+GENREG__API int genreg_hessian_eigenpairs(genreg_hessian *h, int largest, int smallest, const genreg_eigen_options *options, genreg_eigen *pairs,
+                                          genreg_real *vectors)
 {
     genreg_eigen_options o = options ? *options : genreg_eigen_defaults();
     genreg_ctx *c = h ? h->f.ctx : NULL;
@@ -8982,12 +9029,12 @@ GENREG__API int genreg_eigenpairs(genreg_hessian *h, int largest, int smallest, 
     }
     if (genreg__halted(c) || !genreg__eigen_options_fit(c, &o)) return 0;
     if (wanted < 1 || !pairs) {
-        genreg__fail(c, GENREG_ERROR_ARGUMENT, "eigenpairs: %d largest and %d smallest; at least one, and room for them", largest, smallest);
+        genreg__fail(c, GENREG_ERROR_ARGUMENT, "hessian_eigenpairs: %d largest and %d smallest; at least one, and room for them", largest, smallest);
         return 0;
     }
     if ((ptrdiff_t)o.iterations > h->f.theta->size) o.iterations = (int)h->f.theta->size;
     if (wanted > o.iterations) {
-        genreg__fail(c, GENREG_ERROR_ARGUMENT, "eigenpairs: %d pairs need at least as many iterations, and as many parameters, and there are %d", wanted, o.iterations);
+        genreg__fail(c, GENREG_ERROR_ARGUMENT, "hessian_eigenpairs: %d pairs need at least as many iterations, and as many parameters, and there are %d", wanted, o.iterations);
         return 0;
     }
     if (genreg__lanczos_open(&l, h, o.iterations, o.seed, 2, 0)) {
@@ -9151,20 +9198,20 @@ static void genreg__filter_normalise(const genreg_model *m, genreg_real *directi
 }
 
 /* The direction of one draw, before it is scaled by the radius. */
-static int genreg__direction(genreg_model *m, const genreg_dataset *d, genreg_noise noise, uint64_t seed, int draw, genreg_real *direction)
+static int genreg__direction(genreg_model *m, const genreg_dataset *d, genreg_perturbation kind, uint64_t seed, int draw, genreg_real *direction)
 {
     genreg_objective f;
     genreg_ctx *c = m->ctx;
     ptrdiff_t i;
     double norm = 0;
-    if (noise == GENREG_NOISE_NORMAL || noise == GENREG_NOISE_FILTER) {
+    if (kind == GENREG_PERTURB_NORMAL || kind == GENREG_PERTURB_FILTER) {
         genreg_normal_fill(direction, m->theta->size, seed, GENREG__STREAM(GENREG__DRAW_PERTURBATION, draw));
         genreg__apply_mask(m, direction);
-        if (noise == GENREG_NOISE_FILTER) genreg__filter_normalise(m, direction);
+        if (kind == GENREG_PERTURB_FILTER) genreg__filter_normalise(m, direction);
         return 1;
     }
-    if (noise != GENREG_NOISE_SAM && noise != GENREG_NOISE_ASAM) {
-        genreg__fail(c, GENREG_ERROR_ARGUMENT, "perturbation: no noise has the number %d", (int)noise);
+    if (kind != GENREG_PERTURB_SAM && kind != GENREG_PERTURB_ASAM) {
+        genreg__fail(c, GENREG_ERROR_ARGUMENT, "perturbation_direction: no perturbation has the number %d", (int)kind);
         return 0;
     }
     f = genreg_model_objective(m, d, GENREG_LOSS_CROSS_ENTROPY);
@@ -9173,36 +9220,43 @@ static int genreg__direction(genreg_model *m, const genreg_dataset *d, genreg_no
     if (genreg__halted(c)) return 0;
     genreg__apply_mask(m, direction);
     for (i = 0; i < m->theta->size; i++) { /* T g, with T = |theta| for ASAM */
-        double scaled = (double)direction[i] * (noise == GENREG_NOISE_ASAM ? fabs((double)m->theta->data[i]) : 1);
+        double scaled = (double)direction[i] * (kind == GENREG_PERTURB_ASAM ? fabs((double)m->theta->data[i]) : 1);
         norm += scaled * scaled;
     }
     norm = sqrt(norm);
     for (i = 0; i < m->theta->size; i++) {
-        double w = noise == GENREG_NOISE_ASAM ? (double)m->theta->data[i] : 1;
+        double w = kind == GENREG_PERTURB_ASAM ? (double)m->theta->data[i] : 1;
         direction[i] = norm != 0 ? (genreg_real)((double)direction[i] * w * w / norm) : 0; /* NaN is to be seen */
     }
     return 1;
 }
 
-GENREG__API int genreg_perturbation(genreg_model *m, const genreg_dataset *d, genreg_noise noise, uint64_t seed, genreg_real *direction)
+GENREG__API int genreg_perturbation_direction(genreg_model *m, const genreg_dataset *d, genreg_perturbation kind, uint64_t seed,
+                                              genreg_real *direction)
 {
-    return genreg__model_ready(m, "perturbation") && genreg__direction(m, d, noise, seed, 0, direction);
+    if (!genreg__model_ready(m, "perturbation_direction")) return 0;
+    if (!direction) {
+        genreg__fail(m->ctx, GENREG_ERROR_ARGUMENT, "perturbation_direction: no room for the direction");
+        return 0;
+    }
+    return genreg__direction(m, d, kind, seed, 0, direction);
 }
 
-GENREG__API int genreg_perturb(genreg_model *m, const genreg_dataset *d, genreg_noise noise, double radius, int draws, uint64_t seed, genreg_score *scores)
+GENREG__API int genreg_evaluate_perturbed(genreg_model *m, const genreg_dataset *d, genreg_perturbation kind, double radius, int draws, uint64_t seed,
+                                          genreg_score *scores)
 {
     genreg_ctx *c = m ? m->ctx : NULL;
     genreg_tensor *direction, *at;
     int i;
-    if (!genreg__model_ready(m, "perturb") || !genreg__has_samples(c, "perturb", d)) return 0;
+    if (!genreg__model_ready(m, "evaluate_perturbed") || !genreg__has_samples(c, "evaluate_perturbed", d)) return 0;
     if (draws < 1 || radius - radius != 0 || !scores) {
-        genreg__fail(c, GENREG_ERROR_ARGUMENT, "perturb: %d draws with radius %g", draws, radius);
+        genreg__fail(c, GENREG_ERROR_ARGUMENT, "evaluate_perturbed: %d draws with radius %g, or no room for the scores", draws, radius);
         return 0;
     }
     direction = genreg__kept_vector(c, m->theta->size);
     at = genreg__kept_vector(c, m->theta->size);
     for (i = 0; i < draws && !genreg__halted(c); i++) {
-        if (!genreg__direction(m, d, noise, seed, i, direction->data)) break;
+        if (!genreg__direction(m, d, kind, seed, i, direction->data)) break;
         memcpy(at->data, m->theta->data, (size_t)at->size * sizeof *at->data);
         genreg__add_scaled(&c->exec, at->size, radius, direction->data, at->data);
         scores[i] = genreg_evaluate_at(m, at->data, d);
@@ -9784,8 +9838,8 @@ static int genreg__multiply64(genreg_ctx *c, const char *name, int m, int n, int
 GENREG__API genreg_ridge_options genreg_ridge_defaults(void)
 {
     genreg_ridge_options o;
-    o.ridge = 0;
-    o.ridge_max = 1e-4;
+    o.relative = 0;
+    o.relative_max = 1e-4;
     return o;
 }
 
@@ -9839,13 +9893,13 @@ GENREG__API genreg_ridge genreg_kernel_ridge(genreg_ctx *c, const double *k, int
     }
     if (!alpha) genreg__fail(c, GENREG_ERROR_ARGUMENT, "kernel_ridge: no room for alpha");
     else if (!(mean > 0)) genreg__fail(c, GENREG_ERROR_ARGUMENT, "kernel_ridge: the diagonal's mean is %g; that of a kernel is over 0", mean);
-    else if (!(o.ridge >= 0 && o.ridge <= 1e30) || !(o.ridge_max >= 0 && o.ridge_max <= 1e30))
-        genreg__fail(c, GENREG_ERROR_ARGUMENT, "kernel_ridge: relative ridges from %g up to %g; they must not be below 0", o.ridge, o.ridge_max);
+    else if (!(o.relative >= 0 && o.relative <= 1e30) || !(o.relative_max >= 0 && o.relative_max <= 1e30))
+        genreg__fail(c, GENREG_ERROR_ARGUMENT, "kernel_ridge: relative ridges from %g up to %g; they must not be below 0", o.relative, o.relative_max);
     l = genreg__halted(c) ? NULL : genreg__take_doubles(c, (size_t)n, (size_t)n);
     room = l ? genreg__take_doubles(c, genreg__cholesky_room(n, outputs), 1) : NULL;
-    for (relative = o.ridge; room; tried = relative, relative = GENREG__MAX(10 * relative, 1e-12)) {
-        if (r.attempts && !(relative <= o.ridge_max)) {
-            genreg__fail(c, GENREG_ERROR_ARGUMENT, "kernel_ridge: the kernel is not positive definite even with a relative ridge of %g; it is no kernel of samples, or ridge_max must grow", tried);
+    for (relative = o.relative; room; tried = relative, relative = GENREG__MAX(10 * relative, 1e-12)) {
+        if (r.attempts && !(relative <= o.relative_max)) {
+            genreg__fail(c, GENREG_ERROR_ARGUMENT, "kernel_ridge: the kernel is not positive definite even with a relative ridge of %g; it is no kernel of samples, or relative_max must grow", tried);
             break;
         }
         memcpy(l, k, (size_t)n * (size_t)n * sizeof *l);
@@ -10017,13 +10071,13 @@ static void *genreg__keep_copy(genreg_ctx *c, const void *list, int n, size_t si
     return copy;
 }
 
-GENREG__API genreg_model *genreg_linearise(genreg_model *m)
+GENREG__API genreg_model *genreg_linearize(genreg_model *m)
 {
     genreg_ctx *c = m ? m->ctx : NULL;
     genreg_model *copy;
     ptrdiff_t k;
     int i;
-    if (!genreg__model_ready(m, "linearise")) return NULL;
+    if (!genreg__model_ready(m, "linearize")) return NULL;
     copy = (genreg_model *)genreg__keep_copy(c, m, 1, sizeof *m);
     if (!copy) return NULL;
     copy->linear = (struct genreg__linear *)genreg__keep(c, 1, sizeof *copy->linear);
@@ -10373,7 +10427,7 @@ GENREG__API ptrdiff_t genreg_prune_by(genreg_model *m, const genreg_real *scores
 
 struct genreg_snapshot {
     genreg_tensor *theta, *state, *velocity, *square; /* NULL: there was none */
-    genreg_scheme scheme;                             /* of the initialisation, which scales an NTK model's layers */
+    genreg_init_scheme scheme;                        /* of the initialisation, which scales an NTK model's layers */
     genreg_trainer trainer;                           /* where it was: its plain fields; m is NULL if there was none */
 };
 
@@ -11601,7 +11655,7 @@ static genreg_model *genreg__described_model(genreg__archive *a)
             genreg__set_stretch(&s, "", p->name, NULL, p->size, p);
             genreg__find_entry(a, &s);
         }
-        if (!genreg__halted(a->c) && genreg__lay_out(m, (genreg_scheme)scheme, seed)) {
+        if (!genreg__halted(a->c) && genreg__lay_out(m, (genreg_init_scheme)scheme, seed)) {
             genreg__set_name(m->data_name, sizeof m->data_name, name);
             for (i = 0, m->channels = (int)channels; i < m->channels; i++) {
                 m->mean[i] = (float)genreg__from_bits64(bits[2 * i]);

@@ -2593,7 +2593,7 @@ LAB_FN genreg_hessian *lab_open_hessian(lab_cell *cell, genreg_model *net, const
     o.iterations = lab_get_int(cell, "hessian_products");
     o.tol = lab_get(cell, "hessian_tol");
     o.seed = cell->seed;
-    genreg_eigenpairs(h, n, 0, &o, pairs, vectors);
+    genreg_hessian_eigenpairs(h, n, 0, &o, pairs, vectors);
     return h;
 }
 

@@ -20,10 +20,10 @@ enum { SIGMAS = 7, RADII = 9, KINDS = 3, /* of noise */ TOP = 10 /* eigenvalues 
 
 /* The noise: N(0, sigma²) on every parameter, as in the paper; the worst case within a radius; relative to each filter's norm. */
 static const double sigma[SIGMAS] = { .0005, .001, .002, .005, .01, .02, .05 }, worst = 0.05, radius[RADII] = { 0, .125, .25, .375, .5, .625, .75, .875, 1 };
-static const struct { genreg_noise kind; int n; const double *size; const char *name, *loss, *accuracy, *rise, *relative; } noise[KINDS] = {
-    { GENREG_NOISE_NORMAL, SIGMAS, sigma, "sigma", "noise_loss", "noise_accuracy", "noise_rise", "noise_relative_rise" },
-    { GENREG_NOISE_SAM, 1, &worst, "worst case within", "sam_loss", "sam_accuracy", "sam_rise", "sam_relative_rise" },
-    { GENREG_NOISE_FILTER, RADII, radius, "filter noise", "filter_loss", "filter_accuracy", "filter_rise", "filter_relative_rise" } };
+static const struct { genreg_perturbation kind; int n; const double *size; const char *name, *loss, *accuracy, *rise, *relative; } noise[KINDS] = {
+    { GENREG_PERTURB_NORMAL, SIGMAS, sigma, "sigma", "noise_loss", "noise_accuracy", "noise_rise", "noise_relative_rise" },
+    { GENREG_PERTURB_SAM, 1, &worst, "worst case within", "sam_loss", "sam_accuracy", "sam_rise", "sam_relative_rise" },
+    { GENREG_PERTURB_FILTER, RADII, radius, "filter noise", "filter_loss", "filter_accuracy", "filter_rise", "filter_relative_rise" } };
 static const double paper[2][2] = { { 85.78, 0.193 }, { 84.17, 2.238 } }; /* test accuracy and lambda */
 static const char *const paper_rise[2][SIGMAS] = { { "+1.9 %", "+3.3 %", "+23.6 %", "+158 %", "+5354 %", "loss 0.123", "loss 10.1" },
                                                    { "+3.4 %", "+11.8 %", "+52.3 %", "+1932 %", "+46205 %", "loss 1.48", "loss 19.8" } };
@@ -65,9 +65,9 @@ static void measure_loss(lab_cell *cell, genreg_model *net, const genreg_dataset
     lab_figure_at(cell, "test_accuracy", side, genreg_evaluate(net, cell->test).accuracy);
     for (kind = 0; kind < KINDS; kind++)
         for (i = 0; i < noise[kind].n && lab_alive(cell); i++) {
-            int draws = noise[kind].kind == GENREG_NOISE_SAM ? 1 : lab_get_int(cell, "draws");
+            int draws = noise[kind].kind == GENREG_PERTURB_SAM ? 1 : lab_get_int(cell, "draws");
             double rise = -base;
-            if (!genreg_perturb(net, few, noise[kind].kind, noise[kind].size[i], draws, cell->seed, draw)) return;
+            if (!genreg_evaluate_perturbed(net, few, noise[kind].kind, noise[kind].size[i], draws, cell->seed, draw)) return;
             for (k = 0; k < draws; k++) rise += draw[k].loss / draws;
             lab_scores_at(cell, noise[kind].loss, noise[kind].accuracy, side * noise[kind].n + i, draw, draws);
             lab_pair_at(cell, noise[kind].rise, noise[kind].relative, side * noise[kind].n + i, rise, rise / base);

@@ -114,7 +114,7 @@ static void run(lab_cell *cell)
     measure_regression(cell, net, 1);
     lab_save(cell, net, NULL);
     if (!lab_alive(cell) || !lab_get_int(cell, "linear")) return;
-    linear = genreg_linearise(start);
+    linear = genreg_linearize(start);
     if (!lab_train(cell, linear, cell->train, &o, NULL, NULL)) return;
     lab_figure(cell, "linear_accuracy", genreg_evaluate(linear, cell->test).accuracy);
 }

@@ -149,7 +149,12 @@ row() {
         printf '#define GENREG_IMPLEMENTATION\n#include "genreg.h"\n' >"$work/genreg.c"
         need gcc
         gcc -DGENREG_REAL=double -I. -c "$work/genreg.c" -o "$work/double.o" || return 1
-        ! gcc -DQUICK_CALLS_ONLY tests/quick.c "$work/double.o" -o "$work/program" -lm 2>"$work/said" && grep -q 'undefined.*genreg_create' "$work/said"
+        ! gcc -DQUICK_CALLS_ONLY tests/quick.c "$work/double.o" -o "$work/program" -lm 2>"$work/said" && grep -q 'undefined.*genreg_create' "$work/said" || return 1
+        # every prototype with genreg_real in it, or an option struct that points to some: float's name must not be there
+        awk '/^#endif .. GENREG_H/ { exit } /^GENREG__API/ { text = "" } { text = text $0 }
+            /;/ { if (text ~ /^GENREG__API.*genreg_(real|eigen_options) [*c]/ && match(text, /genreg_[a-z_]+[(]/)) print substr(text, RSTART, RLENGTH - 1); text = "" }' genreg.h >"$work/names"
+        nm "$work/double.o" | sed -n 's/.* T //p' >"$work/there"
+        [ "$(grep -c . "$work/names")" -ge 16 ] && ! grep -Fx -f "$work/names" "$work/there"
         ;;
     fast-math-is-an-error)
         need gcc

@@ -236,7 +236,7 @@ static void compare_with_explicit(const genreg_objective *f, const char *name, i
     o.tol = DOUBLE ? 1e-9 : 1e-4;
     o.seed = 3;
     o.vector = vector;
-    e = genreg_top_eigen(h, &o);
+    e = genreg_hessian_eigen(h, &o);
     CHECK(e.converged && fabs(e.value - value[n - 1]) < (DOUBLE ? 1e-6 : 1e-4) * fabs(value[n - 1]), "%s: top eigenvalue %.12g of %.12g after %d products", name, e.value, value[n - 1], e.iterations);
     memcpy(work, sweeps, sizeof work);
     for (i = 0; i < n; i++)
@@ -249,7 +249,7 @@ static void compare_with_explicit(const genreg_objective *f, const char *name, i
     for (i = 0, cosine = 0; i < n; i++) cosine += vectors[i][n - 1] * (double)vector[i];
     CHECK(fabs(fabs(cosine) - 1) < (DOUBLE ? 1e-10 : 1e-3), "%s: the unit eigenvector: cosine %.15g", name, cosine);
     o.which = GENREG_EIGEN_LARGEST_MAGNITUDE;
-    e = genreg_top_eigen(h, &o);
+    e = genreg_hessian_eigen(h, &o);
     CHECK(e.converged && fabs(e.value - magnitude) < (DOUBLE ? 1e-10 : 1e-4) * fabs(magnitude), "%s: of largest magnitude: %.15g of %.15g", name, e.value, magnitude);
 
     /* Cut off early, an answer is as far from an eigenvalue as its residual says at most, and no more than it says is claimed. */
@@ -258,7 +258,7 @@ static void compare_with_explicit(const genreg_objective *f, const char *name, i
     for (trial = 1; trial < 12; trial += 2) {
         double nearest = HUGE_VAL;
         o.iterations = trial;
-        e = genreg_top_eigen(h, &o);
+        e = genreg_hessian_eigen(h, &o);
         for (i = 0; i < n; i++) nearest = fabs(value[i] - e.value) < nearest ? fabs(value[i] - e.value) : nearest;
         CHECK(e.iterations <= trial && (e.iterations == trial || e.converged), "%s: %d of %d products", name, e.iterations, trial);
         CHECK(nearest <= e.residual * fabs(e.value) * (1 + 1e-6) + (DOUBLE ? 1e-12 : 1e-5), "%s: %d products: %g away from an eigenvalue, residual %g", name, trial, nearest, e.residual * fabs(e.value));
@@ -388,14 +388,14 @@ static void test_quadratics(void)
         o.iterations = 3000;
         o.tol = DOUBLE ? 1e-9 : 1e-5;
         o.vector = vector;
-        e = genreg_top_eigen(h, &o);
+        e = genreg_hessian_eigen(h, &o);
         CHECK(e.converged && fabs(e.value - largest) < 20 * tolerance * fabs(magnitude), "%s: the largest is %.15g of %g after %d products", forms[form].name, e.value, largest, e.iterations);
         for (i = 0, cosine = 0; i < ORDER; i++) cosine += q[i][ORDER - 1] * (double)vector[i];
         CHECK(form == 4 || fabs(fabs(cosine) - 1) < (DOUBLE ? 1e-12 : 1e-5), "%s: its vector: %g", forms[form].name, cosine);
         for (i = 0, away = 0; i < ORDER; i++) away += (double)vector[i] * (double)vector[i];
         CHECK(fabs(away - 1) < 10 * tolerance, "%s: a unit vector, %.15g", forms[form].name, away);
         o.which = GENREG_EIGEN_LARGEST_MAGNITUDE;
-        e = genreg_top_eigen(h, &o);
+        e = genreg_hessian_eigen(h, &o);
         CHECK(e.converged && fabs(e.value - magnitude) < 20 * tolerance * fabs(magnitude), "%s: of largest magnitude is %.15g of %g", forms[form].name, e.value, magnitude);
         for (i = 0, cosine = 0; i < ORDER; i++) cosine += q[i][magnitude < 0 ? 0 : ORDER - 1] * (double)vector[i];
         CHECK(form == 4 || fabs(fabs(cosine) - 1) < (DOUBLE ? 1e-12 : 1e-5), "%s: its vector: %g", forms[form].name, cosine);
@@ -403,17 +403,17 @@ static void test_quadratics(void)
         /* tol 0 runs all the products that are allowed: twice as many where a second run must find the largest. */
         o.tol = 0;
         o.iterations = 17;
-        e = genreg_top_eigen(h, &o);
+        e = genreg_hessian_eigen(h, &o);
         CHECK(e.iterations == 17 || form == 4, "%s: %d products", forms[form].name, e.iterations); /* (where every vector is an eigenvector there is nothing to do) */
         CHECK(e.converged == (e.residual == 0), "%s: converged at residual %g with tolerance 0", forms[form].name, e.residual);
         o.which = GENREG_EIGEN_LARGEST;
-        e = genreg_top_eigen(h, &o);
+        e = genreg_hessian_eigen(h, &o);
         CHECK(e.iterations == (form == 1 || form == 3 ? 34 : 17) || form == 4, "%s: %d products", forms[form].name, e.iterations);
         CHECK(e.value <= largest + 20 * tolerance * fabs(magnitude) && (form != 3 || e.value > smallest), "%s: a Rayleigh quotient is an eigenvalue at most: %g", forms[form].name, e.value);
 
         o.tol = 1e-12; /* beyond what 5 products reach */
         o.iterations = 5;
-        e = genreg_top_eigen(h, &o);
+        e = genreg_hessian_eigen(h, &o);
         CHECK(form == 4 || (!e.converged && e.residual > o.tol), "%s: not converged after %d products, residual %g", forms[form].name, e.iterations, e.residual);
         genreg_hessian_close(h);
         genreg_destroy(c);
@@ -439,19 +439,19 @@ static void test_tie(void)
     f = objective(c, genreg_variable(c, 1, flat, NULL), quadratic, values, NULL);
     h = genreg_hessian_open(&f);
     o.which = GENREG_EIGEN_LARGEST_MAGNITUDE;
-    e = genreg_top_eigen(h, &o);
+    e = genreg_hessian_eigen(h, &o);
     CHECK(!e.converged && e.iterations == 100 && e.residual > 0.05, "value %g, residual %g", e.value, e.residual);
     o.which = GENREG_EIGEN_LARGEST;
     o.seed = 1;
-    e = genreg_top_eigen(h, &o);
+    e = genreg_hessian_eigen(h, &o);
     CHECK(!e.converged || fabs(e.value - 5) < 0.01, "value %g, residual %g", e.value, e.residual);
-    same = genreg_top_eigen(h, &o);
+    same = genreg_hessian_eigen(h, &o);
     CHECK(same.value == e.value && same.residual == e.residual && same.iterations == e.iterations, "the same seed, the same bits");
     o.which = GENREG_EIGEN_LARGEST_MAGNITUDE;
     o.iterations = 1;
-    e = genreg_top_eigen(h, &o);
+    e = genreg_hessian_eigen(h, &o);
     o.seed = 2;
-    other = genreg_top_eigen(h, &o);
+    other = genreg_hessian_eigen(h, &o);
     CHECK(other.value != e.value && e.iterations == 1, "another seed starts elsewhere");
     o = genreg_eigen_defaults();
     CHECK(o.iterations == 100 && o.tol == 1e-3 && o.seed == 0 && o.which == GENREG_EIGEN_LARGEST && !o.vector, "defaults");
@@ -492,7 +492,7 @@ static void test_linear_loss(void)
         CHECK(h && (genreg_hessian_chunk(h) < SAMPLES) == small, "chunks of %d: %s", genreg_hessian_chunk(h), genreg_error_message(c));
         for (i = 0; i < IN; i++) out[i] = 7;
         CHECK(genreg_hessian_product(h, v, out) && out[0] == 0 && out[1] == 0 && out[2] == 0 && out[3] == 0, "H v = 0: %s", genreg_error_message(c));
-        e = genreg_top_eigen(h, NULL);
+        e = genreg_hessian_eigen(h, NULL);
         CHECK(e.value == 0 && e.residual == 0 && e.converged, "eigenvalue %g, residual %g", e.value, e.residual);
         genreg_hessian_close(h);
         peak = genreg_tape_peak(c);
@@ -568,7 +568,7 @@ static results compute(genreg_ctx *c, int n, genreg_loss loss)
     r.chunk = genreg_hessian_chunk(h);
     o.tol = 0;
     o.iterations = 6;
-    e = genreg_top_eigen(h, &o);
+    e = genreg_hessian_eigen(h, &o);
     r.value = e.value;
     r.residual = e.residual;
     r.iterations = e.iterations;
@@ -738,7 +738,7 @@ static void test_nesting(void)
     CHECK(genreg_tape_bytes(c) == open_bytes, "closing frees what opening took");
     genreg_hessian_product(a, v, again);
     CHECK(!memcmp(first, again, (size_t)n * sizeof *first), "and the outer one goes on");
-    r = genreg_top_eigen(a, NULL);
+    r = genreg_hessian_eigen(a, NULL);
     genreg_hessian_close(a);
     CHECK(genreg_tape_bytes(c) == bytes && genreg_mark(c).nodes == outside.nodes && genreg_mark(c).bytes == outside.bytes, "the tape is as it was");
     s = genreg_hessian_top(m, &d, NULL);
@@ -860,7 +860,7 @@ static void test_threads(void)
                 genreg_hessian_product(h, gradient[i], product[i]);
                 o.iterations = 2;
                 o.tol = 0;
-                e[i] = genreg_top_eigen(h, &o);
+                e[i] = genreg_hessian_eigen(h, &o);
                 genreg_hessian_close(h);
                 CHECK(genreg_error(c) == GENREG_OK && (chunk[i] < L_N) == small, "chunks of %d: %s", chunk[i], genreg_error_message(c));
                 CHECK(!memcmp(gradient[0], gradient[i], (size_t)n * sizeof(genreg_real)) && !memcmp(product[0], product[i], (size_t)n * sizeof(genreg_real)) && e[0].value == e[i].value
@@ -943,19 +943,19 @@ static void test_callbacks(void)
     samples = w.samples;
     genreg_hessian_product(h, v, g);
     CHECK(w.samples == samples, "a kept gradient is not computed again");
-    e = genreg_top_eigen(h, NULL);
+    e = genreg_hessian_eigen(h, NULL);
     CHECK(e.value > 0 && e.converged, "%g", e.value);
 
     /* An error between two products, and after it. */
     genreg_set_error(c, GENREG_ERROR_ARGUMENT, "stop");
-    CHECK(!genreg_hessian_product(h, v, g) && genreg_top_eigen(h, NULL).value != 0 && !genreg_hessian_open(&f), "nothing happens after an error");
+    CHECK(!genreg_hessian_product(h, v, g) && genreg_hessian_eigen(h, NULL).value != 0 && !genreg_hessian_open(&f), "nothing happens after an error");
     genreg_clear_error(c);
-    CHECK(genreg_hessian_product(h, v, g) && genreg_top_eigen(h, NULL).value == e.value, "and all is there when it is cleared");
+    CHECK(genreg_hessian_product(h, v, g) && genreg_hessian_eigen(h, NULL).value == e.value, "and all is there when it is cleared");
     for (k = 0; k < 4; k++) {
         o = genreg_eigen_defaults();
         if (k < 2) o.iterations = -k;
         else o.tol = k == 2 ? -1e-3 : (double)NAN;
-        e = genreg_top_eigen(h, &o);
+        e = genreg_hessian_eigen(h, &o);
         CHECK(e.value != e.value && !e.converged, "no figures after an error");
         CHECK_ERROR(c, GENREG_ERROR_ARGUMENT, "with tolerance");
     }
@@ -995,7 +995,7 @@ static void test_callbacks(void)
     CHECK_ERROR(c, GENREG_ERROR_ARGUMENT, "empty");
 
     CHECK(!genreg_hessian_open(NULL) && !genreg_hessian_product(NULL, v, g) && genreg_hessian_chunk(NULL) == 0 && genreg_hessian_loss(NULL) != 0, "NULL");
-    e = genreg_top_eigen(NULL, NULL);
+    e = genreg_hessian_eigen(NULL, NULL);
     CHECK(e.value != e.value && !e.converged, "NULL");
     e = genreg_hessian_top(NULL, NULL, NULL);
     CHECK(e.value != e.value, "NULL");
@@ -1081,7 +1081,7 @@ static void test_gauss_newton(void)
                 CHECK(value[0] > -1e-6 * value[n - 1], "no negative eigenvalue: %g", value[0]);
                 o.iterations = 5000;
                 o.tol = DOUBLE ? 1e-8 : 1e-4;
-                e = genreg_top_eigen(map, &o);
+                e = genreg_hessian_eigen(map, &o);
                 CHECK(e.converged && fabs(e.value - value[n - 1]) < (DOUBLE ? 1e-10 : 1e-4) * value[n - 1], "top eigenvalue %.12g of %.12g", e.value, value[n - 1]);
                 genreg_hessian_close(map);
                 genreg_destroy(c);
@@ -1146,10 +1146,10 @@ static void test_restriction(void)
     o.iterations = 5000;
     o.tol = DOUBLE ? 1e-9 : 1e-4;
     o.vector = vector;
-    e = genreg_top_eigen(map, &o);
+    e = genreg_hessian_eigen(map, &o);
     CHECK(e.converged && fabs(e.value - value[count - 1]) < (DOUBLE ? 1e-10 : 1e-4) * value[count - 1], "top eigenvalue %.12g of %.12g", e.value, value[count - 1]);
     for (i = 0; i < n; i++) CHECK(inside[i] || vector[i] == 0, "its vector has nothing outside");
-    CHECK(genreg_eigenpairs(map, 2, 1, &o, pairs, NULL) && fabs(pairs[1].value - value[count - 2]) < (DOUBLE ? 1e-10 : 1e-4) * value[count - 1]
+    CHECK(genreg_hessian_eigenpairs(map, 2, 1, &o, pairs, NULL) && fabs(pairs[1].value - value[count - 2]) < (DOUBLE ? 1e-10 : 1e-4) * value[count - 1]
           && fabs(pairs[2].value - value[0]) < (DOUBLE ? 1e-10 : 1e-4) * value[count - 1], "%.12g of %.12g, %.12g of %.12g", pairs[1].value, value[count - 2], pairs[2].value, value[0]);
     CHECK(genreg_hessian_restrict(map, m->parameters, m->parameter_count) && genreg_hessian_product(map, v, out), "to everything");
     for (i = 0, worst = 0; i < n; i++) {
@@ -1160,6 +1160,12 @@ static void test_restriction(void)
     CHECK(worst < (DOUBLE ? 1e-12 : 1e-5), "which is no restriction: off by %g", worst);
     CHECK(!genreg_hessian_restrict(map, chosen, 0), "to nothing");
     CHECK_ERROR(c, GENREG_ERROR_ARGUMENT, "hessian_restrict");
+    CHECK(!genreg_hessian_restrict(map, NULL, 1), "to a list that is missing");
+    CHECK_ERROR(c, GENREG_ERROR_ARGUMENT, "hessian_restrict: no parameters");
+    CHECK(!genreg_hessian_product(map, NULL, out), "of no vector");
+    CHECK_ERROR(c, GENREG_ERROR_ARGUMENT, "hessian_product");
+    CHECK(!genreg_hessian_product(map, v, NULL), "into nothing");
+    CHECK_ERROR(c, GENREG_ERROR_ARGUMENT, "hessian_product");
     wrong = chosen[0];
     wrong.offset = n - 1;
     CHECK(!genreg_hessian_restrict(map, &wrong, 1), "beyond the end");
@@ -1191,7 +1197,7 @@ static void test_eigenpairs(void)
             for (k = 0; k < n; k++) work[i][k] = (h[i][k] + h[k][i]) / 2;
         jacobi(n, work, value, vectors);
         o.tol = DOUBLE ? 1e-8 : 1e-3;
-        CHECK(genreg_eigenpairs(map, 4, 3, &o, pairs, found), "%s", genreg_error_message(c));
+        CHECK(genreg_hessian_eigenpairs(map, 4, 3, &o, pairs, found), "%s", genreg_error_message(c));
         for (i = 0; i < 7; i++) {
             double want = i < 4 ? value[n - 1 - i] : value[i - 4], dot;
             const genreg_real *v = found + i * n;
@@ -1205,29 +1211,29 @@ static void test_eigenpairs(void)
             }
         }
         CHECK(pairs[0].converged, "the largest has converged");
-        CHECK(genreg_eigenpairs(map, 1, 0, &o, pairs, NULL) && fabs(pairs[0].value - value[n - 1]) < tolerance * value[n - 1], "one, without its vector");
-        CHECK(genreg_eigenpairs(map, 0, 1, &o, pairs, found) && fabs(pairs[0].value - value[0]) < tolerance * value[n - 1], "the smallest alone");
+        CHECK(genreg_hessian_eigenpairs(map, 1, 0, &o, pairs, NULL) && fabs(pairs[0].value - value[n - 1]) < tolerance * value[n - 1], "one, without its vector");
+        CHECK(genreg_hessian_eigenpairs(map, 0, 1, &o, pairs, found) && fabs(pairs[0].value - value[0]) < tolerance * value[n - 1], "the smallest alone");
         o.iterations = 6; /* cut off: honest about it */
         o.tol = 1e-12;
-        CHECK(genreg_eigenpairs(map, 3, 0, &o, pairs, found), "%s", genreg_error_message(c));
+        CHECK(genreg_hessian_eigenpairs(map, 3, 0, &o, pairs, found), "%s", genreg_error_message(c));
         for (i = 0; i < 3; i++) {
             double nearest = HUGE_VAL;
             for (k = 0; k < n; k++) nearest = fabs(value[k] - pairs[i].value) < nearest ? fabs(value[k] - pairs[i].value) : nearest;
             CHECK(pairs[i].iterations == 6 && !pairs[i].converged && nearest <= pairs[i].residual * fabs(pairs[i].value) + (DOUBLE ? 1e-12 : 1e-5), "after 6 products: %g away, residual %g", nearest, pairs[i].residual);
             CHECK(fabs(true_residual(n, h, found + i * n, pairs[i].value) / pairs[i].residual - 1) < (DOUBLE ? 1e-6 : 1e-2), "residual %g, recomputed %g", pairs[i].residual, true_residual(n, h, found + i * n, pairs[i].value));
         }
-        CHECK(!genreg_eigenpairs(map, 7, 0, &o, pairs, NULL), "more pairs than products");
+        CHECK(!genreg_hessian_eigenpairs(map, 7, 0, &o, pairs, NULL), "more pairs than products");
         CHECK_ERROR(c, GENREG_ERROR_ARGUMENT, "eigenpairs");
         o.iterations = 100;
-        CHECK(!genreg_eigenpairs(map, n, 1, &o, pairs, NULL), "more pairs than parameters");
+        CHECK(!genreg_hessian_eigenpairs(map, n, 1, &o, pairs, NULL), "more pairs than parameters");
         CHECK_ERROR(c, GENREG_ERROR_ARGUMENT, "eigenpairs");
-        CHECK(!genreg_eigenpairs(map, 0, 0, &o, pairs, NULL), "none");
+        CHECK(!genreg_hessian_eigenpairs(map, 0, 0, &o, pairs, NULL), "none");
         CHECK_ERROR(c, GENREG_ERROR_ARGUMENT, "eigenpairs");
-        CHECK(!genreg_eigenpairs(map, -1, 2, &o, pairs, NULL), "-1");
+        CHECK(!genreg_hessian_eigenpairs(map, -1, 2, &o, pairs, NULL), "-1");
         CHECK_ERROR(c, GENREG_ERROR_ARGUMENT, "eigenpairs");
-        CHECK(!genreg_eigenpairs(map, 1, 1, &o, NULL, NULL), "no room");
+        CHECK(!genreg_hessian_eigenpairs(map, 1, 1, &o, NULL, NULL), "no room");
         CHECK_ERROR(c, GENREG_ERROR_ARGUMENT, "room");
-        CHECK(!genreg_eigenpairs(NULL, 1, 1, &o, pairs, NULL), "NULL");
+        CHECK(!genreg_hessian_eigenpairs(NULL, 1, 1, &o, pairs, NULL), "NULL");
         genreg_hessian_close(map);
         genreg_destroy(c);
     }
@@ -1259,7 +1265,7 @@ static void test_multiple_eigenvalue(void)
     genreg_eigen_options o = genreg_eigen_defaults();
     genreg_eigen pairs[8];
     o.tol = DOUBLE ? 1e-9 : 1e-4;
-    CHECK(genreg_eigenpairs(map, 3, 1, &o, pairs, NULL), "%s", genreg_error_message(c));
+    CHECK(genreg_hessian_eigenpairs(map, 3, 1, &o, pairs, NULL), "%s", genreg_error_message(c));
     CHECK(fabs(pairs[0].value - 7) < 1e-4 && fabs(pairs[1].value - 5) < 1e-4 && (fabs(pairs[2].value - 1) < 1e-4 || fabs(pairs[2].value - 5) < 1e-4) && fabs(pairs[3].value + 3) < 1e-4,
           "7, 5, then 1 or the other 5, and -3: %g %g %g %g", pairs[0].value, pairs[1].value, pairs[2].value, pairs[3].value);
     genreg_hessian_close(map);
@@ -1412,16 +1418,16 @@ static void test_perturbation(void)
     before = (genreg_real *)malloc((size_t)n * sizeof *before);
     memcpy(before, m->theta->data, (size_t)n * sizeof *before);
 
-    CHECK(genreg_perturbation(m, &d, GENREG_NOISE_NORMAL, 7, direction), "%s", genreg_error_message(c));
+    CHECK(genreg_perturbation_direction(m, &d, GENREG_PERTURB_NORMAL, 7, direction), "%s", genreg_error_message(c));
     for (i = 0; i < n; i++) {
         mean += (double)direction[i] / (double)n;
         norm2 += (double)direction[i] * (double)direction[i] / (double)n;
     }
     CHECK(fabs(mean) < 5 / sqrt((double)n) && fabs(norm2 - 1) < 5 * sqrt(2 / (double)n), "normal: mean %g, variance %g", mean, norm2);
-    CHECK(genreg_perturbation(m, &d, GENREG_NOISE_NORMAL, 7, other) && !memcmp(direction, other, (size_t)n * sizeof *other), "the same seed");
-    CHECK(genreg_perturbation(m, &d, GENREG_NOISE_NORMAL, 8, other) && memcmp(direction, other, (size_t)n * sizeof *other), "another seed");
+    CHECK(genreg_perturbation_direction(m, &d, GENREG_PERTURB_NORMAL, 7, other) && !memcmp(direction, other, (size_t)n * sizeof *other), "the same seed");
+    CHECK(genreg_perturbation_direction(m, &d, GENREG_PERTURB_NORMAL, 8, other) && memcmp(direction, other, (size_t)n * sizeof *other), "another seed");
 
-    CHECK(genreg_perturbation(m, &d, GENREG_NOISE_FILTER, 7, other), "%s", genreg_error_message(c));
+    CHECK(genreg_perturbation_direction(m, &d, GENREG_PERTURB_FILTER, 7, other), "%s", genreg_error_message(c));
     for (p = 0; p < m->parameter_count; p++) {
         const genreg_parameter *q = &m->parameters[p];
         ptrdiff_t units = q->shape[q->rank - 1];
@@ -1444,38 +1450,45 @@ static void test_perturbation(void)
         norm2 += (double)gradient[i] * (double)gradient[i];
         asam += (double)gradient[i] * (double)gradient[i] * (double)before[i] * (double)before[i];
     }
-    CHECK(genreg_perturbation(m, &d, GENREG_NOISE_SAM, 7, direction), "%s", genreg_error_message(c));
+    CHECK(genreg_perturbation_direction(m, &d, GENREG_PERTURB_SAM, 7, direction), "%s", genreg_error_message(c));
     for (i = 0; i < n; i++) worst = fabs((double)direction[i] - (double)gradient[i] / sqrt(norm2)) > worst ? fabs((double)direction[i] - (double)gradient[i] / sqrt(norm2)) : worst;
     CHECK(worst < (DOUBLE ? 1e-13 : 1e-6), "SAM: g/|g|, off by %g", worst);
-    CHECK(genreg_perturbation(m, &d, GENREG_NOISE_ASAM, 7, direction), "%s", genreg_error_message(c));
+    CHECK(genreg_perturbation_direction(m, &d, GENREG_PERTURB_ASAM, 7, direction), "%s", genreg_error_message(c));
     for (i = 0, worst = 0; i < n; i++) {
         double w = (double)before[i], away = fabs((double)direction[i] - w * w * (double)gradient[i] / sqrt(asam));
         worst = away > worst ? away : worst;
     }
     CHECK(worst < (DOUBLE ? 1e-13 : 1e-6), "ASAM: T^2 g/|T g|, off by %g", worst);
 
-    for (p = GENREG_NOISE_NORMAL; p <= GENREG_NOISE_ASAM; p++) {
+    for (p = GENREG_PERTURB_NORMAL; p <= GENREG_PERTURB_ASAM; p++) {
         const double radius = 0.05;
-        CHECK(genreg_perturb(m, &d, (genreg_noise)p, radius, DRAWS, 9, scores), "%s", genreg_error_message(c));
-        genreg_perturbation(m, &d, (genreg_noise)p, 9, direction); /* the first of the draws */
+        CHECK(genreg_evaluate_perturbed(m, &d, (genreg_perturbation)p, radius, DRAWS, 9, scores), "%s", genreg_error_message(c));
+        genreg_perturbation_direction(m, &d, (genreg_perturbation)p, 9, direction); /* the first of the draws */
         for (i = 0; i < n; i++) at[i] = (genreg_real)((double)before[i] + radius * (double)direction[i]);
         want = genreg_evaluate_at(m, at, &d);
-        CHECK(fabs(scores[0].loss - want.loss) < (DOUBLE ? 1e-13 : 1e-5) && scores[0].accuracy == want.accuracy && scores[0].samples == SAMPLES, "noise %d: loss %.12g of %.12g", p, scores[0].loss, want.loss);
-        for (draw = 1; draw < DRAWS; draw++) CHECK((scores[draw].loss == scores[0].loss) == (p >= GENREG_NOISE_SAM), "noise %d, draw %d: loss %g after %g", p, draw, scores[draw].loss, scores[0].loss);
+        CHECK(fabs(scores[0].loss - want.loss) < (DOUBLE ? 1e-13 : 1e-5) && scores[0].accuracy == want.accuracy && scores[0].samples == SAMPLES, "perturbation %d: loss %.12g of %.12g", p, scores[0].loss, want.loss);
+        for (draw = 1; draw < DRAWS; draw++) CHECK((scores[draw].loss == scores[0].loss) == (p >= GENREG_PERTURB_SAM), "perturbation %d, draw %d: loss %g after %g", p, draw, scores[draw].loss, scores[0].loss);
         CHECK(!memcmp(before, m->theta->data, (size_t)n * sizeof *before), "the model stays as it is");
     }
     want = genreg_evaluate(m, &d);
-    genreg_perturb(m, &d, GENREG_NOISE_NORMAL, 0, 2, 9, scores);
+    genreg_evaluate_perturbed(m, &d, GENREG_PERTURB_NORMAL, 0, 2, 9, scores);
     CHECK(scores[0].loss == want.loss && scores[1].loss == want.loss, "radius 0");
-    genreg_perturb(m, &d, GENREG_NOISE_SAM, 1e-3, 1, 9, scores); /* to first order the loss rises by radius |g| */
+    genreg_evaluate_perturbed(m, &d, GENREG_PERTURB_SAM, 1e-3, 1, 9, scores); /* to first order the loss rises by radius |g| */
     CHECK(!DOUBLE || fabs((scores[0].loss - want.loss) / (1e-3 * sqrt(norm2)) - 1) < 0.05, "SAM: the rise is %g of %g", scores[0].loss - want.loss, 1e-3 * sqrt(norm2));
-    CHECK(!genreg_perturb(m, &d, GENREG_NOISE_NORMAL, (double)NAN, 1, 9, scores), "a radius of NaN");
+    CHECK(!genreg_evaluate_perturbed(m, &d, GENREG_PERTURB_NORMAL, (double)NAN, 1, 9, scores), "a radius of NaN");
     CHECK_ERROR(c, GENREG_ERROR_ARGUMENT, "perturb");
-    CHECK(!genreg_perturb(m, &d, GENREG_NOISE_NORMAL, 0.1, 0, 9, scores), "no draws");
+    CHECK(!genreg_evaluate_perturbed(m, &d, GENREG_PERTURB_NORMAL, 0.1, 0, 9, scores), "no draws");
     CHECK_ERROR(c, GENREG_ERROR_ARGUMENT, "perturb");
-    CHECK(!genreg_perturb(m, &d, (genreg_noise)7, 0.1, 1, 9, scores), "no such noise");
+    CHECK(!genreg_evaluate_perturbed(m, &d, (genreg_perturbation)7, 0.1, 1, 9, scores), "no such perturbation");
     CHECK_ERROR(c, GENREG_ERROR_ARGUMENT, "perturbation");
-    CHECK(!genreg_perturb(NULL, &d, GENREG_NOISE_NORMAL, 0.1, 1, 9, scores) && !genreg_perturbation(NULL, &d, GENREG_NOISE_NORMAL, 9, at), "NULL");
+    CHECK(!genreg_evaluate_perturbed(m, &d, GENREG_PERTURB_NORMAL, 0.1, 1, 9, NULL), "no room");
+    CHECK_ERROR(c, GENREG_ERROR_ARGUMENT, "no room for the scores");
+    CHECK(!genreg_perturbation_direction(m, &d, GENREG_PERTURB_NORMAL, 9, NULL), "no room");
+    CHECK_ERROR(c, GENREG_ERROR_ARGUMENT, "no room for the direction");
+    CHECK(!genreg_perturbation_direction(m, NULL, GENREG_PERTURB_SAM, 9, at), "SAM needs a set");
+    CHECK_ERROR(c, GENREG_ERROR_ARGUMENT, "empty");
+    CHECK(genreg_perturbation_direction(m, NULL, GENREG_PERTURB_FILTER, 9, at), "the others need none");
+    CHECK(!genreg_evaluate_perturbed(NULL, &d, GENREG_PERTURB_NORMAL, 0.1, 1, 9, scores) && !genreg_perturbation_direction(NULL, &d, GENREG_PERTURB_NORMAL, 9, at), "NULL");
     CHECK(genreg_tape_bytes(c) == 0, "nothing is left on the tape");
     free(direction);
     free(other);
@@ -1669,7 +1682,7 @@ static void test_cnn_against_differences(void)
         map = genreg_hessian_open(&f);
         options.iterations = n;
         options.tol = 1e-6;
-        CHECK(genreg_eigenpairs(map, LARGEST, SMALLEST, &options, pairs, found), "%s", genreg_error_message(c));
+        CHECK(genreg_hessian_eigenpairs(map, LARGEST, SMALLEST, &options, pairs, found), "%s", genreg_error_message(c));
         for (i = 0; i < LARGEST + SMALLEST; i++) {
             double want = i < LARGEST ? value[n - 1 - i] : value[i - LARGEST];
             CHECK(fabs(pairs[i].value - want) < close * norm_h, "%s: pair %d is %.12g of %.12g", name[mode], i, pairs[i].value, want);

@@ -484,7 +484,7 @@ enum { HEIGHT = 6, WIDTH = 5, CHANNELS = 3, PIXELS = HEIGHT * WIDTH * CHANNELS }
 enum { H = 3, W = 2, C = 4, FLAT = H * W * C };                                  /* what is flattened */
 
 /* Most kinds of layers, three scopes, and a linear layer that stands behind the flattening one with something in between. */
-static genreg_model *every_kind(genreg_ctx *c, genreg_scheme scheme, uint64_t seed)
+static genreg_model *every_kind(genreg_ctx *c, genreg_init_scheme scheme, uint64_t seed)
 {
     const int shape[3] = { HEIGHT, WIDTH, CHANNELS };
     genreg_model *m = genreg_model_create(c, 3, shape);
@@ -533,7 +533,7 @@ static void test_model_round_trip(void)
     const char *path = scratch("model.safetensors");
     for (scheme = 0; scheme < GENREG_INIT_COUNT; scheme++) {
         genreg_ctx *c = check_context(GENREG_ISA_AUTO, 1), *other = check_context(GENREG_ISA_AUTO, 1);
-        genreg_model *m = every_kind(c, (genreg_scheme)scheme, 0xfedcba9876543210u + (unsigned)scheme), *n;
+        genreg_model *m = every_kind(c, (genreg_init_scheme)scheme, 0xfedcba9876543210u + (unsigned)scheme), *n;
         genreg_tensor *x, *y, *z;
         genreg_pass pass;
         ptrdiff_t size = m->theta->size;

@@ -192,6 +192,8 @@ static void test_null(void)
     CHECK(genreg_isa_name(NULL) != NULL && genreg_tape_bytes(NULL) == 0 && genreg_tape_peak(NULL) == 0, "figures of no context");
     place = genreg_mark(NULL);
     genreg_release(NULL, place);
+    genreg_normal_fill(NULL, 4, 1, 2);
+    genreg_permutation(NULL, 4, 1, 2);
 
 #define NOTHING(call) do { t = (call); CHECK(t == NULL, #call); } while (0)
     NOTHING(genreg_constant(NULL, 2, shape, NULL));
@@ -277,7 +279,7 @@ static void test_null(void)
     genreg_hessian_close(NULL);
     e = genreg_hessian_top(NULL, &d, NULL);
     CHECK(e.value != e.value && !e.converged, "hessian_top");
-    e = genreg_top_eigen(NULL, NULL);
+    e = genreg_hessian_eigen(NULL, NULL);
     CHECK(e.value != e.value && !e.converged, "top_eigen");
     d = genreg_load_idx(NULL, "a", "b", 10, NULL, NULL);
     CHECK(d.n == 0 && !genreg_load_mnist(NULL, ".", &a, &b) && !genreg_load_fashion(NULL, ".", &a, &b) && a.n == 0, "loaders");

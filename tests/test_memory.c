@@ -193,11 +193,11 @@ static int hessian(genreg_ctx *c)
     top = genreg_hessian_top(m, &d, &o);
     f = genreg_model_objective(m, &d, GENREG_LOSS_CROSS_ENTROPY);
     h = genreg_hessian_open(&f);
-    done = top.iterations > 0 && genreg_eigenpairs(h, 2, 1, &o, pairs, NULL) && genreg_hessian_density(h, 2, 6, 1, nodes, weights) > 0
+    done = top.iterations > 0 && genreg_hessian_eigenpairs(h, 2, 1, &o, pairs, NULL) && genreg_hessian_density(h, 2, 6, 1, nodes, weights) > 0
            && genreg_hessian_trace(h, GENREG_TRACE_HUTCHPP, 9, 1).products > 0 && genreg_hessian_trace(h, GENREG_TRACE_HUTCHINSON, 3, 1).products > 0;
     genreg_hessian_close(h);
     h = genreg_gauss_newton_open(&f);
-    done = done && genreg_top_eigen(h, &o).iterations > 0;
+    done = done && genreg_hessian_eigen(h, &o).iterations > 0;
     genreg_hessian_close(h);
     return done;
 }
@@ -208,7 +208,7 @@ static int perturb(genreg_ctx *c)
     genreg_model *m = small_cnn(c);
     genreg_score s[2];
     double by_class[CLASSES];
-    int done = genreg_perturb(m, &d, GENREG_NOISE_FILTER, 0.1, 2, 1, s) && genreg_perturb(m, &d, GENREG_NOISE_SAM, 0.1, 1, 1, s);
+    int done = genreg_evaluate_perturbed(m, &d, GENREG_PERTURB_FILTER, 0.1, 2, 1, s) && genreg_evaluate_perturbed(m, &d, GENREG_PERTURB_SAM, 0.1, 1, 1, s);
     return done && genreg_evaluate_classes(m, &d, GENREG_LOSS_MSE, by_class).samples == SAMPLES;
 }
 
@@ -259,7 +259,7 @@ static int kernels(genreg_ctx *c) /* tangent kernels, regression with them, the 
     done = genreg_ntk(m, &d, &d, &o, k) && genreg_infinite_kernel(c, &d, NULL, NULL, k, vectors) && genreg_ntk(m, &d, NULL, NULL, k);
     done = done && genreg_kernel_ridge(c, k, SAMPLES, targets, 1, NULL, alpha).attempts > 0 && genreg_kernel_predict(c, k, SAMPLES, SAMPLES, alpha, 1, out);
     done = done && genreg_kernel_eigen(c, k, SAMPLES, eigenvalues, vectors) && genreg_kernel_flow(c, eigenvalues, vectors, SAMPLES, targets, 1, 2, alpha);
-    linear = done ? genreg_linearise(m) : NULL;
+    linear = done ? genreg_linearize(m) : NULL;
     t.epochs = 1;
     p = genreg_train(linear, &d, &t);
     return p.step == 1 && genreg_evaluate(linear, &d).samples == SAMPLES;

@@ -555,10 +555,15 @@ static void test_bad_datasets(void)
     CHECK_ERROR(c, GENREG_ERROR_ARGUMENT, "no pixels");
     genreg_dataset_bytes(c, px, NULL, 4, 3, shape, 2, NULL, NULL);
     CHECK_ERROR(c, GENREG_ERROR_ARGUMENT, "labels");
-    genreg_dataset_bytes(c, px, lb, 4, 0, shape, 2, NULL, NULL);
-    CHECK_ERROR(c, GENREG_ERROR_ARGUMENT, "rank 0");
-    genreg_dataset_bytes(c, px, lb, 4, 4, shape, 2, NULL, NULL);
-    CHECK_ERROR(c, GENREG_ERROR_ARGUMENT, "rank 4");
+    for (i = -1; i <= 4; i++) { /* [features] and [height, width, channels]; "height x width" is neither */
+        if (i == 1 || i == 3) continue;
+        CHECK(genreg_dataset_bytes(c, px, lb, 4, i, shape, 2, NULL, NULL).n == 0, "bytes of rank %d", i);
+        CHECK_ERROR(c, GENREG_ERROR_SHAPE, "rank");
+        CHECK(genreg_dataset_reals(c, re, lb, 4, i, shape, 2).n == 0, "reals of rank %d", i);
+        CHECK_ERROR(c, GENREG_ERROR_SHAPE, "rank");
+    }
+    genreg_dataset_bytes(c, px, lb, 4, 3, NULL, 2, NULL, NULL);
+    CHECK_ERROR(c, GENREG_ERROR_ARGUMENT, "no shape");
     genreg_dataset_bytes(c, px, lb, 4, 3, shape, 0, NULL, NULL);
     CHECK_ERROR(c, GENREG_ERROR_ARGUMENT, "0 classes");
     genreg_dataset_bytes(c, px, lb, 4, 3, five, 2, NULL, NULL);
@@ -749,7 +754,7 @@ static void test_initialisation(void)
     CHECK(same < 3, "another seed: %d equal values", same);
 
     for (scheme = 0; scheme < GENREG_INIT_COUNT; scheme++) {
-        genreg_init(m, (genreg_scheme)scheme, 77);
+        genreg_init(m, (genreg_init_scheme)scheme, 77);
         for (i = 0; i < m->parameter_count; i++) {
             const genreg_parameter *p = &m->parameters[i];
             const genreg_real *w = m->theta->data + p->offset;
@@ -792,9 +797,9 @@ static void test_initialisation(void)
         for (k = 0; k < second->size; k++) product += (double)m->theta->data[first->offset + k] * (double)m->theta->data[second->offset + k];
         CHECK(fabs(product) < 5 * sqrt((double)second->size), "two layers are correlated: %g", product / (double)second->size);
     }
-    genreg_init(m, (genreg_scheme)GENREG_INIT_COUNT, 1);
+    genreg_init(m, (genreg_init_scheme)GENREG_INIT_COUNT, 1);
     CHECK_ERROR(c, GENREG_ERROR_ARGUMENT, "init");
-    genreg_init(m, (genreg_scheme)-1, 1);
+    genreg_init(m, (genreg_init_scheme)-1, 1);
     CHECK_ERROR(c, GENREG_ERROR_ARGUMENT, "init");
     free(copy);
     genreg_destroy(c);
@@ -838,7 +843,7 @@ static double worst_row(const genreg_tensor *y, int row, const double *want, int
 }
 
 /* A model with every kind of layer on images, and biases that are not 0. */
-static genreg_model *every_kind(genreg_ctx *c, genreg_scheme scheme)
+static genreg_model *every_kind(genreg_ctx *c, genreg_init_scheme scheme)
 {
     const int shape[3] = { 4, 3, 2 };
     genreg_model *m = genreg_model_create(c, 3, shape);
@@ -886,7 +891,7 @@ static void test_forward(void)
         for (scheme = 0; scheme < GENREG_INIT_COUNT; scheme += 3) /* PYTORCH and NTK */
             for (n = 1; n < 40; n = 3 * n + 2) {
                 double scale[5], worst = 0, d;
-                genreg_model *m = every_kind(c, (genreg_scheme)scheme);
+                genreg_model *m = every_kind(c, (genreg_init_scheme)scheme);
                 genreg_tensor *x = some_images(c, n), *y = genreg_forward(m, m->theta, x, NULL), *flat;
                 int shape[2];
                 for (i = 0; i < 5; i++) scale[i] = scheme == GENREG_INIT_NTK ? sqrt((i == 0 || i == 3 ? 2.0 : 1.0) / m->parameters[2 * i].fan_in) : 1;
@@ -958,7 +963,7 @@ static void pool_by_hand(const image *x, int size, int maximum, image *y)
 }
 
 /* [conv 3 pad 1 -> 5] [norm] [relu] [max-pool 3] [conv 2 stride 2 pad 1 -> 6] [tanh] [avg-pool 2] [conv 1 -> 4] [norm] [global average] [linear 3] on 11 x 20 x 2 images */
-static genreg_model *image_net(genreg_ctx *c, genreg_scheme scheme)
+static genreg_model *image_net(genreg_ctx *c, genreg_init_scheme scheme)
 {
     const int shape[3] = { 11, 20, 2 };
     genreg_model *m = genreg_model_create(c, 3, shape);
@@ -1052,7 +1057,7 @@ static void test_image_layers(void)
                 double scale[4] = { 1, 1, 1, 1 }, worst;
                 if (!genreg_isa_available((genreg_isa)isa)) continue;
                 c = check_context((genreg_isa)isa, threads);
-                m = image_net(c, (genreg_scheme)scheme);
+                m = image_net(c, (genreg_init_scheme)scheme);
                 CHECK(genreg_error(c) == GENREG_OK && m->state && m->state->size == 18, "%s", genreg_error_message(c));
                 if (genreg_error(c)) { genreg_destroy(c); continue; }
                 if (scheme == GENREG_INIT_NTK) { /* none of them stands directly before a ReLU */
@@ -1390,6 +1395,11 @@ static void test_evaluate(void)
         memset(m->theta->data, 0, (size_t)m->theta->size * sizeof(genreg_real)); /* all outputs equal: the first counts */
         s = genreg_evaluate(m, &d);
         CHECK(fabs(s.accuracy - (double)seen[0] / MANY) < 1e-12 && fabs(s.loss - log((double)OUT)) < 1e-6, "ties go to the first class: %g", s.accuracy);
+        m->theta->data[m->theta->size - 1] = (genreg_real)NAN; /* the bias of the last output: in each row it is NaN, and the others are equal numbers */
+        s = genreg_evaluate_classes(m, &d, GENREG_LOSS_MSE, by_class);
+        CHECK(s.accuracy == 0 && s.loss != s.loss && s.samples == MANY && genreg_error(c) == GENREG_OK, "rows with a NaN are wrong: %g", s.accuracy);
+        for (i = 0; i < OUT; i++) CHECK(by_class[i] == 0, "of class %d %g are right", i, by_class[i]);
+        m->theta->data[m->theta->size - 1] = 0;
         s = genreg_evaluate_classes(m, &d, (genreg_loss)9, NULL);
         CHECK(s.loss != s.loss && s.samples == 0, "no figures after an error");
         CHECK_ERROR(c, GENREG_ERROR_ARGUMENT, "loss");
@@ -1529,6 +1539,10 @@ static void test_misuse(void)
     CHECK_ERROR(c, GENREG_ERROR_SHAPE, "rank 0");
     CHECK(!genreg_model_create(c, 4, image), "rank 4");
     CHECK_ERROR(c, GENREG_ERROR_SHAPE, "rank 4");
+    CHECK(!genreg_model_create(c, 2, image), "rank 2");
+    CHECK_ERROR(c, GENREG_ERROR_SHAPE, "rank 2");
+    CHECK(!genreg_model_create(c, 3, NULL), "no shape");
+    CHECK_ERROR(c, GENREG_ERROR_ARGUMENT, "no shape");
     CHECK(!genreg_model_create(c, 1, zero), "no feature");
     CHECK_ERROR(c, GENREG_ERROR_SHAPE, "extent 0");
     CHECK(!genreg_model_create(c, 3, huge), "beyond the address space");

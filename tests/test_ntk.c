@@ -519,11 +519,11 @@ static void test_ridge(void)
             genreg_ridge r;
             double mean = 0, *b = doubles(n * outputs);
             for (i = 0; i < n; i++) mean += k[i * n + i] / n;
-            o.ridge = with ? 0.01 : 0;
-            o.ridge_max = 0.01;
+            o.relative = with ? 0.01 : 0;
+            o.relative_max = 0.01;
             r = genreg_kernel_ridge(c, k, n, targets, outputs, &o, alpha);
             CHECK(!genreg_error(c) && r.attempts == 1, "n = %d: %d attempts, %s", n, r.attempts, genreg_error_message(c));
-            CHECK(fabs(r.ridge - o.ridge * mean) <= 1e-15 * mean && r.relative == o.ridge, "ridge %g, relative %g", r.ridge, r.relative);
+            CHECK(fabs(r.ridge - o.relative * mean) <= 1e-15 * mean && r.relative == o.relative, "ridge %g, relative %g", r.ridge, r.relative);
             CHECK(fabs(r.min_eigenvalue - values[0]) < 1e-7 * values[n - 1], "n = %d, ridge %g: smallest eigenvalue %.12g, found %.12g", n, r.ridge, values[0], r.min_eigenvalue);
             memcpy(a, k, (size_t)n * (size_t)n * sizeof *a);
             for (i = 0; i < n; i++) a[i * n + i] += r.ridge;
@@ -580,7 +580,7 @@ static void test_singular(void)
     CHECK(fabs(r.min_eigenvalue) < 1e-12 * n * n, "smallest eigenvalue %g of a singular matrix", r.min_eigenvalue);
     genreg_kernel_predict(c, k, n, n, alpha, 1, out);
     CHECK(distance(out, targets, n) < 1e-6, "%g", distance(out, targets, n));
-    o.ridge_max = 1e-13;
+    o.relative_max = 1e-13;
     r = genreg_kernel_ridge(c, k, n, targets, 1, &o, alpha);
     CHECK(r.ridge != r.ridge, "a ridge of %g after an error", r.ridge);
     CHECK_ERROR(c, GENREG_ERROR_ARGUMENT, "positive definite");
@@ -725,7 +725,7 @@ static void test_linearised(void)
     int which;
     for (which = 0; which < NETS; which++) {
         genreg_ctx *c = check_context(GENREG_ISA_AUTO, 1);
-        genreg_model *m = make_net(c, which), *linear = genreg_linearise(m);
+        genreg_model *m = make_net(c, which), *linear = genreg_linearize(m);
         genreg_dataset d = samples(c, takes_images(which), N1, 1);
         ptrdiff_t size = m->theta->size, i, k;
         double *j = jacobian(m, &d), expected[N1 * OUT], found[N1 * OUT], kernel[N1 * N1], own[N1 * N1], worst = 0, scale = 0;
@@ -782,7 +782,7 @@ static void test_linearised_training(void)
     genreg_ntk(m, &d, NULL, &form, k);
     for (i = 0; y && i < all; i++) f[i] = (double)y->data[i];
     genreg_release(c, place);
-    linear = genreg_linearise(m);
+    linear = genreg_linearize(m);
     o.batch = N1;
     o.momentum = 0;
     o.lr = 0.1;
@@ -817,7 +817,7 @@ static void test_linearised_training(void)
     }
     genreg_save_model(linear, "/tmp/never-written");
     CHECK_ERROR(c, GENREG_ERROR_ARGUMENT, "linearised");
-    CHECK(genreg_linearise(NULL) == NULL, "no model");
+    CHECK(genreg_linearize(NULL) == NULL, "no model");
     genreg_destroy(c);
 }
 

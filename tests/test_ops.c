@@ -1679,6 +1679,7 @@ static void test_messages(void)
     expect(c, genreg_permute(c, a, axes), argument, "permute: the axes are no order of those of [2,3]");
     expect(c, genreg_permute(c, a, outside), argument, "permute: the axes are no order of those of [2,3]");
     expect(c, genreg_permute(c, a, negative), argument, "permute: the axes are no order of those of [2,3]");
+    expect(c, genreg_permute(c, a, NULL), argument, "permute: no axes");
     expect(c, genreg_transpose(c, t), shape, "transpose: [3] is no matrix");
     expect(c, genreg_slice(c, a, 1, 2, 2), argument, "slice: 2 entries from 2 on along axis 1 of [2,3]");
     expect(c, genreg_slice(c, a, 2, 0, 1), argument, "slice: 1 entries from 0 on along axis 2 of [2,3]");
@@ -1703,8 +1704,8 @@ static void test_messages(void)
     expect(c, genreg_scatter(c, s, outside, 1), shape, "scatter: [] into 1 rows");
     expect(c, genreg_logsumexp(c, s), shape, "logsumexp: a scalar has no last axis");
     expect(c, genreg_log_softmax(c, s), shape, "log_softmax: a scalar has no last axis");
-    expect(c, genreg_cross_entropy(c, t, outside), shape, "cross_entropy: logits [3] are not [n,classes], or there are no labels");
-    expect(c, genreg_cross_entropy(c, a, NULL), shape, "cross_entropy: logits [2,3] are not [n,classes], or there are no labels");
+    expect(c, genreg_cross_entropy(c, t, outside), shape, "cross_entropy: logits [3] are not [n,classes]");
+    expect(c, genreg_cross_entropy(c, a, NULL), argument, "cross_entropy: labels: there are none");
     expect(c, genreg_cross_entropy(c, a, negative), argument, "cross_entropy: labels: index[0] = -1 is not in 0 ... 2");
     expect(c, genreg_cross_entropy(c, l, four), argument, "cross_entropy: labels: index[0] = 4 is not in 0 ... 2");
     expect(c, genreg_gather(c, a, NULL, 1), argument, "gather: there are none");
@@ -1742,6 +1743,10 @@ static void test_messages(void)
     EXPECT_SWEEP(genreg_grad(c, genreg_sum(c, a, GENREG_ALL_AXES), NULL, NULL, 1, g), argument, "grad: no xs, or no room for their gradients");
     EXPECT_SWEEP(genreg_grad(c, genreg_sum(c, a, GENREG_ALL_AXES), NULL, xs, 1, NULL), argument, "grad: no xs, or no room for their gradients");
     EXPECT_SWEEP(genreg_gradient_into(c, genreg_sum(c, a, GENREG_ALL_AXES), NULL, xs, 1, NULL), argument, "gradient_into: no xs, or no room for their gradients");
+    xs[1] = a;
+    out[1] = NULL;
+    EXPECT_SWEEP(genreg_gradient_into(c, genreg_sum(c, a, GENREG_ALL_AXES), NULL, xs, 2, out), argument, "gradient_into: no room for the gradient of x number 1");
+    out[1] = out[0];
     xs[1] = t;
     EXPECT_SWEEP(genreg_grad(c, genreg_sum(c, a, GENREG_ALL_AXES), NULL, xs, 2, g), argument, "grad: x number 1, [3], is a constant; make it with genreg_variable");
     CHECK(!g[0] && !g[1], "gradients after an error");

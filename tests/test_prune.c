@@ -689,7 +689,7 @@ static void test_line(genreg_ctx *c)
     CHECK(genreg_rewind(a, NULL, NULL) == 0, "no snapshot");
     CHECK_ERROR(c, GENREG_ERROR_ARGUMENT, "no snapshot");
     genreg_model_free(between);
-    between = genreg_linearise(b); /* its statistics are part of what it is linear around */
+    between = genreg_linearize(b); /* its statistics are part of what it is linear around */
     s = genreg_evaluate(between, &d);
     CHECK(genreg_renew_statistics(between, &few) == 1 && genreg_evaluate(between, &d).loss == s.loss, "a linearised model keeps its statistics: %g, %g", s.loss, genreg_evaluate(between, &d).loss);
     barrier = genreg_line(between, between, 3, &d, &few, at);
@@ -795,7 +795,7 @@ static void test_linearised(genreg_ctx *c)
     static const int sizes[] = { 6, 5, 3 };
     genreg_model *m = genreg_mlp(c, sizes, 3), *linear;
     ptrdiff_t kept = genreg_prune(m, 0.4, NULL), size = m->theta->size;
-    linear = genreg_linearise(m);
+    linear = genreg_linearize(m);
     CHECK(linear && linear->mask != m->mask && !memcmp(linear->mask, m->mask, (size_t)size), "the mask of a linearised model");
     genreg_set_mask(m, NULL, size);
     CHECK(genreg_kept(linear, GENREG_KIND_WEIGHT, NULL) == kept && genreg_kept(m, GENREG_KIND_WEIGHT, NULL) == 45, "%d weights are left", (int)kept);
@@ -806,7 +806,7 @@ static void test_linearised(genreg_ctx *c)
         genreg_real own[63], of_linear[63];
         m = genreg_mlp(c, sizes, 3);
         genreg_init(m, GENREG_INIT_PYTORCH, 8);
-        linear = genreg_linearise(m);
+        linear = genreg_linearize(m);
         o.criterion = GENREG_CRITERION_SYNFLOW;
         CHECK(m->theta->size <= 63 && genreg_prune_scores(m, &o, own) && genreg_prune_scores(linear, &o, of_linear) && !memcmp(own, of_linear, (size_t)m->theta->size * sizeof *own),
               "synaptic flow of a linearised model: %s", genreg_error_message(c));

@@ -758,7 +758,7 @@ static genreg_dataset unit_vectors(genreg_ctx *c)
 }
 
 /* used[epoch][sample] = the step of that epoch, from 0, that used the sample; -1 if none did or several. */
-static void observe(genreg_ctx *c, uint64_t seed, int batch, int no_shuffle, genreg_scheme scheme, int epochs, int used[][UNITS])
+static void observe(genreg_ctx *c, uint64_t seed, int batch, int no_shuffle, genreg_init_scheme scheme, int epochs, int used[][UNITS])
 {
     genreg_dataset d = unit_vectors(c);
     genreg_train_options o = genreg_train_defaults();
