@@ -89,6 +89,7 @@
 #include <sys/select.h>
 #include <sys/stat.h>
 #include <sys/time.h>
+#include <time.h>
 #include <unistd.h>
 #if defined(__STRICT_ANSI__) && !defined(__cplusplus)
 int truncate(const char *path, off_t length); /* -std=c99 hides it in <unistd.h> */
@@ -1063,14 +1064,19 @@ LAB_FN int lab_peak_of(const double *y, int n, int *left, int *right)
 // >>system
 // Time, terminals, folders, files and locks: the only place with #ifdefs.
 
+/* Seconds from some moment on, by a clock that nobody sets, where there is one. */
 LAB_FN double lab__now(void)
 {
-#if defined(LAB_POSIX)
+#if defined(LAB_POSIX) && defined(CLOCK_MONOTONIC) /* -std=c99 hides it */
+    struct timespec t;
+    clock_gettime(CLOCK_MONOTONIC, &t);
+    return (double)t.tv_sec + 1e-9 * (double)t.tv_nsec;
+#elif defined(LAB_POSIX)
     struct timeval t;
     gettimeofday(&t, NULL);
     return (double)t.tv_sec + 1e-6 * (double)t.tv_usec;
 #elif defined(_WIN32)
-    return 1e-3 * (double)GetTickCount();
+    return 1e-3 * (double)GetTickCount64();
 #else
     return (double)time(NULL);
 #endif
@@ -1098,6 +1104,17 @@ LAB_FN int lab__terminal(void)
     return isatty(1);
 #elif defined(_WIN32)
     return _isatty(1);
+#else
+    return 0;
+#endif
+}
+
+LAB_FN long lab__process(void)
+{
+#if defined(LAB_POSIX)
+    return (long)getpid();
+#elif defined(_WIN32)
+    return (long)GetCurrentProcessId();
 #else
     return 0;
 #endif
@@ -1154,7 +1171,7 @@ LAB_FN int lab__exists(const char *path)
     return f != NULL;
 }
 
-/* The bytes of a file from an offset on, to be freed, with their number; NULL if it cannot be read. */
+/* The bytes of a file from an offset on, to be freed, with their number; NULL, with errno, if not all of them can be read. */
 LAB_FN char *lab__read_file(const char *path, long from, size_t *n)
 {
     FILE *f = fopen(path, "rb");
@@ -1163,20 +1180,28 @@ LAB_FN char *lab__read_file(const char *path, long from, size_t *n)
     *n = 0;
     if (f && !fseek(f, 0, SEEK_END)) size = ftell(f);
     if (size >= 0 && size < 0x7fffffff && !fseek(f, from < size ? from : size, SEEK_SET)) {
-        s = (char *)lab__new((size_t)(from < size ? size - from : 0) + 1, 1);
-        *n = fread(s, 1, (size_t)(from < size ? size - from : 0), f);
+        *n = (size_t)(from < size ? size - from : 0);
+        s = (char *)lab__new(*n + 1, 1);
+        if (fread(s, 1, *n, f) != *n) {
+            free(s);
+            s = NULL;
+            *n = 0;
+        }
     }
     if (f) fclose(f);
     return s;
 }
 
-/* Writes a file under another name, then renames it: there is never half of one. 0, with errno, if that fails. */
+/* Writes a file under another name, which no other process uses, then renames it: there is never half of one. 0, with errno, if that fails. */
 LAB_FN int lab__write_file(const char *path, const char *text, size_t n)
 {
-    char *part = lab__format("%s.tmp", path);
+    char *part = lab__format("%s.%ld.tmp", path, lab__process());
     FILE *f = fopen(part, "wb");
     int good = f && fwrite(text, 1, n, f) == n && fflush(f) == 0, why = errno;
-    if (f) fclose(f);
+    if (f && fclose(f) && good) {
+        good = 0;
+        why = errno;
+    }
     if (good && !lab__rename(part, path)) {
         good = 0;
         why = errno;
@@ -1194,26 +1219,27 @@ LAB_FN int lab__append(const char *path, const char *line, size_t n)
     FILE *f = fopen(path, "ab+");
     char *buffer = (char *)lab__grow(NULL, n + 64, 1);
     long size = 0;
-    int good = f != NULL, why = errno, last = '\n';
+    int good = f != NULL, why = f ? 0 : errno, last = '\n';
     if (f) setvbuf(f, buffer, _IOFBF, n + 64);
     if (f && !fseek(f, 0, SEEK_END)) size = ftell(f);
     if (size > 0 && !fseek(f, size - 1, SEEK_SET)) last = fgetc(f);
     if (size > 0 && last != '\n') {
-        size_t all;
-        char *text = lab__read_file(path, 0, &all), *tail;
+        size_t all, tail;
+        char *text = lab__read_file(path, 0, &all);
         lab__row row;
-        for (tail = text + (text ? all : 0); text && tail > text && tail[-1] != '\n'; tail--) continue;
-        if (text && !lab__read_row(tail, (size_t)(text + all - tail), &row) && lab__truncate(path, (long)(tail - text))) {
-            size = (long)(tail - text);
+        for (tail = all; text && tail > 0 && text[tail - 1] != '\n'; tail--) continue;
+        if (!text) good = 0, why = errno;
+        else if (!lab__read_row(text + tail, all - tail, &row) && lab__truncate(path, (long)tail)) {
+            size = (long)tail;
             last = '\n';
-        } else if (text) lab__row_free(&row);
+        } else lab__row_free(&row);
         free(text);
     }
     if (f) fseek(f, 0, SEEK_END); /* between reading and writing the standard wants a seek */
     if (good && last != '\n') good = fputc('\n', f) != EOF;
     if (good && n) good = fwrite(line, 1, n, f) == n;
     if (good) good = fflush(f) == 0;
-    if (!good && f) why = errno;
+    if (!good && f && !why) why = errno;
     if (f && fclose(f) && good) {
         good = 0;
         why = errno;
@@ -1224,8 +1250,9 @@ LAB_FN int lab__append(const char *path, const char *line, size_t n)
     return good;
 }
 
-/* A lock file and ranges of one byte in it, one for each cell and byte 0 for the rows. The system drops them when the process ends.
-   Threads of one process do not exclude each other here. */
+/* A lock file and ranges of one byte in it: byte 0 for the rows, byte 1 for the folder, which every run shares and --fresh wants for itself, and one for
+   each cell. The system drops them when the process ends. Threads of one process do not exclude each other here. */
+enum { LAB__ROWS_BYTE, LAB__FOLDER_BYTE, LAB__FIRST_CELL_BYTE };
 #if defined(_WIN32)
 typedef HANDLE lab__lockfile;
 #else
@@ -1258,30 +1285,30 @@ LAB_FN void lab__lock_close(lab__lockfile file)
 #endif
 }
 
-typedef enum lab__locking { LAB__DROP, LAB__TRY, LAB__WAIT } lab__locking;
+typedef enum lab__locking { LAB__DROP, LAB__TRY, LAB__WAIT, LAB__SHARE /* waits for who has it alone */ } lab__locking;
 
-/* Takes a byte or lets it go. Returns 0 if another process has it. A file system without locks gives every lock. */
+/* Takes a byte or lets it go. Returns 0 if another process has it; -1, which is as good as a lock, if the file system has none. */
 LAB_FN int lab__lock(lab__lockfile file, long byte, lab__locking how)
 {
 #if defined(LAB_POSIX)
     struct flock k;
     int failed;
     memset(&k, 0, sizeof k);
-    k.l_type = how == LAB__DROP ? F_UNLCK : F_WRLCK;
+    k.l_type = how == LAB__DROP ? F_UNLCK : how == LAB__SHARE ? F_RDLCK : F_WRLCK;
     k.l_whence = SEEK_SET;
     k.l_start = (off_t)byte;
     k.l_len = 1;
-    do failed = fcntl(file, how == LAB__WAIT ? F_SETLKW : F_SETLK, &k);
-    while (failed && how == LAB__WAIT && errno == EINTR);
-    return !(failed && (errno == EACCES || errno == EAGAIN));
+    do failed = fcntl(file, how >= LAB__WAIT ? F_SETLKW : F_SETLK, &k);
+    while (failed && how >= LAB__WAIT && errno == EINTR);
+    return !failed ? 1 : errno == EACCES || errno == EAGAIN ? 0 : -1;
 #elif defined(_WIN32)
     OVERLAPPED o;
     memset(&o, 0, sizeof o);
     o.Offset = (DWORD)byte;
     if (how == LAB__DROP) return UnlockFileEx(file, 0, 1, 0, &o) != 0;
-    return LockFileEx(file, (DWORD)LOCKFILE_EXCLUSIVE_LOCK | (how == LAB__WAIT ? 0u : (DWORD)LOCKFILE_FAIL_IMMEDIATELY), 0, 1, 0, &o) != 0;
+    return LockFileEx(file, (how == LAB__SHARE ? 0u : (DWORD)LOCKFILE_EXCLUSIVE_LOCK) | (how >= LAB__WAIT ? 0u : (DWORD)LOCKFILE_FAIL_IMMEDIATELY), 0, 1, 0, &o) != 0;
 #else
-    return (void)file, (void)byte, (void)how, 1;
+    return (void)file, (void)byte, (void)how, -1;
 #endif
 }
 
@@ -1405,7 +1432,7 @@ LAB_FN char *lab__path(lab *l, const char *rest)
 }
 
 /* Its byte of the lock file. */
-LAB_FN long lab__byte(const lab__cell *cell) { return (long)(1 + cell->hash % 1000000007u); }
+LAB_FN long lab__byte(const lab__cell *cell) { return (long)(LAB__FIRST_CELL_BYTE + cell->hash % 1000000007u); }
 
 LAB_FN lab__cell *lab__cell_at(lab *l, int config, int seed) { return &l->cells[config * l->seed_count + seed]; }
 
@@ -2103,7 +2130,7 @@ LAB_FN lab_peak lab_find_peak(lab *l, const int *configs, const int *elements, i
 // >>rows
 // The file of rows. Once the workers run, its functions are called with the door held.
 
-/* Gives a row to the cell that it belongs to; the first of several counts. */
+/* Gives a row to the cell that it belongs to; the first of several counts. A cell in hand is left alone: its worker writes to it. */
 LAB_FN void lab__adopt(lab *l, lab__row *row)
 {
     char *key = lab__key(row);
@@ -2112,7 +2139,7 @@ LAB_FN void lab__adopt(lab *l, lab__row *row)
     for (i = 0; i < l->config_count * l->seed_count && !mine; i++) {
         lab__cell *cell = &l->cells[i];
         mine = !strcmp(cell->key, key) && (!strcmp(status, "ok") || !strcmp(status, "diverged"));
-        if (!mine || cell->state == LAB__DONE) continue;
+        if (!mine || cell->state != LAB__WAITING) continue;
         lab__record_copy(&cell->row.figures, &row->figures);
         lab__record_copy(&cell->row.head, &row->head);
         cell->state = LAB__DONE;
@@ -2151,12 +2178,12 @@ LAB_FN void lab__write_row(lab *l, lab__cell *cell, const char *status, double s
     lab__record_text(&cell->row.head, "status", status);
     lab__record_number(&cell->row.head, "seconds", floor(seconds * 1000 + 0.5) / 1000);
     lab__json_row(&b, &cell->row);
-    lab__lock(l->locks, 0, LAB__WAIT);
+    lab__lock(l->locks, LAB__ROWS_BYTE, LAB__WAIT);
     if (!lab__append(l->rows_path, b.s, b.n)) {
         const char *why = strerror(errno);
         if (!l->failure) l->failure = lab__format("cannot write %s: %s; the rows in it are whole: make room, then run the same command again", l->rows_path, why);
     } else cell->state = LAB__DONE;
-    lab__lock(l->locks, 0, LAB__DROP);
+    lab__lock(l->locks, LAB__ROWS_BYTE, LAB__DROP);
     free(b.s);
 }
 
@@ -2173,17 +2200,26 @@ LAB_FN char *lab__checkpoint_path(const lab__cell *cell, int phase, int what)
     return path;
 }
 
+/* Removes them, the last training's first and each page before its trainers: so a page never points to nothing, and what a killed process leaves
+   begins with the first training's and is found again. Every training that ends has left a page. */
 LAB_FN void lab__checkpoint_remove(const lab__cell *cell)
 {
-    int phase, what, there = 1;
-    for (phase = 0; there || phase < cell->phase; phase++) { /* short trainings have left none */
-        there = 0;
-        for (what = 2; what >= 0; what--) { /* the page first, so that it never points to nothing */
-            char *path = lab__checkpoint_path(cell, phase, what);
-            there |= remove(path) == 0;
-            free(path);
+    int phase = 0, what, there;
+    do {
+        for (there = 0, what = 0; what < 3; what++) {
+            char *path = lab__checkpoint_path(cell, phase, what), *part = lab__format("%s.tmp", path);
+            there |= lab__exists(path) || lab__exists(part);
+            free(path); free(part);
         }
-    }
+        phase += there;
+    } while (there);
+    while (phase-- > 0)
+        for (what = 2; what >= 0; what--) {
+            char *path = lab__checkpoint_path(cell, phase, what), *part = lab__format("%s.tmp", path);
+            remove(path);
+            remove(part); /* of a process that was killed while it saved */
+            free(path); free(part);
+        }
 }
 
 LAB_FN void lab__checkpoint_save(lab__cell *cell, genreg_trainer *t, int phase, int finished, double seconds)
@@ -2204,7 +2240,10 @@ LAB_FN void lab__checkpoint_save(lab__cell *cell, genreg_trainer *t, int phase, 
         lab__json_row(&b, &row);
         if (lab__write_file(page, b.s, b.n - 1)) remove(other);
         else {
-            char *why = lab__format("cannot write %s: %s", page, strerror(errno));
+            char *why;
+            lab__enter(cell->view.in); /* strerror is not for two threads at once */
+            why = lab__format("cannot write %s: %s", page, strerror(errno));
+            lab__leave(cell->view.in);
             genreg_set_error(cell->view.ctx, GENREG_ERROR_FILE, why);
             free(why);
         }
@@ -2386,7 +2425,7 @@ LAB_FN void lab__run_cell(lab *l, lab__cell *cell)
     double seconds;
     lab__enter(l);
     cell->threads = o.threads = lab__share(l, cell->worker);
-    o.memory = (size_t)(lab_number(l, "memory") * 1024 * 1024 * 1024);
+    o.memory = (size_t)fmin(lab_number(l, "memory") * 1024 * 1024 * 1024, (double)(PTRDIFF_MAX / 2)); /* 4 GiB do not fit a size_t everywhere */
     lab__leave(l);
     cell->view.ctx = genreg_create(&o);
     cell->started = lab__now();
@@ -2430,31 +2469,52 @@ LAB_FN void lab__work(lab *l, int worker)
     }
 }
 
-/* Opens the folder for writing, puts old rows aside for --fresh, cuts off a torn row. */
+/* Puts the rows aside under the first of NAME.old.jsonl, NAME.old2.jsonl, ... that is free. */
+LAB_FN void lab__put_rows_aside(lab *l)
+{
+    char *path = lab__path(l, ".old.jsonl"), *rest;
+    int i;
+    for (i = 2; lab__exists(path); i++) {
+        free(path);
+        rest = lab__format(".old%d.jsonl", i);
+        path = lab__path(l, rest);
+        free(rest);
+    }
+    if (!lab__rename(l->rows_path, path)) lab_fail(l, 1, "cannot put %s aside: %s", l->rows_path, strerror(errno));
+    printf("--fresh: the rows that were there are in %s\n", path);
+    free(path);
+}
+
+/* Opens the folder for writing, puts old rows aside for --fresh, cuts off a torn row, removes what a process that was killed at its end has left. */
 LAB_FN void lab__prepare(lab *l)
 {
-    char *lock_path = lab__path(l, ".lock"), *old_path = lab__path(l, ".old.jsonl");
+    char *lock_path = lab__path(l, ".lock"), *rows;
     const char *out = lab_text(l, "out");
-    int i, good;
+    size_t n;
+    int i;
     lab__make_folder(out);
     if (!lab__lock_open(&l->locks, lock_path)) lab_fail(l, 1, "cannot write %s: %s; name another folder with --out", lock_path, strerror(errno));
     l->locks_open = 1;
     if (lab__flag(l, "fresh")->given) {
-        for (i = 0; i < l->config_count * l->seed_count; i++) {
-            if (!lab__lock(l->locks, lab__byte(&l->cells[i]), LAB__TRY))
-                lab_fail(l, 1, "another process is at work in %s: wait for it, or run without --fresh", out);
-            lab__checkpoint_remove(&l->cells[i]);
-        }
-        lab__lock(l->locks, 0, LAB__WAIT);
-        if (lab__exists(l->rows_path) && !lab__rename(l->rows_path, old_path)) lab_fail(l, 1, "cannot put %s aside: %s", l->rows_path, strerror(errno));
-        lab__lock(l->locks, 0, LAB__DROP);
-        for (i = 0; i < l->config_count * l->seed_count; i++) lab__lock(l->locks, lab__byte(&l->cells[i]), LAB__DROP);
+        if (!lab__lock(l->locks, LAB__FOLDER_BYTE, LAB__TRY)) lab_fail(l, 1, "another process is at work in %s: wait for it, or run without --fresh", out);
+        for (i = 0; i < l->config_count * l->seed_count; i++) lab__checkpoint_remove(&l->cells[i]);
+        rows = lab__read_file(l->rows_path, 0, &n);
+        if (n || (!rows && lab__exists(l->rows_path))) lab__put_rows_aside(l);
+        free(rows);
+        lab__lock(l->locks, LAB__FOLDER_BYTE, LAB__DROP);
     }
-    lab__lock(l->locks, 0, LAB__WAIT);
-    good = lab__append(l->rows_path, "", 0);
-    if (!good) lab_fail(l, 1, "cannot write %s: %s; name another folder with --out", l->rows_path, strerror(errno));
-    lab__lock(l->locks, 0, LAB__DROP);
-    free(lock_path); free(old_path);
+    if (lab__lock(l->locks, LAB__FOLDER_BYTE, LAB__SHARE) < 0) printf("the file system of %s has no locks: run one process at a time there\n", out);
+    lab__lock(l->locks, LAB__ROWS_BYTE, LAB__WAIT);
+    if (!lab__append(l->rows_path, "", 0)) lab_fail(l, 1, "cannot write %s: %s; name another folder with --out", l->rows_path, strerror(errno));
+    lab__lock(l->locks, LAB__ROWS_BYTE, LAB__DROP);
+    free(lock_path);
+    lab__read_rows(l);
+    for (i = 0; i < l->config_count * l->seed_count; i++) {
+        lab__cell *cell = &l->cells[i];
+        if (!cell->mine || cell->state != LAB__DONE || !lab__lock(l->locks, lab__byte(cell), LAB__TRY)) continue;
+        lab__checkpoint_remove(cell);
+        lab__lock(l->locks, lab__byte(cell), LAB__DROP);
+    }
 }
 
 /* Runs the cells that are left, a worker for each job. */
@@ -2487,12 +2547,12 @@ LAB_FN void lab__run_all(lab *l, int pending)
 /* A model that cannot be written is to be known before hours of training. */
 LAB_FN void lab__try_save(lab *l)
 {
-    char *path = lab__format("%s.tmp", lab_text(l, "save"));
+    const char *path = lab_text(l, "save");
+    int there = lab__exists(path);
     FILE *f = fopen(path, "ab");
-    if (!f) lab_fail(l, 1, "--save %s: cannot be written: %s", lab_text(l, "save"), strerror(errno));
+    if (!f) lab_fail(l, 1, "--save %s: cannot be written: %s", path, strerror(errno));
     fclose(f);
-    remove(path);
-    free(path);
+    if (!there) remove(path);
 }
 
 LAB_FN int lab_run(lab *l)
@@ -2549,7 +2609,12 @@ LAB_FN int lab_run(lab *l)
 
 LAB_FN int lab_close(lab *l)
 {
-    int i, status = l->status;
+    int i, status;
+    if (fflush(stdout) || ferror(stdout)) {
+        fprintf(stderr, "%s: cannot write the report: %s; the rows are in %s\n", l->experiment->name, strerror(errno), l->rows_path);
+        l->status = l->status ? l->status : 1;
+    }
+    status = l->status;
     for (i = 0; i < l->config_count * l->seed_count; i++) {
         lab__row_free(&l->cells[i].row); free(l->cells[i].key); free(l->cells[i].label);
     }
@@ -2678,8 +2743,8 @@ LAB_FN int lab_train_from(lab_cell *view, genreg_model *net, const genreg_datase
             moved = 0;
         }
         lab__tick(cell, &p, (before + (double)p.step / steps) / trainings, images + ((double)p.step - first) * batch, &ticked);
-        cell->stopped = more && (lab__signal || view->in->failure);
-        if (cell->stopped || lab__now() - saved >= (more ? every : every / 6)) {
+        cell->stopped |= more && (lab__signal || view->in->failure);
+        if (cell->stopped || !more || lab__now() - saved >= every) {
             lab__checkpoint_save(cell, t, phase, !more, cell->seconds + lab__now() - cell->started);
             saved = lab__now();
         }
@@ -2902,7 +2967,7 @@ LAB_FN lab_stats lab_print_exponent(lab *l, const char *what, const char *axis, 
 
 LAB_FN double *lab_matrix(ptrdiff_t rows, ptrdiff_t columns)
 {
-    return (double *)lab__grow(NULL, (size_t)rows * (size_t)columns, sizeof(double));
+    return (double *)lab__grow(NULL, columns > 0 && rows > (PTRDIFF_MAX / 8) / columns ? (size_t)-1 : (size_t)rows * (size_t)columns, sizeof(double));
 }
 
 LAB_FN double lab_weight_norm2(const genreg_model *net)

@@ -70,7 +70,7 @@ static void measure_change(lab_cell *cell, genreg_model *net, genreg_model *star
 {
     genreg_dataset few = genreg_first(cell->ctx, cell->train, lab_get_int(cell, "kernel_images"));
     ptrdiff_t size = (ptrdiff_t)few.n * few.n;
-    double *before = lab_matrix(2, size), *after = before + size;
+    double *before = lab_matrix(2 * (ptrdiff_t)few.n, few.n), *after = before + size;
     if (kernel(cell, start, &few, NULL, before) && kernel(cell, net, &few, NULL, after)) {
         lab_figure(cell, "kernel_change", genreg_kernel_change(after, before, size));
         lab_figure(cell, "alignment", genreg_kernel_alignment(after, before, size));

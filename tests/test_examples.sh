@@ -113,6 +113,21 @@ cp "$tmp/r/batch_size.jsonl" "$tmp/before"
 ok "--fresh" exits 0 small --out "$tmp/r" --fresh
 ok "makes the same rows again" same_rows "$tmp/before" "$tmp/r/batch_size.jsonl"
 ok "and keeps the old ones aside" cmp -s "$tmp/before" "$tmp/r/batch_size.old.jsonl"
+ok "--fresh once more" exits 0 small --out "$tmp/r" --fresh
+ok "leaves those aside that are there" [ "$(cat "$tmp/r/batch_size.old.jsonl" "$tmp/r/batch_size.old2.jsonl" | wc -l)" -eq 8 ]
+(long --out "$tmp/f" --save-every 0) &
+other=$!
+while [ ! -s "$tmp/f/batch_size.lock" ] && [ -z "$(find "$tmp/f" -name '*.json' 2>/dev/null)" ]; do sleep 0.05; done
+ok "--fresh beside another process is 1" exits 1 run --train 64 --epochs 1 --batches 16 --widths 4 --seeds 1 --out "$tmp/f" --fresh
+ok "and says why" said 'another process is at work'
+kill -KILL "$other" 2>/dev/null
+wait "$other" 2>/dev/null
+if [ -e /dev/full ]; then
+    small --out "$tmp/r" --report >/dev/null
+    "$tmp/batch_size" --dataset slice --train 64 --epochs 1 --batches 16,64 --widths 8 --seeds 2 --out "$tmp/r" --report >/dev/full 2>"$tmp/err"
+    ok "a report that cannot be written is 1" [ $? -eq 1 ]
+    ok "and says so" said 'cannot write the report'
+fi
 ok "linear rule, equal steps" exits 0 small --out "$tmp/q" --lr-rule linear --equal steps
 ok "the linear rule is 0.005 B/32" grep -q '"batch":64,"lr":0.01,' "$tmp/q/batch_size.jsonl"
 ok "equal steps are those of batch 256" grep -q '"steps_done":1,' "$tmp/q/batch_size.jsonl"

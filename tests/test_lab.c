@@ -3,6 +3,20 @@
       cc -O2 -fopenmp tests/test_lab.c -o test_lab -lm && ./test_lab          (writes and removes files in the working folder) */
 #define GENREG_IMPLEMENTATION
 #include "../genreg.h"
+#include <errno.h>
+#include <stdio.h>
+
+/* A disk that reads half, or says at the end that it is full. */
+static int reads_half, closes_full;
+static size_t test_fread(void *to, size_t size, size_t n, FILE *f) { return fread(to, size, reads_half ? n / 2 : n, f); }
+static int test_fclose(FILE *f)
+{
+    int failed = fclose(f);
+    if (closes_full) errno = ENOSPC;
+    return closes_full ? EOF : failed;
+}
+#define fread test_fread
+#define fclose test_fclose
 #include "../examples/lab.h"
 
 #ifdef LAB_POSIX
@@ -474,6 +488,52 @@ static void test_elements(counts *t)
     lab_close(l);
 }
 
+/* A row of a cell that waits is its figures; one of a cell in hand, which a worker writes to, is not. And checkpoints of all trainings are removed, whatever
+   a killed process has left of them. */
+static void test_adopt(counts *t)
+{
+    static const lab_experiment e = { "test_lab.tmp", "", "slice", NULL, 0, "y", never };
+    static const char *const left[] = { "0a.ckpt.tmp", "0.json", "1b.ckpt", "2.json.tmp" };
+    char text[] = "{\"experiment\":\"test_lab.tmp\",\"version\":\"" GENREG_VERSION "\",\"status\":\"ok\",\"settings\":{},\"figures\":{\"y\":5}}", *path, *hash;
+    char words[][8] = { "adopt", "--out", ".", "--seeds", "1" };
+    char *argv[5];
+    lab *l = bare_lab();
+    lab__cell *cell;
+    lab__row row;
+    int i;
+    l->experiment = &e;
+    l->checksum = lab__copy("0");
+    for (i = 0; i < 5; i++) argv[i] = words[i];
+    lab__command_line(l, 5, argv);
+    l->ctx = genreg_create(NULL);
+    cell = lab__cell_at(l, lab_config(l), 0);
+    cell->view.own = cell;
+    check(t, lab__read_row(text, strlen(text), &row), "a row");
+    cell->key = lab__key(&row);
+    cell->state = LAB__RUNNING;
+    lab__adopt(l, &row);
+    check(t, cell->state == LAB__RUNNING && !(lab_found(&cell->view, "y") > 0) && !l->rows_foreign, "a cell in hand is left alone");
+    cell->state = LAB__WAITING;
+    lab__adopt(l, &row);
+    check(t, cell->state == LAB__DONE && same_bits(lab_found(&cell->view, "y"), 5), "one that waits is done");
+    lab__row_free(&row);
+    hash = lab__hex(cell->hash);
+    for (i = 0; i < 4; i++) {
+        path = lab__format("./test_lab.tmp.%s.%s", hash, left[i]);
+        check(t, lab__write_file(path, "x", 1), path);
+        free(path);
+    }
+    lab__checkpoint_remove(cell);
+    for (i = 0; i < 4; i++) {
+        path = lab__format("./test_lab.tmp.%s.%s", hash, left[i]);
+        check(t, !lab__exists(path), path);
+        free(path);
+    }
+    free(hash);
+    check(t, !lab__exists("test_lab.tmp.lock"), "and no lock was made");
+    lab_close(l);
+}
+
 /* A curve of three points over three seeds: elements 0 of lists, with a plain figure between. */
 static void test_peak(counts *t)
 {
@@ -542,11 +602,24 @@ static void test_append(counts *t)
     fputs("torn from the start", f);
     fclose(f);
     check(t, lab__append(path, "{\"a\":5}\n", 8) && holds(path, "{\"a\":5}\n"), "a file that is all torn");
+    f = fopen(path, "ab");
+    fputs("{\"a\":6,\"b", f);
+    fclose(f);
+    reads_half = 1;
+    check(t, !lab__append(path, "{\"a\":7}\n", 8), "a file that cannot be read is not mended");
+    reads_half = 0;
+    check(t, holds(path, "{\"a\":5}\n{\"a\":6,\"b"), "and nothing of it is cut");
     remove(path);
     check(t, !lab__append("no such folder/x.jsonl", "{}\n", 3), "no folder, no row");
     check(t, lab__write_file(path, "abc", 3) && holds(path, "abc") && lab__write_file(path, "de", 2) && holds(path, "de"), "a file is replaced whole");
     remove(path);
     check(t, !lab__write_file("no such folder/x", "abc", 3), "no folder, no file");
+    check(t, lab__write_file(path, "old", 3), "a file");
+    closes_full = 1;
+    check(t, !lab__write_file(path, "newer", 5) && errno == ENOSPC, "a disk that is full at the end");
+    closes_full = 0;
+    check(t, holds(path, "old"), "leaves the old one");
+    remove(path);
 #ifdef LAB_POSIX
     if (lab__exists("/dev/full")) check(t, !lab__append("/dev/full", "{}\n", 3) && errno == ENOSPC, "a full disk is seen");
 #endif
@@ -798,6 +871,7 @@ int main(void)
     test_presets(&t);
     test_elements(&t);
     test_peak(&t);
+    test_adopt(&t);
     test_append(&t);
     test_locks(&t);
     test_plots(&t);
