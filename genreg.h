@@ -1,5 +1,6 @@
 /* genreg.h - train overparameterized networks and see why they generalize.     Public API version 0.1.0
-   No warranty implied; use at your own risk. Licence (MIT) at the end of the file.
+   No warranty implied; use at your own risk. Licence (MIT) at the end of the file. "The paper" below is Z. Johannsen, Implicit
+   Regularization and Generalization in Overparameterized Neural Networks, arXiv 2604.07603, 2026, whose experiments it reproduces.
 
    Do this
 
@@ -39,6 +40,7 @@
 
       cc -O2 -fopenmp program.c -o program -lm          (-fopenmp is optional)
 
+   It reads the four unpacked files of MNIST in data/mnist (data_fetch.sh gets them), and prints one line.
    And one floor down: the parameters of a model are one tensor theta, so a gradient is one tensor of its shape
    and a Hessian-vector product is two lines:
 
@@ -46,20 +48,20 @@
       genreg_grad(c, genreg_dot(c, g, v), NULL, &theta, 1, &Hv);
 
    CONTENTS
-      The API, in the order of the floors it stands on        errors, contexts, tensors, operations, gradients,
-                                                              models, data, training, curvature, tangent kernels, pruning,
-                                                              files
+      The API: errors, contexts, random numbers, tensors, operations, gradients, datasets, models, training, curvature,
+          tangent kernels, pruning, files
       The implementation, ground floor first (search for the tag)
           >>platform >>errors >>memory >>math >>rng >>kernels >>linalg >>tape >>ops >>grad >>model >>data >>train >>curvature
           >>ntk >>prune >>files
       Version history and licence
 
-   OPTIONS, defined before the include, alike in every file that includes it
+   OPTIONS, defined before the include; all but GENREG_IMPLEMENTATION alike in every file that includes it
       GENREG_IMPLEMENTATION        this file holds the code
-      GENREG_STATIC                everything static: a private copy for one file, which compiles what it uses
+      GENREG_STATIC                a private copy for one file: all functions static; the compiler drops the unused ones
       GENREGDEF                    what stands before each public prototype (default: extern)
-      GENREG_REAL                  float (default) or double; files that disagree do not link
-      GENREG_MALLOC(n) GENREG_REALLOC(p, n) GENREG_FREE(p)    your allocator, all three or none
+      GENREG_REAL                  float (default) or double, alike in all files: a file with the other type does not link if it calls
+                                   a function that takes or makes genreg_real; what it reads through a tensor's data is not checked
+      GENREG_MALLOC(n) GENREG_REALLOC(p, n) GENREG_FREE(p)    your allocator, all three or none (REALLOC is reserved: not called today)
       GENREG_ASSERT(x)             checks of the library's own logic (default: none); never of your input
       GENREG_NO_STDIO              no files: leaves out what reads or writes them
       GENREG_NO_SIMD               plain C only
@@ -71,13 +73,20 @@
                  set before them, or until genreg_destroy. Models and trainers live until their free function, datasets until
                  genreg_destroy. What you pass in stays yours and must outlive what was made of it; between an operation and
                  its gradient, and while a Hessian is open, the values that went in must not change.
-      Errors     The first error stays in the context; from then on every function of that context does nothing and returns
-                 NULL, 0 or NaN, so you check once, where it suits you. NULL in gives NULL out. Nothing aborts or prints.
-      Threads    One thread at a time in a context; any number of contexts side by side, nothing is shared. Inside, OpenMP
-                 splits the work; results have the same bits for any number of threads.
-      Numbers    Random numbers are a function of (seed, stream, index). Results depend on the instruction set
-                 (genreg_isa_name) and on nothing else: not on -O, -std, -march or the C library's exp and log.
-                 Not under -ffast-math, which is an #error.
+      Errors     The first error stays in the context, so you check once, where it suits you. From then on every function that
+                 computes does nothing and returns its error value: NULL, 0, NaN, a dataset, batch or objective of zeros, or a
+                 struct whose figures are NaN. Freeing, releasing and reading figures go on working. A NULL tensor is
+                 GENREG_ERROR_ARGUMENT; a NULL context, model, trainer or Hessian makes a function do nothing and return its
+                 error value. The library never aborts or prints.
+      Options    Start from genreg_..._defaults() and change what you like; NULL is the defaults; a struct of zeros is not. Option
+                 structs are copied. genreg_pass and genreg_objective have no defaults: start them from zeros.
+      Threads    One thread at a time in a context; any number of contexts side by side, nothing is shared. Functions that take no
+                 context nor anything made in one may be called by any thread at any time. Datasets are only read: other contexts
+                 may use them while theirs lives. Inside, OpenMP splits the work; results have the same bits for any number of
+                 threads.
+      Numbers    Random numbers are a function of (seed, stream, index). Results depend on GENREG_REAL, on the instruction set
+                 (genreg_isa_name) and, by rounding, on the chunks that the memory option allows (1e-5 relative in float); and on
+                 nothing else: not on -O, -std, -march or the C library's exp and log. Not under -ffast-math, which is an #error.
 
    WHAT IT DOES NOT DO
       GPUs, mixed precision, recurrent nets or attention, graphs compiled ahead, more than one machine in one run.
@@ -88,7 +97,7 @@
 #include <stddef.h>
 #include <stdint.h>
 
-#define GENREG_VERSION "0.1.0"
+#define GENREG_VERSION "0.1.0" /* of the API; written into files, and beside results */
 
 #ifndef GENREG_REAL
 #define GENREG_REAL float
@@ -161,16 +170,18 @@ typedef GENREG_REAL genreg_real;
 
 /* ---------------------------------------------------------------------------------------------------- errors */
 
+/* SHAPE is for extents that do not fit; ARGUMENT for NULL, a number out of its range, and calls in a wrong order; LIMIT for a full tape or a size
+   beyond an int, where less at a time would do; MEMORY if malloc fails; FILE and FORMAT are for files. */
 #define GENREG_STATUSES(X)                                                                   \
     X(GENREG_OK, "no error")                                                                 \
     X(GENREG_ERROR_MEMORY, "the system has no more memory")                                  \
-    X(GENREG_ERROR_LIMIT, "the context's memory option is too small for this")               \
+    X(GENREG_ERROR_LIMIT, "too much at once for the context's memory option, or for an int") \
     X(GENREG_ERROR_SHAPE, "shapes do not fit together")                                      \
-    X(GENREG_ERROR_ARGUMENT, "an argument is out of its range")                              \
-    X(GENREG_ERROR_NO_RULE, "an operation in the way has no derivative")                     \
+    X(GENREG_ERROR_ARGUMENT, "an argument is missing, or out of its range")                  \
+    X(GENREG_ERROR_NO_RULE, "an operation on the path from y to x has no derivative")        \
     X(GENREG_ERROR_FILE, "a file cannot be opened, read or written")                         \
     X(GENREG_ERROR_FORMAT, "a file does not hold what it should")                            \
-    X(GENREG_ERROR_DIVERGED, "the loss became NaN or infinite")
+    X(GENREG_ERROR_DIVERGED, "a loss, parameter or score became NaN or infinite")
 
 typedef enum genreg_status {
 #define GENREG__STATUS_ENUM(name, text) name,
@@ -188,15 +199,16 @@ typedef struct genreg_ctx genreg_ctx;
 typedef enum genreg_isa { GENREG_ISA_AUTO, GENREG_ISA_PLAIN, GENREG_ISA_BASELINE, GENREG_ISA_AVX2, GENREG_ISA_AVX512 } genreg_isa;
 
 typedef struct genreg_options {
-    size_t memory;  /* bytes that the tape may take, default 1 GiB: larger problems run in chunks; a training batch must fit */
+    size_t memory;  /* bytes that the tape may take, default (and 0) 1 GiB: larger problems run in chunks; a training batch must fit. Not counted:
+                       models, datasets, the optimiser's state, Lanczos vectors, packing space of products */
     int threads;    /* at most; default 0: as many as OpenMP gives; always 1 without OpenMP. Training tries fewer too, and keeps what is fastest */
     genreg_isa isa; /* default GENREG_ISA_AUTO */
 } genreg_options;
 
 GENREG__API genreg_options genreg_defaults(void);
 
-/* A new context; NULL options are the defaults. Returns NULL when memory is out, and every function takes that NULL:
-   it can be tested at the end, as genreg_error(NULL) is GENREG_ERROR_MEMORY. */
+/* A new context. Returns NULL when out of memory, and every function takes that NULL: it can be tested at the end, as
+   genreg_error(NULL) is GENREG_ERROR_MEMORY. An instruction set that this machine lacks gives a context with the error set. */
 GENREG__API genreg_ctx *genreg_create(const genreg_options *options);
 
 /* Frees the context and all that lives in it: tape, models, datasets, trainers. */
@@ -218,7 +230,7 @@ GENREG__API void genreg_clear_error(genreg_ctx *c);
 /* Sets an error of your own, for loss callbacks; ignored if there is one already. The text is copied (and cut at 255). */
 GENREG__API void genreg_set_error(genreg_ctx *c, genreg_status s, const char *message);
 
-/* At most so many threads from now on, 0 as in genreg_options; results do not depend on it. */
+/* Use at most this many threads from now on, 0 as in genreg_options; results do not depend on it. */
 GENREG__API void genreg_set_threads(genreg_ctx *c, int threads);
 
 /* "plain", "baseline", "avx2" or "avx512": the instruction set in use, to be written beside every result. */
@@ -235,11 +247,11 @@ typedef struct genreg_place {
 
 GENREG__API genreg_place genreg_mark(genreg_ctx *c);
 
-/* Frees every tensor made since the mark. Memory stays with the context, so that a loop of equal steps allocates nothing.
-   Works in a context with an error too. */
+/* Frees what was put on the tape since the mark: tensors, the labels of batches, arrays of genreg_load_npy_doubles. Memory stays with the
+   context, so that a loop of equal steps allocates nothing. Marks out of order are an error where it can tell. */
 GENREG__API void genreg_release(genreg_ctx *c, genreg_place p);
 
-/* Bytes of tape in use, and the most that ever were. */
+/* Bytes of tape in use, and the most that ever were: what the memory option counts. */
 GENREG__API size_t genreg_tape_bytes(const genreg_ctx *c);
 GENREG__API size_t genreg_tape_peak(const genreg_ctx *c);
 
@@ -247,7 +259,7 @@ GENREG__API size_t genreg_tape_peak(const genreg_ctx *c);
 
 /* Numbers by counter (Philox4x32-10; Salmon et al., "Parallel random numbers: as easy as 1, 2, 3", 2011): the same arguments
    give the same number on every machine, in any order. Uniform is in (0, 1), never 0 or 1; normal is N(0, 1) through the
-   inverse distribution function (Wichura, AS 241, 1988). Thread-safe. */
+   inverse distribution function (Wichura, AS 241, 1988). The library's own draws use streams from 2^48 on: yours are free below. */
 GENREG__API double genreg_uniform(uint64_t seed, uint64_t stream, uint64_t index);
 GENREG__API double genreg_normal(uint64_t seed, uint64_t stream, uint64_t index);
 
@@ -256,8 +268,6 @@ GENREG__API void genreg_normal_fill(genreg_real *out, ptrdiff_t n, uint64_t seed
 
 /* A random order of 0 ... n-1 in out (Fisher and Yates). */
 GENREG__API void genreg_permutation(int *out, int n, uint64_t seed, uint64_t stream);
-
-/* The library's own draws use streams from 2^48 on: yours are free below. */
 
 /* ---------------------------------------------------------------------------------------------------- tensors */
 
@@ -329,19 +339,21 @@ GENREG__API genreg_tensor *genreg_matmul(genreg_ctx *c, genreg_tensor *a, genreg
 GENREG__API genreg_tensor *genreg_affine(genreg_ctx *c, genreg_tensor *x, genreg_tensor *w, genreg_tensor *b, int relu);
 
 /* x * w + b for images, followed by ReLU if relu is 1: x [n,height,width,in], w [kernel height,kernel width,in,out], b [out] or NULL
-   -> [n,(height + 2 padding - kernel height)/stride + 1,...,out], rounded down. Padding is zeros. */
+   -> [n,(height + 2 padding - kernel height)/stride + 1,...,out], rounded down. Padding is zeros; w is not flipped, as in PyTorch:
+   y[n,i,j,o] = sum over u, v, c of x[n, i stride + u - padding, j stride + v - padding, c] w[u,v,c,o] + b[o]. */
 GENREG__API genreg_tensor *genreg_conv2d(genreg_ctx *c, genreg_tensor *x, genreg_tensor *w, genreg_tensor *b, int stride, int padding, int relu);
 
-/* Maximum over windows of size x size; the derivative goes to the first of equals. Mean over windows that do not overlap (what is
-   left over at the right and bottom is left out), and over the whole image: [n,height,width,channels] -> [n,channels]. */
+/* Maximum over windows of size x size: [n,h,w,c] -> [n,(h - size)/stride + 1,(w - size)/stride + 1,c], rounded down; the derivative goes to
+   the first of equals. Their mean, with stride = size. The mean of the whole image: [n,h,w,c] -> [n,c]. */
 GENREG__API genreg_tensor *genreg_max_pool(genreg_ctx *c, genreg_tensor *x, int size, int stride);
 GENREG__API genreg_tensor *genreg_avg_pool(genreg_ctx *c, genreg_tensor *x, int size);
 GENREG__API genreg_tensor *genreg_global_avg_pool(genreg_ctx *c, genreg_tensor *x);
 
-/* gamma (x - mean)/sqrt(var + eps) + beta by channel (the last axis), mean and biased variance over all other axes, followed by ReLU if
-   relu is 1 (Ioffe and Szegedy 2015). gamma, beta [channels]; mean and var, if not NULL, get the statistics: channels values each. */
-GENREG__API genreg_tensor *genreg_batch_norm(genreg_ctx *c, genreg_tensor *x, genreg_tensor *gamma, genreg_tensor *beta, double eps, int relu, genreg_real *mean,
-                                             genreg_real *var);
+/* gamma (x - mean)/sqrt(var + eps) + beta by channel (the last axis), mean and biased variance over all other axes (two values or more),
+   followed by ReLU if relu is 1 (Ioffe and Szegedy 2015). gamma, beta [channels]; mean and var, if not NULL, get the statistics: channels
+   values each. */
+GENREG__API genreg_tensor *genreg_batch_norm(genreg_ctx *c, genreg_tensor *x, genreg_tensor *gamma, genreg_tensor *beta, double eps, int relu,
+                                             genreg_real *mean, genreg_real *var);
 
 /* s x + t by channel (the last axis), followed by ReLU if relu is 1: s, t [channels]. */
 GENREG__API genreg_tensor *genreg_scale_shift(genreg_ctx *c, genreg_tensor *x, genreg_tensor *s, genreg_tensor *t, int relu);
@@ -357,14 +369,14 @@ GENREG__API genreg_tensor *genreg_sum(genreg_ctx *c, genreg_tensor *x, unsigned 
 GENREG__API genreg_tensor *genreg_mean(genreg_ctx *c, genreg_tensor *x, unsigned axes);
 GENREG__API genreg_tensor *genreg_max(genreg_ctx *c, genreg_tensor *x, unsigned axes);
 
-/* Inverses of each other's shapes: expand repeats x to a shape that it broadcasts to, sum_to adds the repeats up. */
+/* expand repeats x to a shape that it broadcasts to; sum_to is its transpose (its backward rule): it adds up x to a shape that broadcasts to x's. */
 GENREG__API genreg_tensor *genreg_expand(genreg_ctx *c, genreg_tensor *x, int rank, const int *shape);
 GENREG__API genreg_tensor *genreg_sum_to(genreg_ctx *c, genreg_tensor *x, int rank, const int *shape);
 
 /* The same values in another shape of the same size; one extent may be -1 (found from the rest). No copy. */
 GENREG__API genreg_tensor *genreg_reshape(genreg_ctx *c, genreg_tensor *x, int rank, const int *shape);
 
-/* shape's worth of values of x's flat memory from offset on. No copy. The sweep joins the adjoints of all views of a tensor once. */
+/* A tensor of this shape over x->data[offset ...]. No copy. The sweep joins the adjoints of all views of a tensor once. */
 GENREG__API genreg_tensor *genreg_view(genreg_ctx *c, genreg_tensor *x, ptrdiff_t offset, int rank, const int *shape);
 
 /* Axis i of the result is axis axes[i] of x; genreg_transpose swaps the two axes of a matrix. */
@@ -375,12 +387,12 @@ GENREG__API genreg_tensor *genreg_transpose(genreg_ctx *c, genreg_tensor *x);
 GENREG__API genreg_tensor *genreg_slice(genreg_ctx *c, genreg_tensor *x, int axis, int start, int count);
 GENREG__API genreg_tensor *genreg_join(genreg_ctx *c, genreg_tensor *const *xs, int n, int axis);
 
-/* gather: row i of the result is row index[i] of x (rows: the first axis). scatter: row index[i] of the result, which has `rows` rows,
-   is the sum of the rows i of x with that index. The index is copied. */
+/* gather: row i of the result is row index[i] of x (rows: the first axis), n rows. scatter: row r of the result, which has `rows` rows, is the
+   sum of the rows i of x with index[i] = r, for x->shape[0] indices. PyTorch's index_select and index_add. The index is copied. */
 GENREG__API genreg_tensor *genreg_gather(genreg_ctx *c, genreg_tensor *x, const int *index, int n);
 GENREG__API genreg_tensor *genreg_scatter(genreg_ctx *c, genreg_tensor *x, const int *index, int rows);
 
-/* Over the last axis, which keeps extent 1 in logsumexp. */
+/* x - logsumexp(x), and log(sum of exp(x)): over the last axis, which keeps extent 1 in logsumexp. */
 GENREG__API genreg_tensor *genreg_log_softmax(genreg_ctx *c, genreg_tensor *x);
 GENREG__API genreg_tensor *genreg_logsumexp(genreg_ctx *c, genreg_tensor *x);
 
@@ -390,13 +402,15 @@ GENREG__API genreg_tensor *genreg_cross_entropy(genreg_ctx *c, genreg_tensor *lo
 /* Mean over all elements of (a - b)^2, as PyTorch's MSELoss. */
 GENREG__API genreg_tensor *genreg_mse(genreg_ctx *c, genreg_tensor *a, genreg_tensor *b);
 
-/* x with each element 0 with probability p, else divided by 1-p (Srivastava et al. 2014). The draws are those of (seed, stream). */
+/* x with each element 0 with probability p in [0, 1), else divided by 1-p (Srivastava et al. 2014); x itself if p is 0. The draws are those
+   of (seed, stream). */
 GENREG__API genreg_tensor *genreg_dropout(genreg_ctx *c, genreg_tensor *x, double p, uint64_t seed, uint64_t stream);
 
 /* ---------------------------------------------------------------------------------------------------- gradients */
 
 /* grads[i] = d<seed, y>/d xs[i], on the tape: it can be differentiated again, to any order. seed has y's shape;
-   NULL is 1 for a scalar y. An x that y does not depend on gets zeros. An x must be tracked. Returns 1, or 0 after an error. */
+   NULL is 1 for a scalar y. An x that y does not depend on gets zeros. y and each x must be tracked, and what was computed must be on this
+   context's tape still. Returns 1, or 0 after an error. */
 GENREG__API int genreg_grad(genreg_ctx *c, genreg_tensor *y, genreg_tensor *seed, genreg_tensor *const *xs, int n, genreg_tensor **grads);
 
 /* The same, first order only, into your memory: out[i] gets xs[i]->size values. Records nothing, reuses memory as it goes, leaves
@@ -406,17 +420,18 @@ GENREG__API int genreg_gradient_into(genreg_ctx *c, genreg_tensor *y, genreg_ten
 
 /* ---------------------------------------------------------------------------------------------------- datasets */
 
-/* Labelled samples in memory. A plain value: copies of the struct share the samples, which belong to the context
-   (or to you, if you handed them over) and are freed with it. */
+/* Labelled samples in memory. Copies of the struct share the samples. Loaded ones belong to the context; memory given to genreg_dataset_bytes
+   or _reals stays yours, is not copied, and must outlive the set and what is made of it. */
 typedef struct genreg_dataset {
     char name[32];              /* where it is from: "mnist", "fashion", ... */
     int n;                      /* samples */
-    int rank, shape[3];         /* of one sample: [features], or [height, width, channels] */
+    int rank, shape[3];         /* of one sample: [features] or [height, width, channels], no other */
     int features;               /* values in one sample */
     int pad;                    /* zeros around the stored image, after normalisation: part of shape and features */
     int classes;
-    const unsigned char *bytes; /* n0 x features pixels; a value is (byte / 255 - mean) / std of its channel (last axis) */
-    const genreg_real *reals;   /* or n0 x features values, used as they are; exactly one of the two is set */
+    const unsigned char *bytes; /* the stored samples, one after another, each (shape[0] - 2 pad)(shape[1] - 2 pad) channels values (features if
+                                   pad is 0), not in the order of this set: see rows. A value is (byte / 255 - mean)/std of its channel (last axis) */
+    const genreg_real *reals;   /* or the same in values that are used as they are; exactly one of the two is set */
     const int *labels;          /* n labels: label i belongs to sample i of this set */
     const int *rows;            /* sample i is stored sample rows[i]; NULL: sample i */
     float mean[4], std[4];      /* normalisation by channel, with bytes */
@@ -424,17 +439,20 @@ typedef struct genreg_dataset {
     uint64_t checksum;          /* of content, normalisation, rows and labels: equal sets have equal sums */
 } genreg_dataset;
 
-/* A set over your memory: bytes with a mean and std for each channel (NULL: 0 and 1, i.e. [0, 1]), or reals. */
+/* A set over your memory: bytes of at most 4 channels, with a mean and std > 0 for each (NULL: 0 and 1, i.e. [0, 1]), or reals. Labels are
+   0 ... classes-1. Anything else is an error. */
 GENREG__API genreg_dataset genreg_dataset_bytes(genreg_ctx *c, const unsigned char *pixels, const int *labels, int n, int rank, const int *shape,
                                                 int classes, const float *mean, const float *std);
 GENREG__API genreg_dataset genreg_dataset_reals(genreg_ctx *c, const genreg_real *values, const int *labels, int n, int rank, const int *shape,
                                                 int classes);
 
-/* The first n samples; n random ones without repeats (in random order); all if the set has no more than n. */
+/* The first n samples, n >= 1; n random ones without repeats (in random order); all if the set has no more than n. Each call, and the two parts of
+   a split together, keep 8 bytes a sample until genreg_destroy. */
 GENREG__API genreg_dataset genreg_first(genreg_ctx *c, const genreg_dataset *d, int n);
 GENREG__API genreg_dataset genreg_sample(genreg_ctx *c, const genreg_dataset *d, int n, uint64_t seed);
 
-/* Splits at random into a, which gets round(fraction x count) samples of each class, and b, which gets the rest; 0 <= fraction <= 1. */
+/* Splits at random into a, which gets round(fraction x count) samples of each class, and b, which gets the rest;
+   0 <= fraction <= 1. A part without samples is a set of zeros. */
 GENREG__API void genreg_split(genreg_ctx *c, const genreg_dataset *d, double fraction, uint64_t seed, genreg_dataset *a, genreg_dataset *b);
 
 /* The set with each label, with probability p, replaced by a uniformly drawn *other* class. */
@@ -466,7 +484,8 @@ GENREG__API genreg_tensor *genreg_one_hot(genreg_ctx *c, const int *labels, int 
 /* ---------------------------------------------------------------------------------------------------- models */
 
 /* How parameters start (fan_in: inputs of one output).
-     PYTORCH  weights and biases uniform on +-1/sqrt(fan_in), PyTorch's default (LeCun et al. 1998)
+     PYTORCH  weights and biases uniform on +-1/sqrt(fan_in), i.e. of variance 1/(3 fan_in): PyTorch's default, the "commonly used heuristic"
+              of Glorot and Bengio 2010
      HE       weights N(0, 2/fan_in), biases 0 (He et al. 2015)
      XAVIER   weights uniform on +-sqrt(6/(fan_in + fan_out)), biases 0 (Glorot and Bengio 2010)
      NTK      weights N(0, 1), biases 0, and the layer computes s x w + b with s = sqrt(g/fan_in), g = 2 before a ReLU and
@@ -511,13 +530,14 @@ typedef struct genreg_model {
 
 /* An empty model for samples of the given shape ([features] or [height, width, channels]); add layers, then call genreg_init. */
 GENREG__API genreg_model *genreg_model_create(genreg_ctx *c, int rank, const int *shape);
-GENREG__API void genreg_model_free(genreg_model *m); /* release the tape to before its tensors first */
+GENREG__API void genreg_model_free(genreg_model *m); /* first release every tensor that was computed from it */
 
-/* Layers, in order. linear takes flat input. dropout drops with probability p, in training only. conv2d has square kernels and a bias.
-   batch_norm (after conv2d or linear) has eps 1e-5, momentum 0.1 and, as PyTorch's, an unbiased running variance; in training mode it uses
-   the batch's statistics, in evaluation mode the running ones. A training batch, the last of an epoch too, must have two values a channel.
-   Pooling has windows of size x size beside each other, and leaves out what is left over at the right and bottom; global_avg_pool leaves
-   flat features, one for each channel. */
+/* Layers, in order; after genreg_init no more can be added. linear takes flat input. dropout drops with probability p, in training only. conv2d
+   has square kernels and a bias. batch_norm (after conv2d or linear) has eps 1e-5; weights start at 1, biases and running means at 0, running
+   variances at 1. In training mode it uses the batch's statistics (two values a channel or more, in the last batch of an epoch too; else
+   GENREG_ERROR_ARGUMENT) and does running += momentum (batch - running), momentum 0.1, with the unbiased variance, as PyTorch does; in
+   evaluation mode it uses the running ones. Pooling has non-overlapping windows (stride = size), and leaves out what is left over at the right
+   and bottom; global_avg_pool leaves flat features, one for each channel. */
 GENREG__API void genreg_layer_linear(genreg_model *m, int out);
 GENREG__API void genreg_layer_relu(genreg_model *m);
 GENREG__API void genreg_layer_tanh(genreg_model *m);
@@ -532,20 +552,21 @@ GENREG__API void genreg_layer_avg_pool(genreg_model *m, int size);
 GENREG__API void genreg_layer_global_avg_pool(genreg_model *m);
 
 /* Parameters of later layers are named "scope.0.weight" with numbers from 0, as in a torch.nn.Sequential held by a module.
-   A scope is letters, digits, "_", "-" and "."; no two parameters may end up with one name. */
+   A scope is at most 23 letters, digits, "_", "-" and "."; no two parameters may end up with one name. */
 GENREG__API void genreg_model_scope(genreg_model *m, const char *scope);
 
-/* Lays out theta and draws it. Calling it again draws anew; what is pruned stays 0. */
+/* Lays out theta and draws it. Calling it again draws anew and resets running statistics; what is pruned stays 0. */
 GENREG__API void genreg_init(genreg_model *m, genreg_init_scheme scheme, uint64_t seed);
 
-/* sizes[0] inputs, linear layers with ReLU between: {784, 512, 512, 10}, 4. Initialised with PYTORCH and seed 0. */
+/* n sizes, so n - 1 linear layers, ReLU after all but the last: sizes {784, 512, 512, 10}, n = 4. Initialised with PYTORCH and seed 0. */
 GENREG__API genreg_model *genreg_mlp(genreg_ctx *c, const int *sizes, int n);
 
 /* The paper's CNN(width) for images of the given shape: three blocks of twice [3x3 convolution, batch norm if asked, ReLU] and a 2x2 max-pool,
    with width, 2 width and 4 width channels; then linear to 256, ReLU, linear to classes. Initialised with PYTORCH and seed 0. */
 GENREG__API genreg_model *genreg_cnn(genreg_ctx *c, const int *shape, int width, int batch_norm, int classes);
 
-/* Each layer's input and output in one forward pass; the output of a linear layer is its pre-activation. */
+/* Each layer's input and output in one forward pass; the output of a linear layer is its pre-activation. In scheme NTK the input of a layer
+   with weights is s x. */
 typedef struct genreg_trace {
     genreg_tensor **input, **output; /* layer_count each, on the tape */
 } genreg_trace;
@@ -559,21 +580,23 @@ typedef struct genreg_pass {
     genreg_trace *trace; /* filled in unless NULL; layers are then not fused */
 } genreg_pass;
 
-/* The outputs [n, classes] for x [n, ...] at the parameters theta, which is m->theta or any tensor of its size; NULL: the
-   model's own values as constants, so that nothing is recorded. pass NULL: evaluation mode. */
+/* The outputs [n, classes] for n samples x, of any shape [n, ...] with the model's number of values, at the parameters theta, which is m->theta or
+   any tensor of its size; NULL: the model's own values as constants, so that it is recorded only if x is tracked. pass NULL: evaluation mode. */
 GENREG__API genreg_tensor *genreg_forward(genreg_model *m, genreg_tensor *theta, genreg_tensor *x, const genreg_pass *pass);
 
-typedef enum genreg_loss { GENREG_LOSS_CROSS_ENTROPY, GENREG_LOSS_MSE } genreg_loss; /* MSE: against one-hot labels */
+/* MSE: the mean over samples and outputs of (output - one-hot label)^2. */
+typedef enum genreg_loss { GENREG_LOSS_CROSS_ENTROPY, GENREG_LOSS_MSE } genreg_loss;
 
 typedef struct genreg_score {
     double loss;     /* mean cross-entropy (or squared error) over all samples */
-    double accuracy; /* share of samples whose largest output is the label's; the first of equals counts */
+    double accuracy; /* share of samples whose largest output is the label's; the first of equals counts; a row with a NaN is wrong */
     int samples;
 } genreg_score;
 
-/* Loss and accuracy in evaluation mode, in batches. _classes also gives the accuracy by class (NaN for one without samples). */
+/* Loss and accuracy in evaluation mode, in batches; at other parameters, theta->size of them. These two have cross-entropy always, after training
+   with MSE too. _classes has any loss, and the accuracy by class: d->classes values (NaN for one without samples), or NULL. */
 GENREG__API genreg_score genreg_evaluate(genreg_model *m, const genreg_dataset *d);
-GENREG__API genreg_score genreg_evaluate_at(genreg_model *m, const genreg_real *theta, const genreg_dataset *d); /* at other parameters */
+GENREG__API genreg_score genreg_evaluate_at(genreg_model *m, const genreg_real *theta, const genreg_dataset *d);
 GENREG__API genreg_score genreg_evaluate_classes(genreg_model *m, const genreg_dataset *d, genreg_loss loss, double *class_accuracy);
 
 /* ---------------------------------------------------------------------------------------------------- training */
@@ -595,15 +618,16 @@ typedef struct genreg_train_options {
     double lr;                /* 0.01 */
     double momentum;          /* SGD: 0.9.  v = momentum v + g;  theta -= lr v */
     int nesterov;             /* SGD: theta -= lr (g + momentum v) */
-    double weight_decay;      /* 0.  g += weight_decay theta, before anything else */
-    double beta1, beta2, eps; /* Adam: 0.9, 0.999, 1e-8 (Kingma and Ba 2015) */
+    double weight_decay;      /* 0.  g += weight_decay theta, before anything else, for all parameters, biases and batch norm too: L2, no AdamW */
+    double beta1, beta2, eps; /* Adam: 0.9, 0.999, 1e-8 (Kingma and Ba 2015).  m = beta1 m + (1 - beta1) g;  s = beta2 s + (1 - beta2) g^2;
+                                 theta -= lr m'/(sqrt(s') + eps), m' = m/(1 - beta1^t), s' = s/(1 - beta2^t) */
     genreg_schedule schedule; /* default COSINE: lr_min + (lr - lr_min) (1 + cos(pi t/T))/2;  STEP: lr gamma^floor(t/period) */
     int schedule_by_step;     /* t counts steps; default 0: epochs. T is the whole run */
     double lr_min, gamma;     /* 0, 0.1 */
     int period;               /* 30 */
     int batch;                /* 128; larger than the set means the whole set */
     int epochs;               /* 10 */
-    int64_t steps;            /* 0; if not, train for this many steps whatever `epochs` says */
+    int64_t steps;            /* 0: use epochs; else train for exactly this many steps */
     uint64_t seed;            /* of order, dropout and augmentation; not of the initialisation */
     int no_shuffle;           /* 0: a new order each epoch */
     int flip, crop;           /* 0: images as they are; else as in genreg_get_augmented_batch, drawn anew each epoch */
@@ -614,11 +638,12 @@ typedef struct genreg_train_options {
 
 GENREG__API genreg_train_options genreg_train_defaults(void);
 
-/* Trains m on d and returns the last epoch's figures. What is pruned is +0 after each step, in the optimiser's memory too. A loss of NaN or Inf is GENREG_ERROR_DIVERGED, naming epoch and step;
-   parameters then are those before that step. */
+/* Trains m on d and returns the last epoch's figures. What is pruned is +0 after each step, in the optimiser's memory too. A loss that is NaN
+   or infinite is GENREG_ERROR_DIVERGED, naming epoch and step, and that step is not taken. So is a parameter that is not finite after the
+   last step; that step has then been taken. */
 GENREG__API genreg_progress genreg_train(genreg_model *m, const genreg_dataset *d, const genreg_train_options *o);
 
-/* The same in the open: one that can be stepped, saved and resumed. The model and the set must outlive it. */
+/* The same run under your control: it can be stepped, saved and resumed. The model and the set must outlive it. */
 typedef struct genreg_trainer genreg_trainer;
 GENREG__API genreg_trainer *genreg_trainer_create(genreg_model *m, const genreg_dataset *d, const genreg_train_options *o);
 GENREG__API void genreg_trainer_free(genreg_trainer *t);
@@ -634,8 +659,8 @@ GENREG__API genreg_progress genreg_trainer_progress(const genreg_trainer *t);
 
 /* ---------------------------------------------------------------------------------------------------- curvature */
 
-/* A loss over samples: returns the *mean* loss of a batch at theta as a scalar on the tape. user is yours. An objective may have it in two
-   pieces: outputs of theta, and the loss, which then gets the outputs in theta's place; Gauss-Newton products need that. */
+/* A loss over samples: returns the *mean* loss of a batch at theta as a scalar on the tape. user is yours. The loss may be given in two functions:
+   outputs(theta), and loss, which then gets the outputs instead of theta; Gauss-Newton products need that. */
 typedef genreg_tensor *(*genreg_loss_fn)(genreg_ctx *c, genreg_tensor *theta, const genreg_batch *batch, void *user);
 
 /* What curvature is measured of: L(theta) = mean over the set of loss. Without a set (data NULL) the loss is called once, with an
@@ -647,11 +672,11 @@ typedef struct genreg_objective {
     void *user;
     const genreg_dataset *data;
     genreg_loss_fn outputs; /* NULL, or theta -> outputs */
-    int whole;              /* 1: the loss of all samples is no mean over chunks (batch statistics) */
+    int whole;              /* 1: the loss must be computed on all samples at once (batch statistics) */
 } genreg_objective;
 
 /* A model's mean loss on a set, in evaluation mode; and in training mode, where batch norm uses the statistics of the whole set and dropout
-   the draws of seed 0, step 0: the set must then fit the memory option at once. Running statistics stay as they are. */
+   the draws of seed 0, step 0: with either, the set must fit the memory option at once. Running statistics stay as they are. */
 GENREG__API genreg_objective genreg_model_objective(genreg_model *m, const genreg_dataset *d, genreg_loss loss);
 GENREG__API genreg_objective genreg_training_objective(genreg_model *m, const genreg_dataset *d, genreg_loss loss);
 
@@ -673,7 +698,8 @@ GENREG__API int genreg_hessian_product(genreg_hessian *h, const genreg_real *v, 
    it is the Fisher information, and positive semi-definite (Schraudolph 2002; Martens 2020). */
 GENREG__API genreg_hessian *genreg_gauss_newton_open(const genreg_objective *f);
 
-/* From now on the map is restricted to some parameters (a layer, the weights): all others are held fixed, rows and columns of theirs are 0. */
+/* From now on the map is restricted to some parameters (a layer, the weights): all others are held fixed, rows and columns of theirs are 0. A second
+   call replaces the first; pass m->parameters to lift it. Returns 1, or 0 after an error. */
 GENREG__API int genreg_hessian_restrict(genreg_hessian *h, const genreg_parameter *parameters, int n);
 
 /* The loss at theta, and how many samples a chunk has (the whole set if the tape is kept). */
@@ -684,7 +710,7 @@ typedef enum genreg_which { GENREG_EIGEN_LARGEST, GENREG_EIGEN_LARGEST_MAGNITUDE
 
 typedef struct genreg_eigen_options {
     int iterations;      /* at most this many products in a run: 100 */
-    double tol;          /* stop at |Hv - value v| <= tol |value|: 1e-3; 0 runs all iterations */
+    double tol;          /* stop at |Hv - value v| <= tol |value|: 1e-3; 0 runs all iterations: judge by `residual` then, not by `converged` */
     uint64_t seed;       /* of the start vector */
     genreg_which which;  /* default LARGEST: if the eigenvalue of largest magnitude is negative, a second run on H - value I
                             finds the algebraically largest */
@@ -700,38 +726,46 @@ typedef struct genreg_eigen {
 
 GENREG__API genreg_eigen_options genreg_eigen_defaults(void);
 
-/* Top eigenvalue by power iteration, as the paper has it; genreg_hessian_eigenpairs needs fewer products, and finds it where one of the same size and the
-   other sign makes power iteration stall. The first form opens and closes the Hessian of the model's mean cross-entropy itself. */
+/* Top eigenvalue by power iteration, as the paper has it; genreg_hessian_eigenpairs needs fewer products, and finds it where one of the same
+   size and the other sign makes power iteration stall. The first form opens and closes the Hessian of the model's mean cross-entropy itself. */
 GENREG__API genreg_eigen genreg_hessian_top(genreg_model *m, const genreg_dataset *d, const genreg_eigen_options *o);
 GENREG__API genreg_eigen genreg_hessian_eigen(genreg_hessian *h, const genreg_eigen_options *o);
 
-/* The `largest` largest eigenvalues downwards, then the `smallest` smallest upwards, by Lanczos with full re-orthogonalisation (at most
-   o->iterations products, of which each keeps a vector; o->which and o->vector are not used). pairs has room for all, vectors for theta->size
-   values each, or is NULL. The residual is as in genreg_eigen, from the Lanczos recurrence. Of a multiple eigenvalue some copies may be missing;
-   pairs that are left over when all has been found are NaN and not converged. Returns 1, or 0 after an error; look at `converged`. */
+/* The `largest` largest eigenvalues downwards, then the `smallest` smallest upwards, by Lanczos with full re-orthogonalisation: at most
+   o->iterations products, which must be at least largest + smallest; each keeps a vector; o->which and o->vector are not used. pairs has room for
+   all, vectors for theta->size values each, or is NULL. The residual is as in genreg_eigen, from the Lanczos recurrence. Of a multiple eigenvalue
+   some copies may be missing; pairs that are left over when all has been found are NaN and not converged. Returns 1, or 0 after an error; look at
+   `converged`. */
 GENREG__API int genreg_hessian_eigenpairs(genreg_hessian *h, int largest, int smallest, const genreg_eigen_options *o, genreg_eigen *pairs,
                                           genreg_real *vectors);
 
-/* Spectral density by stochastic Lanczos quadrature (Ghorbani, Krishnan, Xiao 2019; Yao et al. 2020): sum of weights[i] at nodes[i], which add up to
-   1. nodes and weights have room for probes x steps. Returns how many there are, or 0 after an error. */
+/* Spectral density by stochastic Lanczos quadrature (Ghorbani, Krishnan, Xiao 2019; Yao et al. 2020): density(x) = sum of weights[i]
+   delta(x - nodes[i]), weights that add up to 1, and nodes that ascend within a probe. Both have room for probes x steps. Returns how many there
+   are, or 0 after an error. */
 GENREG__API int genreg_hessian_density(genreg_hessian *h, int probes, int steps, uint64_t seed, double *nodes, double *weights);
 
-/* HUTCHINSON: the mean of v^T H v over v of random signs (1990). HUTCHPP: the trace on a random subspace exactly, by Hutchinson on the rest
-   (Meyer, Musco, Musco, Woodruff 2021); its standard error is that of the rest. */
+/* HUTCHINSON: the mean of v^T H v over v of random signs (1990); takes 2 products or more. HUTCHPP: the trace on a random subspace exactly, by
+   Hutchinson on the rest (Meyer, Musco, Musco, Woodruff 2021), a third of the products each for finding the subspace, for its trace and for the
+   rest; takes 4 or more, and may use fewer than it was given; its standard error is that of the rest. */
 typedef enum genreg_trace_method { GENREG_TRACE_HUTCHINSON, GENREG_TRACE_HUTCHPP } genreg_trace_method;
 typedef struct genreg_estimate { double value, standard_error; int products; } genreg_estimate; /* NaN after an error */
 GENREG__API genreg_estimate genreg_hessian_trace(genreg_hessian *h, genreg_trace_method method, int products, uint64_t seed);
 
 /* Directions to move theta in. What is pruned stays where it is.
      NORMAL  N(0, 1) for each parameter
-     FILTER  the same, each filter (the weights of one output) scaled to the norm of the weights there, 0 for biases and normalisation (Li et al. 2018)
+     FILTER  the same, each filter (the weights of one output) scaled to the norm of the weights there, 0 for biases and normalisation
+             (Li et al. 2018)
      SAM     g/|g|, g the gradient of the mean cross-entropy: the worst case within a radius to first order (Foret et al. 2021)
      ASAM    T^2 g/|T g| with T = |theta|: the same where radius is relative to each weight (Kwon et al. 2021) */
 typedef enum genreg_perturbation { GENREG_PERTURB_NORMAL, GENREG_PERTURB_FILTER, GENREG_PERTURB_SAM, GENREG_PERTURB_ASAM } genreg_perturbation;
+
+/* direction gets theta->size values. d is for SAM and ASAM, and may be NULL for the others. Returns 1, or 0 after an error. */
 GENREG__API int genreg_perturbation_direction(genreg_model *m, const genreg_dataset *d, genreg_perturbation kind, uint64_t seed,
                                               genreg_real *direction);
 
-/* Loss and accuracy at theta + radius x direction for `draws` directions, into scores; the model stays as it is. (SAM and ASAM have one direction.) */
+/* Loss and accuracy, as of genreg_evaluate, at theta + radius x direction for `draws` directions (SAM and ASAM have but one), into as many
+   scores. radius: for NORMAL the standard deviation of each parameter, for FILTER a share of each filter's norm, for SAM the length of the
+   move. The model stays as it is. Returns 1, or 0 after an error. */
 GENREG__API int genreg_evaluate_perturbed(genreg_model *m, const genreg_dataset *d, genreg_perturbation kind, double radius, int draws, uint64_t seed,
                                           genreg_score *scores);
 
@@ -749,7 +783,8 @@ typedef enum genreg_ntk_form { GENREG_NTK_TRACE, GENREG_NTK_FULL, GENREG_NTK_OUT
 typedef struct genreg_ntk_options {
     genreg_ntk_form form; /* default GENREG_NTK_TRACE */
     int output;           /* OUTPUT: which, from 0 */
-    int block;            /* samples at a time; 0: as many as fit the memory option. More than one block of columns costs passes through the net */
+    int block;            /* samples at a time; 0: as many as fit the memory option. With several column blocks, row samples pass through the net
+                             once per block */
 } genreg_ntk_options;
 
 GENREG__API genreg_ntk_options genreg_ntk_defaults(void);
@@ -772,10 +807,11 @@ GENREG__API genreg_infinite_options genreg_infinite_defaults(void);
 /* Its tangent kernel, which the TRACE and OUTPUT kernels of wide nets approach, and the covariance of its outputs (NNGP), a->n b->n values each;
    either may be NULL, and b too, as above. In closed form (Cho and Saul 2009; Jacot et al. 2018), with S and K the two kernels of a layer:
      S' = 2 E[relu relu] + bias_variance,   K' = 2 E[relu relu] + bias_tangent + K 2 E[relu' relu'],   over (u, v) ~ N(0, S)
-   from S = 2 <x, x'>/features + bias_variance and K = 2 <x, x'>/features + bias_tangent on; the last layer has 1 for each 2. `layers` is that of the net that
-   it is compared with. Returns 1, or 0 after an error.
-   Without bias_variance an input of zeros has kernel 0 with every other, but for the last layer's bias: relu' is 0 at 0, as in genreg_relu. */
-GENREG__API int genreg_infinite_kernel(genreg_ctx *c, const genreg_dataset *a, const genreg_dataset *b, const genreg_infinite_options *o, double *ntk, double *nngp);
+   from S = 2 <x, x'>/features + bias_variance and K = 2 <x, x'>/features + bias_tangent on; the last layer has 1 for each 2. Set `layers` to the
+   number of linear layers of the net that you compare with. Without bias_variance an input of zeros has kernel 0 with every other, but for the
+   last layer's bias: relu' is 0 at 0, as in genreg_relu. Returns 1, or 0 after an error. */
+GENREG__API int genreg_infinite_kernel(genreg_ctx *c, const genreg_dataset *a, const genreg_dataset *b, const genreg_infinite_options *o,
+                                       double *ntk, double *nngp);
 
 typedef struct genreg_ridge_options {
     double relative;     /* first relative ridge to try: 0. The ridge is that times the mean of the diagonal of k */
@@ -786,8 +822,8 @@ typedef struct genreg_ridge_options {
 typedef struct genreg_ridge {
     double ridge;          /* what was added to the diagonal, NaN after an error */
     double relative;       /* the same over the mean of the diagonal */
-    double min_eigenvalue; /* smallest eigenvalue of k itself, by up to 40 Lanczos steps on the inverse: an upper bound, close where that eigenvalue stands
-                              apart from the others; genreg_kernel_eigen has it exactly */
+    double min_eigenvalue; /* smallest eigenvalue of k itself, by up to 40 Lanczos steps on the inverse: an upper bound, close where that eigenvalue
+                              stands apart from the others; genreg_kernel_eigen has it exactly */
     int attempts;          /* factorisations */
 } genreg_ridge;
 
@@ -796,12 +832,13 @@ GENREG__API genreg_ridge_options genreg_ridge_defaults(void);
 /* Kernel ridge regression: alpha [n, outputs] solves (k + ridge I) alpha = targets for a symmetric k [n, n], of which the part on and below
    the diagonal is read, by Cholesky in double. Duplicate samples and zero images make k singular, which a ridge cures; look at what was used.
    The prediction at x is the sum over i of k(x, x_i) alpha_i. */
-GENREG__API genreg_ridge genreg_kernel_ridge(genreg_ctx *c, const double *k, int n, const double *targets, int outputs, const genreg_ridge_options *o, double *alpha);
+GENREG__API genreg_ridge genreg_kernel_ridge(genreg_ctx *c, const double *k, int n, const double *targets, int outputs, const genreg_ridge_options *o,
+                                             double *alpha);
 
 /* out [m, outputs] = k [m, n] alpha [n, outputs]: predictions from the kernel of m samples with the n that were learnt. 1, or 0 after an error. */
 GENREG__API int genreg_kernel_predict(genreg_ctx *c, const double *k, int m, int n, const double *alpha, int outputs, double *out);
 
-/* Share of rows of `predictions` [n, outputs] whose largest entry is the label's; the first of equals counts, a row with a NaN is wrong. Thread-safe. */
+/* Share of rows of `predictions` [n, outputs] whose largest entry is the label's; the first of equals counts, a row with a NaN is wrong. */
 GENREG__API double genreg_kernel_accuracy(const double *predictions, const int *labels, int n, int outputs);
 
 /* k = V^T diag(values) V for a symmetric k [n, n]: values in ascending order, row i of V [n, n] is the unit eigenvector i. 1, or 0 after an error. */
@@ -809,25 +846,28 @@ GENREG__API int genreg_kernel_eigen(genreg_ctx *c, const double *k, int n, doubl
 
 /* Gradient flow on half the sum of squares, d f/dt = -k (f - targets), from f = 0 until time t (HUGE_VAL: the limit): alpha [n, outputs] such that
    f(x, t) = sum over i of k(x, x_i) alpha_i, from genreg_kernel_eigen's values and vectors: alpha = V^T diag((1 - exp(-values t))/values) V targets.
-   Learn targets - f(0) where f starts elsewhere. Directions with eigenvalues below n 2e-16 times the largest are never learnt. 1, or 0 after an error. */
-GENREG__API int genreg_kernel_flow(genreg_ctx *c, const double *values, const double *vectors, int n, const double *targets, int outputs, double t, double *alpha);
+   Learn targets - f(0) where f starts elsewhere. Directions with eigenvalues below n 2e-16 times the largest are never learnt.
+   1, or 0 after an error. */
+GENREG__API int genreg_kernel_flow(genreg_ctx *c, const double *values, const double *vectors, int n, const double *targets, int outputs, double t,
+                                   double *alpha);
 
-/* <a, b>/(|a| |b|), in [-1, 1] (Cristianini et al. 2001), and |a - b|/|b|, the relative change from b to a, in the Frobenius norm over `count` values;
-   NaN if a matrix in the denominator is 0. Thread-safe. */
+/* <a, b>/(|a| |b|), in [-1, 1] (Cristianini et al. 2001), and |a - b|/|b|, the relative change from b to a, in the Frobenius norm over `count`
+   values; NaN if a matrix in the denominator is 0. */
 GENREG__API double genreg_kernel_alignment(const double *a, const double *b, ptrdiff_t count);
 GENREG__API double genreg_kernel_change(const double *a, const double *b, ptrdiff_t count);
 
 /* The model f(x, theta_0) + J(x) (theta - theta_0), linear in theta around m's present parameters theta_0: a model of its own, which starts there
-   and is trained, evaluated and freed as any other; m may go. Each layer hands on x and its tangent (forward mode), so that J is never built and
-   a step costs about two of m's. Always in evaluation mode: batch norm keeps m's statistics, dropout is off. It cannot be initialised anew, saved or
-   traced. Pruning puts its theta at 0, not at theta_0. NULL after an error. */
+   and is trained, evaluated and freed as any other; m can be freed. Each layer hands on x and its tangent (forward mode), so that J is never built
+   and a step costs about two of m's. Always in evaluation mode: batch norm keeps m's statistics, dropout is off. It cannot be initialised anew,
+   saved or traced. Pruning puts its theta at 0, not at theta_0. NULL after an error. */
 GENREG__API genreg_model *genreg_linearize(genreg_model *m);
 
 /* ---------------------------------------------------------------------------------------------------- pruning
 
    A model's mask says which of its parameters are there. What is pruned is +0 in theta, and stays so through genreg_init, training and
-   rewinding; evaluation and checkpoints need nothing more. Curvature and tangent kernels are those of all parameters, pruned ones included. Training skips
-   the pruned weights of a linear layer that keeps a sixteenth or less: genreg_gradient_into of such a pass leaves theirs at 0. */
+   rewinding; evaluation and checkpoints need nothing more. Curvature and tangent kernels are those of all parameters, pruned ones included.
+   With a mask, a forward pass at m->theta with training 1 and keep_state 0 skips the pruned weights of sparse linear layers (at most 1/16
+   kept): genreg_gradient_into then gives 0 for them, where genreg_grad gives their derivative. */
 
 /* What tells which weights stay: those with the largest scores. theta is that of the model, pruned weights are 0 in it.
      MAGNITUDE  |theta|
@@ -837,7 +877,8 @@ GENREG__API genreg_model *genreg_linearize(genreg_model *m);
                 prune the largest -theta H g)
      SYNFLOW    |theta| dR/d|theta|, R = sum of the outputs for an input of ones, with |theta| for theta and without biases, shifts and running
                 means: needs no data. The scores of every layer add up to R if all activations are ReLU (Tanaka et al. 2020)
-   L is the mean loss in training mode, where batch norm uses the statistics of the set: all of it must fit the memory option at once. */
+   L is the mean loss in training mode, where batch norm uses the statistics of the set: with batch norm or dropout all of it must fit the memory
+   option at once. */
 typedef enum genreg_criterion {
     GENREG_CRITERION_MAGNITUDE, GENREG_CRITERION_RANDOM, GENREG_CRITERION_SNIP, GENREG_CRITERION_GRASP, GENREG_CRITERION_SYNFLOW
 } genreg_criterion;
@@ -856,22 +897,23 @@ typedef struct genreg_prune_options {
 GENREG__API genreg_prune_options genreg_prune_defaults(void);
 
 /* Prunes until the share `keep`, in (0, 1], of the chosen kinds is left: exactly floor(keep n + 1/2) of n, with biases untouched by
-   default. What is pruned already stays so. Of equal scores the first in theta stay. An error in a later round leaves what the rounds before
-   it have pruned. NULL options are the defaults. Returns how many are left, 0 after an error. */
+   default. What is pruned already stays so: a share above what is left is an error, and so is one that rounds to none (layerwise: of any tensor).
+   Of equal scores the first in theta stay. A score that is not finite is GENREG_ERROR_DIVERGED. An error in a later round leaves what the rounds
+   before it have pruned. Returns how many of the chosen kinds are left, 0 after an error. */
 GENREG__API ptrdiff_t genreg_prune(genreg_model *m, double keep, const genreg_prune_options *o);
 
-/* The same by scores of your own (theta->size of them), in one round: any numbers, infinite ones too. */
+/* The same by scores of your own (theta->size of them), in one round: any numbers, infinite ones too; a NaN is GENREG_ERROR_ARGUMENT. */
 GENREG__API ptrdiff_t genreg_prune_by(genreg_model *m, const genreg_real *scores, double keep, const genreg_prune_options *o);
 
 /* The scores alone, theta->size of them; 0 for other kinds and for what is pruned. Returns 1, or 0 after an error. */
 GENREG__API int genreg_prune_scores(genreg_model *m, const genreg_prune_options *o, genreg_real *scores);
 
 /* Gives m a copy of a mask of n = theta->size values, such as another model's, and sets what it prunes to 0; NULL takes the mask away.
-   What was pruned before and is kept now is 0 until it is drawn, rewound or trained. Returns 1, or 0 after an error. */
+   Pruned values become 0, restored ones stay 0 until drawn, rewound or trained. Returns 1, or 0 after an error. */
 GENREG__API int genreg_set_mask(genreg_model *m, const unsigned char *mask, ptrdiff_t n);
 
-/* Puts the mask of each tensor in a random order: a control that keeps the share of every layer. Values as in genreg_set_mask. (A random
-   mask is RANDOM; new random weights under the same mask are genreg_init with another seed.) */
+/* Puts the mask of each tensor in a random order: a control that keeps the share of every layer. Values and what is returned as in
+   genreg_set_mask. (A random mask is RANDOM; new random weights under the same mask are genreg_init with another seed.) */
 GENREG__API int genreg_shuffle_mask(genreg_model *m, uint64_t seed);
 
 /* How many parameters of these kinds are left; by_parameter, unless NULL, gets the number for each of m->parameters, of any kind. */
@@ -888,16 +930,17 @@ GENREG__API void genreg_snapshot_free(genreg_snapshot *s);
    they are the same, and nothing is pruned, training repeats the first run to the bit. Returns 1, or 0 after an error. */
 GENREG__API int genreg_rewind(genreg_model *m, genreg_trainer *t, const genreg_snapshot *s);
 
-/* Batch norm's running statistics anew, as the mean of those of batches of d in training mode (all of d in one, up to 200 samples).
-   A linearised model keeps those that it was made with. */
+/* Batch norm's running statistics anew, as the mean of those of batches of d in training mode, of at most 200 samples and weighted by size
+   (PyTorch's update_bn); dropout is on. A linearised model keeps those that it was made with. Returns 1, or 0 after an error. */
 GENREG__API int genreg_renew_statistics(genreg_model *m, const genreg_dataset *d);
 
 /* How far the worst point of the line between two models lies above the mean of its ends (Frankle et al. 2020): in loss, and in error, the
    share of samples that are wrong. Near 0: linearly connected. */
 typedef struct genreg_barrier { double loss, error; } genreg_barrier;
 
-/* Loss and accuracy on d at `points` (3 or more) evenly spaced places from a to b, into scores unless NULL, and the barrier. Batch norm's
-   statistics are renewed on `statistics` at each place; if that is NULL they go along the line too. a and b stay as they are. NaN after an error. */
+/* Loss and accuracy on d, as of genreg_evaluate, at `points` (3 or more) evenly spaced places from a to b, into scores unless NULL, and the barrier.
+   Batch norm's statistics are renewed on `statistics` at each place; if that is NULL they go along the line too. a and b stay as they are. NaN
+   after an error. */
 GENREG__API genreg_barrier genreg_line(genreg_model *a, const genreg_model *b, int points, const genreg_dataset *d, const genreg_dataset *statistics,
                                        genreg_score *scores);
 
@@ -905,7 +948,8 @@ GENREG__API genreg_barrier genreg_line(genreg_model *a, const genreg_model *b, i
 #ifndef GENREG_NO_STDIO
 
 /* An IDX pair (LeCun's format): images and labels, checked against each other and against the files' sizes; labels are 0 ... classes-1 (MNIST:
-   10 classes, EMNIST balanced: 47), at most 256. mean and std as in genreg_dataset_bytes. */
+   10 classes, EMNIST balanced: 47), at most 256. Images come as [height, width, 1]; mean and std as in genreg_dataset_bytes. Files must be
+   unpacked (.gz is an error). For all loaders a set that was not loaded is an empty one, of zeros. */
 GENREG__API genreg_dataset genreg_load_idx(genreg_ctx *c, const char *images, const char *labels, int classes, const float *mean, const float *std);
 
 /* The four files train-images-idx3-ubyte, train-labels-idx1-ubyte, t10k-images-idx3-ubyte and t10k-labels-idx1-ubyte in a folder,
@@ -918,15 +962,16 @@ GENREG__API int genreg_load_fashion(genreg_ctx *c, const char *folder, genreg_da
 GENREG__API int genreg_load_cifar10(genreg_ctx *c, const char *folder, genreg_dataset *train, genreg_dataset *test);
 
 /* A model as a safetensors file that Python opens as it is: names and shapes are PyTorch's (linear weights [out, in]), the metadata
-   holds the rest. What is pruned of "0.weight" is 0 there, and False in "genreg.mask.0.weight". Written beside the target and renamed, so
-   that there is never half a file. Returns 1, or 0 after an error. */
+   holds the rest. What is pruned of "0.weight" is 0 there, and False in "genreg.mask.0.weight"; in scheme NTK weights are stored without the
+   factor s. Written beside the target and renamed, so that there is never half a file. Returns 1, or 0 after an error. */
 GENREG__API int genreg_save_model(genreg_model *m, const char *path);
 
-/* A model from such a file; the file says all. NULL after an error. */
+/* A model from a file of genreg_save_model or genreg_trainer_save; no other will do, as its metadata holds the architecture. NULL after an error. */
 GENREG__API genreg_model *genreg_load_model(genreg_ctx *c, const char *path);
 
 /* A training run with all that it needs to go on: model, mask, optimiser, epoch, step, place in the epoch. Loading takes a trainer made
-   with the same model, set and options (a file of another is an error) and leaves it, to the bit, where it was saved. */
+   with the same model, set and options (a file of another is an error) and leaves it, to the bit, where it was saved. Each returns 1, or 0 after
+   an error. */
 GENREG__API int genreg_trainer_save(genreg_trainer *t, const char *path);
 GENREG__API int genreg_trainer_load(genreg_trainer *t, const char *path);
 
@@ -937,7 +982,7 @@ GENREG__API int genreg_save_npy(genreg_ctx *c, const char *path, int rank, const
 GENREG__API int genreg_save_npy_doubles(genreg_ctx *c, const char *path, int rank, const int *shape, const double *values);
 
 /* The array of a .npy file: float32 or float64 in C order, of either byte order, rank at most GENREG_MAX_RANK, no extent of 0. As a constant, each
-   value rounded to genreg_real; or as doubles, exactly, with its rank and shape (room for GENREG_MAX_RANK; NULL if you do not ask). Both are
+   value rounded to genreg_real; or as doubles, exactly, with its rank and shape (room for GENREG_MAX_RANK; NULL if not wanted). Both are
    on the tape. NULL after an error. */
 GENREG__API genreg_tensor *genreg_load_npy(genreg_ctx *c, const char *path);
 GENREG__API double *genreg_load_npy_doubles(genreg_ctx *c, const char *path, int *rank, int *shape);
