@@ -3489,7 +3489,7 @@ LAB_FN char *lab_plot_svg(const lab_plot *p, const char *caption)
     int columns = p->count < LAB__PER_ROW ? (p->count > 0 ? p->count : 1) : LAB__PER_ROW, i;
     double width = columns * LAB__WIDE + 20, y, end;
     lab__buffer b = { NULL, 0, 0 }, inside = { NULL, 0, 0 };
-    end = y = lab__draw_lines(&inside, 20, 28, 0.85 * (width - 40), 17, " font-weight=\"600\"", p->title);
+    end = y = lab__draw_lines(&inside, 20, 28, 0.9 * (width - 40), 17, " font-weight=\"600\"", p->title);
     for (i = 0; i < p->count; i++) {
         double bottom;
         if (i && i % columns == 0) y = end + 20;

@@ -187,8 +187,8 @@ static void draw(lab *l, const double *widths, int configs[2][LAB_LISTED], int n
         for (k = 0; k < 2; k++) {
             snprintf(text, sizeof text, "%s%s", curves[i].name, k && standard ? ", NTK" : "");
             if (k ? ntk : standard) lab_curve_of(p, l, text, widths, configs[k], NULL, n, curves[i].figure, curves[i].of, accuracy ? 100 : 1);
+            if (i == 0 && k == 0) lab_line(p, "the paper", widths, theirs, NULL, NULL, n, LAB_POINTS);
         }
-        if (i == 0) lab_line(p, "the paper", widths, theirs, NULL, NULL, n, LAB_POINTS);
     }
     lab_line(p, "infinite width", NULL, &limit.mean, NULL, NULL, 1, LAB_RULE);
     lab_plot_save(p, l, "%s parametrisation, %s, SGD with momentum 0.9, batch %d, rate %s, cosine schedule, %d epochs. Change of the kernel K: |K1 - K0| / |K0|, "
