@@ -146,22 +146,24 @@ static void draw(lab *l, const double *widths, int width_count, const double *ba
     static const struct { const char *figure, *name; int scale; } curves[] = {
         { "test_accuracy", "test", 100 }, { "train_accuracy", "training", 100 }, { "lambda", "at the end", 1 },
         { "match_lambda", "at matched training loss", 1 } };
-    lab_plot *p = lab_plot_new("Batch size, accuracy and curvature");
-    char text[400];
+    const char *rule = lab_text(l, "lr-rule"), *net = is_cnn(l) ? "CNN" : "MLP", *data = lab_dataset_title(l), *equal = lab_text(l, "equal");
     int i, w, b, configs[LAB_LISTED];
+    lab_plot *p = width_count > 1 ? lab_plot_new("%s(w) on %s: batch size, accuracy and curvature, equal %s", net, data, equal)
+                                  : lab_plot_new("%s(%.0f) on %s: batch size, accuracy and curvature, equal %s", net, widths[0], data, equal);
+    char text[400];
     for (i = 0; i < 4; i++) {
         if (i == 0) lab_panel(p, "Accuracy", "batch size", "accuracy, %", LAB_LOG_X | LAB_POWERS_OF_TWO);
-        if (i == 2) lab_panel(p, "Curvature", "batch size", "top Hessian eigenvalue", LAB_LOG_X | LAB_POWERS_OF_TWO | LAB_LOG_Y);
+        if (i == 2) lab_panel(p, "Curvature", "batch size", "top eigenvalue of the Hessian", LAB_LOG_X | LAB_POWERS_OF_TWO | LAB_LOG_Y);
         for (w = 0; w < width_count; w++) {
             for (b = 0; b < n; b++) configs[b] = w * (n + extra) + b;
-            snprintf(text, sizeof text, "%s, %s(%.0f)", curves[i].name, is_cnn(l) ? "CNN" : "MLP", widths[w]);
+            snprintf(text, sizeof text, width_count > 1 ? "%s, w = %.0f" : "%s", curves[i].name, widths[w]);
             lab_curve(p, l, text, batches, configs, n, curves[i].figure, curves[i].scale);
         }
     }
-    lab_plot_save(p, l, "SGD with momentum 0.9, cosine, rates: %s, equal %s, %d epochs%s. "
-                  "Eigenvalues on the first %d training images; matched: after the first epoch with training loss at most %g.",
-                  lab_text(l, "lr-rule"), lab_text(l, "equal"), lab_int(l, "epochs"), lab_text(l, "equal")[0] == 's' ? " of batch 256" : "",
-                  HESSIAN_IMAGES, match_loss(l));
+    lab_plot_save(p, l, "SGD with momentum 0.9, cosine schedule, rates from %g at batch %.0f to %g at %.0f; %s %d epochs. Eigenvalue of the Hessian on the first "
+                  "%d training images; matched: after the first epoch with a training loss of at most %g.", rate_of(batches[0], rule), batches[0],
+                  rate_of(batches[n - 1], rule), batches[n - 1], *equal == 's' ? "for each batch size as many steps as batch 256 takes in" : "each trained for",
+                  lab_int(l, "epochs"), HESSIAN_IMAGES, match_loss(l));
 }
 
 int main(int argc, char **argv)

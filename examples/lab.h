@@ -398,30 +398,50 @@ typedef struct lab_plot lab_plot;
 
 enum { LAB_LOG_X = 1, LAB_LOG_Y = 2, LAB_POWERS_OF_TWO = 4 /* ticks of a logarithmic x axis */ };
 
-/* A figure of one or more panels, side by side; a curve goes to the latest panel. Texts are plain, UTF-8. */
-LAB_FN lab_plot *lab_plot_new(const char *title);
+/* A figure of panels, two in a row; a curve goes to the latest panel. Texts are UTF-8. On a logarithmic axis what is 0 stands on the frame, hollow. */
+LAB_FN lab_plot *lab_plot_new(const char *title, ...) LAB_PRINTF(1, 2);
 LAB_FN void lab_panel(lab_plot *p, const char *title, const char *x, const char *y, int flags);
 
-/* Means over seeds with their intervals as bars, and every seed as a faint point. Scale 100 is for shares in %: bars end at 0 and 100. */
+/* The data set's name, for titles: "MNIST". */
+LAB_FN const char *lab_dataset_title(const lab *l);
+
+/* Means over seeds with their intervals as bars, and every seed as a faint point. A bar that leaves the frame has no cap there. Scale 100 is for
+   shares in %: bars end at 0 and 100. */
 LAB_FN void lab_curve(lab_plot *p, lab *l, const char *name, const double *x, const int *configs, int n, const char *figure, double scale);
 
 /* The same where point i is element elements[i] of a list, or a plain figure for -1. */
 LAB_FN void lab_curve_of_elements(lab_plot *p, lab *l, const char *name, const double *x, const int *configs, const int *elements, int n, const char *figure,
                                   double scale);
 
+/* The same of a function of each seed's figure, as of the error that an accuracy leaves. */
+LAB_FN void lab_curve_of(lab_plot *p, lab *l, const char *name, const double *x, const int *configs, const int *elements, int n, const char *figure,
+                         double (*of)(double), double scale);
+LAB_FN double lab_error_of(double accuracy);
+
 /* The same for n elements of a list, from the first one on, against x. */
 LAB_FN void lab_curve_of_list(lab_plot *p, lab *l, const char *name, const double *x, int n, int config, const char *figure, int first, double scale);
 
-/* A density from the first seed's two lists of places and weights, n elements each from the first one on: every weight becomes a bell of a
-   hundredth of the range of places. For a panel with LAB_LOG_Y. */
-LAB_FN void lab_density(lab_plot *p, lab *l, const char *name, int n, int config, const char *places, const char *weights, int first);
+/* The same for what such elements are above an element of another list, seed by seed. */
+LAB_FN void lab_curve_of_difference(lab_plot *p, lab *l, const char *name, const double *x, int n, int config, const char *figure, int first, const char *other,
+                                    int element, double scale);
 
-/* Plain points joined by a line; low and high, the ends of the bars, may be NULL. LAB_DOTS: the points stay unjoined and faint and take the
-   colour of the curve before them. LAB_SMOOTH: the line alone. LAB_RULE: a dashed vertical line at each x; y is NULL. */
-enum { LAB_JOINED, LAB_DOTS, LAB_SMOOTH, LAB_RULE };
+/* The same from the seeds' values themselves, times scale: point i has those from values[i * lab_seed_count(l)] on. */
+LAB_FN void lab_curve_of_values(lab_plot *p, lab *l, const char *name, const double *x, const double *values, int n, double scale);
+
+/* The share of a spectrum above x, as steps and without smoothing, and dashed in the same colour that below -x: from two lists of places and weights, n
+   elements each from the first one on, all seeds taken together. It covers the three decades below the largest place; Lanczos tells nothing apart
+   nearer to 0. For a panel with both axes logarithmic. */
+LAB_FN void lab_tail(lab_plot *p, lab *l, const char *name, int n, int config, const char *places, const char *weights, int first);
+
+/* Plain points joined by a line; low and high, the ends of the bars, may be NULL.
+   LAB_SMOOTH: the line alone.
+   LAB_DOTS, LAB_POINTS, LAB_DASHED: faint points, unjoined; rings around the points; a thin dashed line; in the colour of the curve before.
+   LAB_RULE: a dashed line across the panel at each x, if y is NULL; or at each y, if x is NULL, in a light band from low to high. */
+enum { LAB_JOINED, LAB_SMOOTH, LAB_DOTS, LAB_POINTS, LAB_DASHED, LAB_RULE };
 LAB_FN void lab_line(lab_plot *p, const char *name, const double *x, const double *y, const double *low, const double *high, int n, int style);
 
-/* Writes OUT/NAME.svg and frees the plot. What stands for means and seeds, the data and the version are added to the caption. */
+/* Writes OUT/NAME.svg and frees the plot. What stands for means and seeds, the data and the version are added to the caption; a setting named
+   "sample" says on how many of the training images a cell trains. */
 LAB_FN void lab_plot_save(lab_plot *p, lab *l, const char *caption, ...) LAB_PRINTF(3, 4);
 
 /* The figure as text, for other uses; free() it. */
@@ -2982,12 +3002,12 @@ LAB_FN double lab_weight_norm2(const genreg_model *net)
 
 // >>plots
 // Panels on a light card, which stands on light and dark pages alike. Colours are those of Okabe and Ito, told apart by the colour-blind;
-// each has a marker of its own beside.
+// each has a marker of its own beside, and each rule its own dashes.
 
 typedef struct lab__curve {
     char *name;
-    double *x, *y, *low, *high; /* low, high: NULL for none */
-    int n, style, colour;
+    double *x, *y, *low, *high; /* NULL for none */
+    int n, style, colour, dash; /* dash: how many rules came before */
 } lab__curve;
 
 typedef struct lab__panel {
@@ -3002,10 +3022,15 @@ struct lab_plot {
     int count;
 };
 
-LAB_FN lab_plot *lab_plot_new(const char *title)
+LAB_FN lab_plot *lab_plot_new(const char *title, ...)
 {
     lab_plot *p = (lab_plot *)lab__new(1, sizeof *p);
-    p->title = lab__copy(title);
+    lab__buffer b = { NULL, 0, 0 };
+    va_list args;
+    va_start(args, title);
+    lab__vprint(&b, title, args);
+    va_end(args);
+    p->title = b.s;
     return p;
 }
 
@@ -3021,12 +3046,19 @@ LAB_FN void lab_panel(lab_plot *p, const char *title, const char *x, const char 
     panel->flags = flags;
 }
 
+LAB_FN const char *lab_dataset_title(const lab *l) { return l->dataset_title; }
+
 LAB_FN double *lab__copy_numbers(const double *x, int n)
 {
-    double *copy = (double *)lab__new((size_t)n, sizeof *x);
-    if (n) memcpy(copy, x, (size_t)n * sizeof *x);
+    double *copy = x ? (double *)lab__new((size_t)n, sizeof *x) : NULL;
+    if (x && n) memcpy(copy, x, (size_t)n * sizeof *x);
     return copy;
 }
+
+/* Belongs to the curve before it. */
+LAB_FN int lab__follows(const lab__curve *c) { return c->style >= LAB_DOTS && c->style <= LAB_DASHED; }
+
+LAB_FN int lab__has_markers(const lab__curve *c) { return c->style == LAB_JOINED || c->style == LAB_DOTS || c->style == LAB_POINTS; }
 
 LAB_FN void lab_line(lab_plot *p, const char *name, const double *x, const double *y, const double *low, const double *high, int n, int style)
 {
@@ -3041,37 +3073,59 @@ LAB_FN void lab_line(lab_plot *p, const char *name, const double *x, const doubl
     c = &panel->curves[panel->count];
     c->name = lab__copy(name);
     c->x = lab__copy_numbers(x, n);
-    c->y = y ? lab__copy_numbers(y, n) : NULL;
-    c->low = low && high ? lab__copy_numbers(low, n) : NULL;
-    c->high = low && high ? lab__copy_numbers(high, n) : NULL;
+    c->y = lab__copy_numbers(y, n);
+    c->low = lab__copy_numbers(high ? low : NULL, n);
+    c->high = lab__copy_numbers(low ? high : NULL, n);
     c->n = n;
     c->style = style;
-    c->colour = panel->count ? panel->curves[panel->count - 1].colour + (style != LAB_DOTS) : 0;
+    c->colour = panel->count ? panel->curves[panel->count - 1].colour + !lab__follows(c) : 0;
+    for (c->dash = i = 0; i < panel->count; i++) c->dash += panel->curves[i].style == LAB_RULE;
     panel->count++;
 }
 
-/* Shares in % stay between 0 and 100. */
-LAB_FN lab_stats lab__to_draw(lab_stats s, double scale) { return scale >= 100 && scale <= 100 ? lab_clip(s, 100) : s; }
-
-LAB_FN void lab_curve_of_elements(lab_plot *p, lab *l, const char *name, const double *x, const int *configs, const int *elements, int n, const char *figure,
-                                  double scale)
+LAB_FN void lab_curve_of_values(lab_plot *p, lab *l, const char *name, const double *x, const double *values, int n, double scale)
 {
     int seeds = l->seed_count, i, k;
     double *rows = (double *)lab__new((size_t)n * (2 * (size_t)seeds + 3), sizeof *rows); /* mean, low, high; then x and y of every seed */
     double *mean = rows, *low = rows + n, *high = rows + 2 * n, *xs = rows + 3 * n, *ys = xs + n * seeds;
     for (i = 0; i < n; i++) {
-        char *text = lab__element_name(figure, elements ? elements[i] : -1);
-        lab_stats s = lab__to_draw(lab_over_seeds(l, configs[i], text, scale), scale);
+        lab_stats s;
+        for (k = i * seeds; k < (i + 1) * seeds; k++) {
+            xs[k] = x[i];
+            ys[k] = scale * values[k];
+        }
+        s = lab_stats_of(ys + i * seeds, seeds);
+        if (scale >= 100 && scale <= 100) s = lab_clip(s, 100);
         mean[i] = s.mean;
         low[i] = s.low;
         high[i] = s.high;
-        lab_values(l, configs[i], text, scale, ys + i * seeds);
-        free(text);
-        for (k = 0; k < seeds; k++) xs[i * seeds + k] = x[i];
     }
     lab_line(p, name, x, mean, low, high, n, LAB_JOINED);
     if (seeds > 1) lab_line(p, "", xs, ys, NULL, NULL, n * seeds, LAB_DOTS);
     free(rows);
+}
+
+LAB_FN double lab_error_of(double accuracy) { return 1 - accuracy; }
+
+LAB_FN void lab_curve_of(lab_plot *p, lab *l, const char *name, const double *x, const int *configs, const int *elements, int n, const char *figure,
+                         double (*of)(double), double scale)
+{
+    int seeds = l->seed_count, i, k;
+    double *values = (double *)lab__new((size_t)n * (size_t)seeds, sizeof *values);
+    for (i = 0; i < n; i++) {
+        char *text = lab__element_name(figure, elements ? elements[i] : -1);
+        lab_values(l, configs[i], text, 1, values + i * seeds);
+        for (k = i * seeds; of && k < (i + 1) * seeds; k++) values[k] = of(values[k]);
+        free(text);
+    }
+    lab_curve_of_values(p, l, name, x, values, n, scale);
+    free(values);
+}
+
+LAB_FN void lab_curve_of_elements(lab_plot *p, lab *l, const char *name, const double *x, const int *configs, const int *elements, int n, const char *figure,
+                                  double scale)
+{
+    lab_curve_of(p, l, name, x, configs, elements, n, figure, NULL, scale);
 }
 
 LAB_FN void lab_curve(lab_plot *p, lab *l, const char *name, const double *x, const int *configs, int n, const char *figure, double scale)
@@ -3081,43 +3135,79 @@ LAB_FN void lab_curve(lab_plot *p, lab *l, const char *name, const double *x, co
 
 LAB_FN void lab_curve_of_list(lab_plot *p, lab *l, const char *name, const double *x, int n, int config, const char *figure, int first, double scale)
 {
-    double *mean = (double *)lab__new(3 * (size_t)n, sizeof *mean);
-    int i;
+    int *configs = (int *)lab__new(2 * (size_t)n, sizeof *configs), *elements = configs + n, i;
     for (i = 0; i < n; i++) {
-        lab_stats s = lab__to_draw(lab_element(l, config, figure, first + i, scale), scale);
-        mean[i] = s.mean;
-        mean[n + i] = s.low;
-        mean[2 * n + i] = s.high;
+        configs[i] = config;
+        elements[i] = first + i;
     }
-    lab_line(p, name, x, mean, mean + n, mean + 2 * n, n, LAB_JOINED);
-    free(mean);
+    lab_curve_of_elements(p, l, name, x, configs, elements, n, figure, scale);
+    free(configs);
 }
 
-LAB_FN void lab_density(lab_plot *p, lab *l, const char *name, int n, int config, const char *places, const char *weights, int first)
+LAB_FN void lab_curve_of_difference(lab_plot *p, lab *l, const char *name, const double *x, int n, int config, const char *figure, int first, const char *other,
+                                    int element, double scale)
 {
-    enum { POINTS = 300 };
-    double x[POINTS], y[POINTS], *at = (double *)lab__new((size_t)n * 2, sizeof *at), *weight = at + n, low = 0, high = 0, width;
-    int i, k;
-    for (k = 0; k < n; k++) {
-        char *place = lab__format("%s[%d]", places, first + k), *share = lab__format("%s[%d]", weights, first + k);
-        at[k] = lab_value(l, config, 0, place);
-        weight[k] = lab_value(l, config, 0, share);
-        if (at[k] < low) low = at[k];
-        if (at[k] > high) high = at[k];
-        free(place); free(share);
+    int seeds = l->seed_count, i, k;
+    double *values = (double *)lab__new((size_t)n * (size_t)seeds, sizeof *values);
+    char *less = lab__element_name(other, element);
+    for (i = 0; i < n; i++) {
+        char *text = lab__element_name(figure, first + i);
+        for (k = 0; k < seeds; k++) values[i * seeds + k] = scale * (lab_value(l, config, k, text) - lab_value(l, config, k, less));
+        free(text);
     }
-    width = (high - low) / 100;
-    for (i = 0; i < POINTS; i++) {
-        x[i] = low - 4 * width + 108 * width * i / (POINTS - 1);
-        y[i] = 0;
-        for (k = 0; k < n; k++) {
-            double z = (x[i] - at[k]) / width;
-            if (lab__finite(z)) y[i] += weight[k] * exp(-z * z / 2) / (width * sqrt(2 * 3.14159265358979323846));
+    lab_curve_of_values(p, l, name, x, values, n, 1); /* differences may be below 0 */
+    free(values); free(less);
+}
+
+/* By place, which is followed by its weight; the largest first. */
+LAB_FN int lab__farther(const void *a, const void *b)
+{
+    double x = *(const double *)a, y = *(const double *)b;
+    return (x < y) - (x > y);
+}
+
+/* The share of the weight above each place, as corners of a line of steps from the largest place down to one at `from`; pairs are a place and its weight
+   and are left sorted. Returns how many corners there are, at most 2n + 1. */
+LAB_FN int lab__steps(double *pairs, int n, double from, double *x, double *y)
+{
+    double above = 0, all = 0;
+    int corners = 0, i;
+    for (i = 0; i < n; i++) all += pairs[2 * i + 1];
+    qsort(pairs, (size_t)n, 2 * sizeof *pairs, lab__farther);
+    for (i = 0; i < n && pairs[2 * i] > from; i++) {
+        x[corners] = pairs[2 * i];
+        y[corners++] = above / all;
+        above += pairs[2 * i + 1];
+        x[corners] = pairs[2 * i];
+        y[corners++] = above / all;
+    }
+    x[corners] = from;
+    y[corners++] = above / all;
+    return corners;
+}
+
+LAB_FN void lab_tail(lab_plot *p, lab *l, const char *name, int n, int config, const char *places, const char *weights, int first)
+{
+    int seeds = l->seed_count, found = 0, i, k;
+    size_t room = (size_t)n * (size_t)seeds;
+    double *pairs = (double *)lab__new(6 * room + 2, sizeof *pairs), *x = pairs + 2 * room, *y = x + 2 * room + 1, from;
+    for (i = 0; i < n; i++) {
+        char *place = lab__element_name(places, first + i), *weight = lab__element_name(weights, first + i);
+        for (k = 0; k < seeds; k++) {
+            pairs[2 * found] = lab_value(l, config, k, place);
+            pairs[2 * found + 1] = lab_value(l, config, k, weight);
+            found += lab__finite(pairs[2 * found]) && lab__finite(pairs[2 * found + 1]); /* a Krylov space can end early */
         }
-        if (!(y[i] * width > 1e-7)) y[i] = (double)NAN; /* the far ends of bells would stretch the axis */
+        free(place); free(weight);
     }
-    lab_line(p, name, x, y, NULL, NULL, POINTS, LAB_SMOOTH);
-    free(at);
+    for (from = 0, i = 0; i < found; i++) from = fmax(from, pairs[2 * i] / 1000);
+    if (from > 0) {
+        lab_line(p, name, x, y, NULL, NULL, lab__steps(pairs, found, from, x, y), LAB_SMOOTH);
+        for (i = 0; i < found; i++) pairs[2 * i] = -pairs[2 * i];
+        k = lab__steps(pairs, found, from, x, y);
+        if (k > 1) lab_line(p, "", x, y, NULL, NULL, k, LAB_DASHED);
+    }
+    free(pairs);
 }
 
 LAB_FN void lab__escape(lab__buffer *b, const char *s)
@@ -3136,7 +3226,7 @@ LAB_FN void lab__escape(lab__buffer *b, const char *s)
 typedef struct lab__axis {
     double low, high; /* in the axis' own unit: log10 of the value if logarithmic */
     int log, two;
-    double from, to;  /* pixels */
+    double from, to;  /* pixels, which count downwards: from > to on a vertical axis */
 } lab__axis;
 
 LAB_FN double lab__unit(const lab__axis *a, double x) { return a->log ? (x > 0 ? log10(x) : (double)NAN) : x; }
@@ -3184,54 +3274,77 @@ LAB_FN lab__axis lab__axis_of(const lab__panel *panel, int vertical, double from
 
 enum { LAB__TICKS = 16 };
 
-/* Values to mark, at most LAB__TICKS. */
-LAB_FN int lab__ticks(const lab__axis *a, double *at)
+/* Whether an axis is labelled in powers of ten: one notation for all of it. */
+LAB_FN int lab__in_powers(const double *at, int n)
 {
-    double span = a->high - a->low, step, x;
-    int n = 0, k;
-    if (a->log && a->two) {
-        int first = (int)ceil(a->low / log10(2.0)), last = (int)floor(a->high / log10(2.0)), stride = 1 + (last - first) / 9;
-        for (k = first; k <= last && n < LAB__TICKS; k += stride) at[n++] = pow(2, k);
-        if (n > 1) return n;
-        n = 0;
-    }
-    if (a->log && span > 0.9) {
-        static const int few[] = { 1 }, some[] = { 1, 2, 5 };
-        const int *digits = span < 2.2 ? some : few;
-        int count = span < 2.2 ? 3 : 1, stride = 1 + (int)(span / 7), j;
-        for (k = (int)floor(a->low); k <= (int)ceil(a->high); k += stride)
-            for (j = 0; j < count; j++) {
-                x = digits[j] * pow(10, k);
-                if (log10(x) >= a->low && log10(x) <= a->high && n < LAB__TICKS) at[n++] = x;
-            }
-        if (n > 1) return n;
-        n = 0;
-    }
-    {
-        double low = a->log ? pow(10, a->low) : a->low, high = a->log ? pow(10, a->high) : a->high, rough = (high - low) / 5;
-        step = pow(10, floor(log10(rough)));
-        step *= rough / step < 1.5 ? 1 : rough / step < 3.5 ? 2 : rough / step < 7.5 ? 5 : 10;
-        for (x = ceil(low / step) * step; x <= high && n < LAB__TICKS; x += step) at[n++] = fabs(x) < step / 1000 ? 0 : x;
-    }
-    return n;
+    while (n > 0 && ((fabs(at[n - 1]) >= 1e-4 && fabs(at[n - 1]) < 1e5) || !(fabs(at[n - 1]) > 0))) n--;
+    return n > 0;
 }
 
-/* 0.25, 2048, 2×10⁷ */
-LAB_FN void lab__print_tick(lab__buffer *b, double x)
+/* 0.25, 2048; in powers 0.25 is 2.5×10⁻¹, and 1 and 10 are themselves */
+LAB_FN void lab__print_tick(lab__buffer *b, double x, int in_powers)
 {
     static const char *const raised[] = { "⁰", "¹", "²", "³", "⁴", "⁵", "⁶", "⁷", "⁸", "⁹" };
-    int power;
+    int power = fabs(x) > 0 ? (int)floor(log10(fabs(x)) + 1e-9) : 0;
     char digits[16], *d = digits;
-    if ((fabs(x) >= 1e-4 && fabs(x) < 1e5) || !(fabs(x) > 0)) {
+    if (!in_powers || power == 0) {
         lab__print(b, "%.6g", x);
         return;
     }
-    power = (int)floor(log10(fabs(x)) + 1e-9);
     x /= pow(10, power);
     if (fabs(x - 1) > 1e-6) lab__print(b, "%.4g×", x);
-    snprintf(digits, sizeof digits, "%d", power < 0 ? -power : power);
+    snprintf(digits, sizeof digits, "%d", abs(power));
     lab__print(b, power < 0 ? "10⁻" : "10");
-    for (; *d; d++) lab__print(b, "%s", raised[*d - '0']);
+    for (; *d && power != 1; d++) lab__print(b, "%s", raised[*d - '0']);
+}
+
+/* Whether the ticks' labels stay clear of each other. */
+LAB_FN int lab__fit(const lab__axis *a, const double *at, int n)
+{
+    double wide = 0, before = 0;
+    lab__buffer b = { NULL, 0, 0 };
+    int good = n <= LAB__TICKS, i;
+    for (i = 0; good && i < n; i++, before = wide) {
+        b.n = 0;
+        lab__print_tick(&b, at[i], lab__in_powers(at, n));
+        wide = 7.2 * lab__characters(b.s);
+        good = !i || fabs(lab__pixel(a, at[i]) - lab__pixel(a, at[i - 1])) >= (a->from > a->to ? 18 : (wide + before) / 2 + 6);
+    }
+    free(b.s);
+    return good;
+}
+
+/* Values to label, at most LAB__TICKS: as many as there is room for. On a logarithmic axis 1, 2, 5 of every decade, or 1, 3, or 1 of every one, two, ... */
+LAB_FN int lab__ticks(const lab__axis *a, double *at)
+{
+    static const int digits[3][3] = { { 1, 2, 5 }, { 1, 3, 0 }, { 1, 0, 0 } };
+    double low = a->log ? pow(10, a->low) : a->low, high = a->log ? pow(10, a->high) : a->high, rough, step, x;
+    int n = 0, k, j, set, stride;
+    if (a->log && a->two) {
+        int first = (int)ceil(a->low / log10(2.0)), last = (int)floor(a->high / log10(2.0));
+        for (stride = 1 + (last - first) / 9; ; stride++) {
+            for (n = 0, k = first; k <= last && n < LAB__TICKS; k += stride) at[n++] = pow(2, k);
+            if (n < 2 || lab__fit(a, at, n)) break;
+        }
+        if (n > 1) return n;
+    }
+    for (set = 0, stride = 1; a->log && a->high - a->low > 0.9; set < 2 ? set++ : stride++) {
+        for (n = 0, k = (int)floor(a->low / stride) * stride; k <= a->high; k += stride)
+            for (j = 0; j < 3 - set; j++) {
+                x = digits[set][j] * pow(10, k);
+                if (log10(x) < a->low || log10(x) > a->high) continue;
+                if (n < LAB__TICKS) at[n] = x;
+                n++;
+            }
+        if (n < 2) break;
+        if (lab__fit(a, at, n)) return n;
+    }
+    for (rough = (high - low) / 5; ; rough *= 2) {
+        step = pow(10, floor(log10(rough)));
+        step *= rough / step < 1.5 ? 1 : rough / step < 3.5 ? 2 : rough / step < 7.5 ? 5 : 10;
+        for (n = 0, x = ceil(low / step) * step; x <= high && n < LAB__TICKS; x += step) at[n++] = fabs(x) < step / 1000 ? 0 : x;
+        if (n < 3 || lab__fit(a, at, n)) return n;
+    }
 }
 
 LAB_FN void lab__draw_text(lab__buffer *b, double x, double y, int size, const char *more, const char *text)
@@ -3241,138 +3354,221 @@ LAB_FN void lab__draw_text(lab__buffer *b, double x, double y, int size, const c
     lab__print(b, "</text>\n");
 }
 
+/* Breaks at spaces, as SVG does not break lines. Returns where the next line would stand. */
+LAB_FN double lab__draw_lines(lab__buffer *b, double x, double y, double width, int size, const char *more, const char *text)
+{
+    size_t line = (size_t)(width / (0.55 * size)), from = 0, all = strlen(text);
+    while (from < all) {
+        size_t n = all - from;
+        char *part;
+        if (n > line) {
+            for (n = line; n > line / 2 && text[from + n] != ' '; n--) continue;
+            while (((unsigned char)text[from + n] & 0xc0) == 0x80) n--;
+        }
+        part = lab__format("%.*s", (int)n, text + from);
+        lab__draw_text(b, x, y, size, more, part);
+        free(part);
+        y += floor(1.35 * size);
+        for (from += n; from < all && text[from] == ' '; from++) continue;
+    }
+    return y;
+}
+
 LAB_FN const char *lab__colour(const lab__curve *c)
 {
     static const char *const colours[] = { "#0072b2", "#d55e00", "#009e73", "#cc79a7", "#8a6d00", "#56b4e9", "#444444" };
     return colours[c->colour % 7];
 }
 
-/* A marker: disc, square, triangle, diamond. */
-LAB_FN void lab__marker(lab__buffer *b, const lab__curve *c, double x, double y, double r)
+/* How its line is drawn. */
+LAB_FN const char *lab__pen(const lab__curve *c)
 {
-    const char *colour = lab__colour(c);
-    switch (c->colour % 4) {
-    case 0: lab__print(b, "<circle cx=\"%.1f\" cy=\"%.1f\" r=\"%.1f\" fill=\"%s\"/>\n", x, y, r, colour); break;
-    case 1: lab__print(b, "<rect x=\"%.1f\" y=\"%.1f\" width=\"%.1f\" height=\"%.1f\" fill=\"%s\"/>\n", x - r, y - r, 2 * r, 2 * r, colour); break;
-    case 2: lab__print(b, "<path d=\"M%.1f %.1fh%.1fl%.1f %.1fz\" fill=\"%s\"/>\n", x - r, y + r, 2 * r, -r, -2 * r, colour); break;
-    default: lab__print(b, "<path d=\"M%.1f %.1fl%.1f %.1fl%.1f %.1fl%.1f %.1fz\" fill=\"%s\"/>\n", x - r, y, r, -r, r, r, -r, r, colour); break;
-    }
+    static const char *const rules[] = { "stroke-width=\"1.5\" stroke-dasharray=\"7 4\"", "stroke-width=\"1.8\" stroke-dasharray=\"2 3\"",
+                                         "stroke-width=\"1.5\" stroke-dasharray=\"10 3 2 3\"", "stroke-width=\"1.5\" stroke-dasharray=\"14 4\"" };
+    return c->style == LAB_RULE ? rules[c->dash % 4] : c->style == LAB_DASHED ? "stroke-width=\"1.2\" stroke-dasharray=\"4 3\"" : "stroke-width=\"1.8\"";
 }
 
-LAB_FN void lab__draw_curve(lab__buffer *b, const lab__curve *c, const lab__axis *ax, const lab__axis *ay)
+/* A marker: disc, square, triangle, diamond. Filled with its colour, or only drawn around, with something else inside. */
+LAB_FN void lab__marker(lab__buffer *b, const lab__curve *c, double x, double y, double r, const char *inside)
 {
-    const char *colour = lab__colour(c);
-    int i, pen = 0, dots = c->style == LAB_DOTS;
-    for (i = 0; c->style == LAB_RULE && i < c->n; i++) {
-        double x = lab__pixel(ax, c->x[i]);
-        if (lab__finite(x)) lab__print(b, "<path d=\"M%.1f %.1fV%.1f\" stroke-width=\"1.4\" stroke-dasharray=\"5 4\" stroke=\"%s\"/>\n", x, ay->from, ay->to, colour);
+    char *paint = inside ? lab__format("fill=\"%s\" stroke-width=\"1.5\" stroke=\"%s\"", inside, lab__colour(c)) : lab__format("fill=\"%s\"", lab__colour(c));
+    switch (c->colour % 4) {
+    case 0: lab__print(b, "<circle cx=\"%.1f\" cy=\"%.1f\" r=\"%.1f\" %s/>\n", x, y, r, paint); break;
+    case 1: lab__print(b, "<rect x=\"%.1f\" y=\"%.1f\" width=\"%.1f\" height=\"%.1f\" %s/>\n", x - r, y - r, 2 * r, 2 * r, paint); break;
+    case 2: lab__print(b, "<path d=\"M%.1f %.1fh%.1fl%.1f %.1fz\" %s/>\n", x - r, y + r, 2 * r, -r, -2 * r, paint); break;
+    default: lab__print(b, "<path d=\"M%.1f %.1fl%.1f %.1fl%.1f %.1fl%.1f %.1fz\" %s/>\n", x - r, y, r, -r, r, r, -r, r, paint); break;
     }
-    if (c->style == LAB_RULE) return;
+    free(paint);
+}
+
+LAB_FN int lab__has_bars(const lab__curve *c)
+{
+    int i;
+    for (i = 0; c->low && i < c->n && !lab__finite(c->low[i]); i++) {}
+    return c->low && i < c->n && c->style != LAB_RULE;
+}
+
+/* Curves with bars stand side by side, symmetric about their x, each with its single seeds: by how many pixels. */
+LAB_FN double lab__shift(const lab__panel *panel, int curve)
+{
+    int all = 0, before = 0, i;
+    while (curve > 0 && lab__follows(&panel->curves[curve])) curve--;
+    if (!lab__has_bars(&panel->curves[curve])) return 0;
+    for (i = 0; i < panel->count; i++) {
+        all += lab__has_bars(&panel->curves[i]);
+        before += i < curve && lab__has_bars(&panel->curves[i]);
+    }
+    return (before - (all - 1) / 2.0) * (all > 3 ? 12.0 / (all - 1) : 4);
+}
+
+/* An interval. An end outside the frame, as that below 0 on a logarithmic axis, is where the frame is and has no cap. */
+LAB_FN void lab__draw_bar(lab__buffer *b, const lab__curve *c, int i, double x, const lab__axis *ay)
+{
+    double low = lab__pixel(ay, c->low[i]), high = lab__pixel(ay, c->high[i]);
+    if (!lab__finite(x) || !lab__finite(c->low[i]) || !lab__finite(high)) return;
+    lab__print(b, "<path d=\"M%.1f %.1fV%.1f", x, low <= ay->from ? low : ay->from, high >= ay->to ? high : ay->to);
+    if (low <= ay->from) lab__print(b, "M%.1f %.1fh6", x - 3, low);
+    if (high >= ay->to) lab__print(b, "M%.1f %.1fh6", x - 3, high);
+    lab__print(b, "\" stroke=\"%s\" stroke-opacity=\"0.6\" fill=\"none\"/>\n", lab__colour(c));
+}
+
+LAB_FN void lab__draw_rule(lab__buffer *b, const lab__curve *c, int i, const lab__axis *ax, const lab__axis *ay)
+{
+    double at = c->y ? lab__pixel(ay, c->y[i]) : lab__pixel(ax, c->x[i]);
+    if (c->y && c->low && lab__finite(c->low[i]) && lab__finite(lab__pixel(ay, c->high[i]))) {
+        double low = lab__pixel(ay, c->low[i]), high = fmax(lab__pixel(ay, c->high[i]), ay->to);
+        low = low <= ay->from ? low : ay->from;
+        lab__print(b, "<rect x=\"%.1f\" y=\"%.1f\" width=\"%.1f\" height=\"%.1f\" fill=\"%s\" opacity=\"0.12\"/>\n", ax->from, high, ax->to - ax->from, low - high,
+                   lab__colour(c));
+    }
+    if (!lab__finite(at)) return;
+    if (c->y) lab__print(b, "<path d=\"M%.1f %.1fH%.1f\"", ax->from, at, ax->to);
+    else lab__print(b, "<path d=\"M%.1f %.1fV%.1f\"", at, ay->from, ay->to);
+    lab__print(b, " %s stroke=\"%s\"/>\n", lab__pen(c), lab__colour(c));
+}
+
+LAB_FN void lab__draw_curve(lab__buffer *b, const lab__curve *c, double shift, const lab__axis *ax, const lab__axis *ay)
+{
+    int dots = c->style == LAB_DOTS, joined = !dots && c->style != LAB_POINTS, pen = 0, i;
+    double *x = (double *)lab__new(2 * (size_t)c->n, sizeof *x), *y = x + c->n;
+    for (i = 0; i < c->n; i++) {
+        x[i] = lab__pixel(ax, c->x[i]) + shift;
+        y[i] = ay->log && fabs(c->y[i]) <= 0 ? ay->from : lab__pixel(ay, c->y[i]);
+    }
     if (dots) lab__print(b, "<g opacity=\"0.4\">\n");
-    for (i = 0; c->low && i < c->n; i++) {
-        double x = lab__pixel(ax, c->x[i]), low = lab__pixel(ay, c->low[i]), high = lab__pixel(ay, c->high[i]);
-        if (!lab__finite(low) && lab__finite(high)) low = ay->from; /* a bar to below 0 on a logarithmic axis */
-        if (lab__finite(x) && lab__finite(low) && lab__finite(high))
-            lab__print(b, "<path d=\"M%.1f %.1fV%.1fM%.1f %.1fh8M%.1f %.1fh8\" stroke=\"%s\" stroke-opacity=\"0.6\" fill=\"none\"/>\n", x, low, high, x - 4, low,
-                       x - 4, high, colour);
-    }
-    if (!dots) lab__print(b, "<path fill=\"none\" stroke-width=\"1.8\" stroke=\"%s\" d=\"", colour);
-    for (i = 0; !dots && i < c->n; i++) {
-        double x = lab__pixel(ax, c->x[i]), y = lab__pixel(ay, c->y[i]);
-        int there = lab__finite(x) && lab__finite(y);
-        if (there) lab__print(b, "%c%.1f %.1f", pen ? 'L' : 'M', x, y);
+    for (i = 0; c->low && i < c->n; i++) lab__draw_bar(b, c, i, x[i], ay);
+    if (joined) lab__print(b, "<path fill=\"none\" %s stroke=\"%s\" d=\"", lab__pen(c), lab__colour(c));
+    for (i = 0; joined && i < c->n; i++) {
+        int there = lab__finite(x[i]) && lab__finite(y[i]);
+        if (there) lab__print(b, "%c%.1f %.1f", pen ? 'L' : 'M', x[i], y[i]);
         pen = there;
     }
-    if (!dots) lab__print(b, "\"/>\n");
-    for (i = 0; c->style != LAB_SMOOTH && i < c->n; i++) {
-        double x = lab__pixel(ax, c->x[i]), y = lab__pixel(ay, c->y[i]);
-        if (lab__finite(x) && lab__finite(y)) lab__marker(b, c, x, y, dots ? 2.5 : 3.6);
-    }
+    if (joined) lab__print(b, "\"/>\n");
+    for (i = 0; lab__has_markers(c) && i < c->n; i++)
+        if (lab__finite(x[i]) && lab__finite(y[i]))
+            lab__marker(b, c, x[i], y[i], dots ? 2.5 : c->style == LAB_POINTS ? 6.5 : 3.6, c->style == LAB_POINTS ? "none" : ay->log && !(c->y[i] > 0) ? "#fcfcfa" : NULL);
     if (dots) lab__print(b, "</g>\n");
+    free(x);
 }
 
-enum { LAB__WIDE = 420, LAB__HIGH = 346, LAB__PER_ROW = 3 }; /* pixels of a panel, panels in a row */
-
-LAB_FN void lab__draw_panel(lab__buffer *b, const lab__panel *panel, int index, double x0, double y0)
+/* An axis' ticks: a line across the panel and a label for some, and small unlabelled ones for the other digits of a decade, or for decades. */
+LAB_FN void lab__draw_ticks(lab__buffer *b, const lab__axis *a, const lab__axis *across, int vertical)
 {
-    const double left = x0 + 66, right = x0 + (LAB__WIDE - 20), top = y0 + 26, bottom = y0 + (LAB__HIGH - 90);
-    double at[LAB__TICKS], key_x = left, key_y = bottom + 58;
-    lab__axis ax = lab__axis_of(panel, 0, left, right), ay = lab__axis_of(panel, 1, bottom, top);
-    int i, n = lab__ticks(&ax, at);
+    double at[LAB__TICKS], edge = across->from;
     lab__buffer tick = { NULL, 0, 0 };
-    lab__draw_text(b, (left + right) / 2, y0 + 14, 13, " text-anchor=\"middle\" font-weight=\"600\"", panel->title);
+    int n = lab__ticks(a, at), i, k;
+    for (k = (int)floor(a->low); a->log && !a->two && k <= a->high; k++)
+        for (i = 1; i < (a->high - a->low > 4 ? 2 : 10); i++) {
+            double p = lab__pixel(a, i * pow(10, k));
+            if ((p - a->from) * (p - a->to) > 0) continue;
+            if (vertical) lab__print(b, "<path d=\"M%.1f %.1fh-4\" stroke=\"#777\"/>\n", edge, p);
+            else lab__print(b, "<path d=\"M%.1f %.1fv4\" stroke=\"#777\"/>\n", p, edge);
+        }
     for (i = 0; i < n; i++) {
-        double x = lab__pixel(&ax, at[i]);
-        lab__print(b, "<path d=\"M%.1f %.1fV%.1f\" stroke=\"#e2e2de\"/>\n", x, top, bottom);
+        double p = lab__pixel(a, at[i]);
         tick.n = 0;
-        lab__print_tick(&tick, at[i]);
-        lab__draw_text(b, x, bottom + 16, 11, " text-anchor=\"middle\"", tick.s);
-    }
-    n = lab__ticks(&ay, at);
-    for (i = 0; i < n; i++) {
-        double y = lab__pixel(&ay, at[i]);
-        lab__print(b, "<path d=\"M%.1f %.1fH%.1f\" stroke=\"#e2e2de\"/>\n", left, y, right);
-        tick.n = 0;
-        lab__print_tick(&tick, at[i]);
-        lab__draw_text(b, left - 6, y + 4, 11, " text-anchor=\"end\"", tick.s);
+        lab__print_tick(&tick, at[i], lab__in_powers(at, n));
+        if (vertical) lab__print(b, "<path d=\"M%.1f %.1fH%.1f\" stroke=\"#e2e2de\"/>\n", edge, p, across->to);
+        else lab__print(b, "<path d=\"M%.1f %.1fV%.1f\" stroke=\"#e2e2de\"/>\n", p, edge, across->to);
+        if (vertical) lab__draw_text(b, edge - 7, p + 4, 12, " text-anchor=\"end\"", tick.s);
+        else lab__draw_text(b, p, edge + 18, 12, " text-anchor=\"middle\"", tick.s);
     }
     free(tick.s);
-    lab__print(b, "<path d=\"M%.1f %.1fV%.1fH%.1f\" stroke=\"#777\" fill=\"none\"/>\n", left, top, bottom, right);
-    lab__draw_text(b, (left + right) / 2, bottom + 35, 12, " text-anchor=\"middle\"", panel->labels[0]);
-    lab__print(b, "<g transform=\"translate(%.1f %.1f) rotate(-90)\">\n", x0 + 16, (top + bottom) / 2);
-    lab__draw_text(b, 0, 0, 12, " text-anchor=\"middle\"", panel->labels[1]);
-    lab__print(b, "</g>\n<clipPath id=\"panel%d\"><rect x=\"%.1f\" y=\"%.1f\" width=\"%.1f\" height=\"%.1f\"/></clipPath>\n<g clip-path=\"url(#panel%d)\">\n", index,
-               left - 5, top - 5, right - left + 10, bottom - top + 10, index);
-    for (i = 0; i < panel->count; i++)
-        if (panel->curves[i].style == LAB_DOTS) lab__draw_curve(b, &panel->curves[i], &ax, &ay);
-    for (i = 0; i < panel->count; i++)
-        if (panel->curves[i].style != LAB_DOTS) lab__draw_curve(b, &panel->curves[i], &ax, &ay);
-    lab__print(b, "</g>\n");
+}
+
+/* Names of curves, in lines. Returns where the last line stands. */
+LAB_FN double lab__draw_legend(lab__buffer *b, const lab__panel *panel, double left, double right, double y)
+{
+    double x = left;
+    int i;
     for (i = 0; i < panel->count; i++) {
         const lab__curve *c = &panel->curves[i];
-        double room = 34 + 6.3 * lab__characters(c->name);
+        double room = 46 + 6.6 * lab__characters(c->name);
         if (!*c->name) continue;
-        if (key_x > left && key_x + room > right + 14) {
-            key_x = left;
-            key_y += 15;
+        if (x > left && x + room > right + 14) {
+            x = left;
+            y += 17;
         }
-        lab__print(b, "<path d=\"M%.1f %.1fh18\" stroke=\"%s\" stroke-width=\"1.8\"%s/>\n", key_x, key_y - 4, lab__colour(c),
-                   c->style == LAB_RULE ? " stroke-dasharray=\"5 4\"" : "");
-        if (c->style < LAB_SMOOTH) lab__marker(b, c, key_x + 9, key_y - 4, 3.6);
-        lab__draw_text(b, key_x + 23, key_y, 11, "", c->name);
-        key_x += room;
+        if (c->style == LAB_RULE && c->y && c->low)
+            lab__print(b, "<rect x=\"%.1f\" y=\"%.1f\" width=\"28\" height=\"10\" fill=\"%s\" opacity=\"0.12\"/>\n", x, y - 9, lab__colour(c));
+        if (c->style != LAB_DOTS && c->style != LAB_POINTS)
+            lab__print(b, "<path d=\"M%.1f %.1fh28\" %s stroke=\"%s\"/>\n", x, y - 4, lab__pen(c), lab__colour(c));
+        if (lab__has_markers(c)) lab__marker(b, c, x + 14, y - 4, c->style == LAB_POINTS ? 6.5 : 3.6, c->style == LAB_POINTS ? "none" : NULL);
+        lab__draw_text(b, x + 33, y, 12, "", c->name);
+        x += room;
     }
+    return y;
+}
+
+enum { LAB__WIDE = 420, LAB__PER_ROW = 2 }; /* pixels of a panel, panels in a row */
+
+/* Returns where it ends. */
+LAB_FN double lab__draw_panel(lab__buffer *b, const lab__panel *panel, int index, double x0, double y0)
+{
+    const double left = x0 + 74, right = x0 + (LAB__WIDE - 18), top = y0 + 28, bottom = y0 + 264;
+    lab__axis ax = lab__axis_of(panel, 0, left, right), ay = lab__axis_of(panel, 1, bottom, top);
+    int i, layer;
+    lab__draw_text(b, (left + right) / 2, y0 + 15, 14, " text-anchor=\"middle\" font-weight=\"600\"", panel->title);
+    lab__draw_ticks(b, &ax, &ay, 0);
+    lab__draw_ticks(b, &ay, &ax, 1);
+    lab__print(b, "<path d=\"M%.1f %.1fV%.1fH%.1f\" stroke=\"#777\" fill=\"none\"/>\n", left, top, bottom, right);
+    lab__draw_text(b, (left + right) / 2, bottom + 38, 13, " text-anchor=\"middle\"", panel->labels[0]);
+    lab__print(b, "<g transform=\"translate(%.1f %.1f) rotate(-90)\">\n", x0 + 17, (top + bottom) / 2);
+    lab__draw_text(b, 0, 0, 13, " text-anchor=\"middle\"", panel->labels[1]);
+    lab__print(b, "</g>\n<clipPath id=\"panel%d\"><rect x=\"%.1f\" y=\"%.1f\" width=\"%.1f\" height=\"%.1f\"/></clipPath>\n<g clip-path=\"url(#panel%d)\">\n", index,
+               left - 6, top - 6, right - left + 12, bottom - top + 12, index); /* the margin is for markers */
+    for (layer = 0; layer < 3; layer++) /* rules, single seeds, curves */
+        for (i = 0; i < panel->count; i++) {
+            const lab__curve *c = &panel->curves[i];
+            int k;
+            if (layer != (c->style == LAB_RULE ? 0 : c->style == LAB_DOTS ? 1 : 2)) continue;
+            for (k = 0; !layer && k < c->n; k++) lab__draw_rule(b, c, k, &ax, &ay);
+            if (layer) lab__draw_curve(b, c, lab__shift(panel, i), &ax, &ay);
+        }
+    lab__print(b, "</g>\n");
+    return lab__draw_legend(b, panel, left, right, bottom + 62);
 }
 
 LAB_FN char *lab_plot_svg(const lab_plot *p, const char *caption)
 {
-    int columns = p->count < LAB__PER_ROW ? (p->count > 0 ? p->count : 1) : LAB__PER_ROW, rows = (p->count + columns - 1) / columns, i, lines = 0;
-    int high = 44 + rows * LAB__HIGH, wide = columns * LAB__WIDE + 20;
-    double width = wide, y = high;
-    lab__buffer b = { NULL, 0, 0 }, text = { NULL, 0, 0 };
-    size_t line = (size_t)(width / 6.0), from = 0, all = strlen(caption);
-    while (from < all) { /* broken at spaces, as SVG does not break lines */
-        size_t n = all - from;
-        lab__buffer part = { NULL, 0, 0 };
-        if (n > line) {
-            for (n = line; n > line / 2 && caption[from + n] != ' '; n--) continue;
-            while (((unsigned char)caption[from + n] & 0xc0) == 0x80) n--;
-        }
-        lab__put(&part, caption + from, n);
-        lab__draw_text(&text, 20, y + 12 + 15 * lines++, 11, " fill=\"#555\"", part.s);
-        free(part.s);
-        for (from += n; from < all && caption[from] == ' '; from++) continue;
+    int columns = p->count < LAB__PER_ROW ? (p->count > 0 ? p->count : 1) : LAB__PER_ROW, i;
+    double width = columns * LAB__WIDE + 20, y, end;
+    lab__buffer b = { NULL, 0, 0 }, inside = { NULL, 0, 0 };
+    end = y = lab__draw_lines(&inside, 20, 28, 0.9 * (width - 40), 17, " font-weight=\"600\"", p->title);
+    for (i = 0; i < p->count; i++) {
+        double bottom;
+        if (i && i % columns == 0) y = end + 20;
+        bottom = lab__draw_panel(&inside, &p->panels[i], i, 5.0 + i % columns * LAB__WIDE, y);
+        end = i % columns ? fmax(end, bottom) : bottom;
     }
-    y += 15 * lines + 14;
-    lab__print(&b, "<svg xmlns=\"http://www.w3.org/2000/svg\" width=\"%.0f\" height=\"%.0f\" viewBox=\"0 0 %.0f %.0f\" role=\"img\" ", width, y, width, y);
+    end = lab__draw_lines(&inside, 20, end + 32, width - 40, 12, " fill=\"#555\"", caption);
+    lab__print(&b, "<svg xmlns=\"http://www.w3.org/2000/svg\" width=\"%.0f\" height=\"%.0f\" viewBox=\"0 0 %.0f %.0f\" role=\"img\" ", width, end, width, end);
     lab__print(&b, "font-family=\"system-ui, -apple-system, 'Segoe UI', 'Liberation Sans', Helvetica, Arial, sans-serif\" fill=\"#222\">\n<title>");
     lab__escape(&b, p->title);
-    lab__print(&b, "</title>\n<rect x=\"0.5\" y=\"0.5\" width=\"%.0f\" height=\"%.0f\" rx=\"8\" fill=\"#fcfcfa\" stroke=\"#d8d8d4\"/>\n", width - 1, y - 1);
-    lab__draw_text(&b, 20, 26, 16, " font-weight=\"600\"", p->title);
-    for (i = 0; i < p->count; i++) lab__draw_panel(&b, &p->panels[i], i, 5.0 + i % columns * LAB__WIDE, 42.0 + i / columns * LAB__HIGH);
-    if (text.n) lab__put(&b, text.s, text.n);
+    lab__print(&b, "</title>\n<rect x=\"0.5\" y=\"0.5\" width=\"%.0f\" height=\"%.0f\" rx=\"8\" fill=\"#fcfcfa\" stroke=\"#d8d8d4\"/>\n", width - 1, floor(end) - 1);
+    if (inside.n) lab__put(&b, inside.s, inside.n);
     lab__print(&b, "</svg>\n");
-    free(text.s);
+    free(inside.s);
     return b.s;
 }
 
@@ -3390,19 +3586,35 @@ LAB_FN void lab__plot_free(lab_plot *p)
     free(p->panels); free(p->title); free(p);
 }
 
+/* Whether a curve has points on the frame of a logarithmic axis, which are 0. */
+LAB_FN int lab__has_zeros(const lab__panel *panel, const lab__curve *c)
+{
+    int i;
+    for (i = 0; i < c->n; i++)
+        if (lab__has_markers(c) && panel->flags & LAB_LOG_Y && fabs(c->y[i]) <= 0) return 1;
+    return 0;
+}
+
 LAB_FN void lab_plot_save(lab_plot *p, lab *l, const char *caption, ...)
 {
     char *path = lab__path(l, ".svg"), *svg;
     lab__buffer b = { NULL, 0, 0 };
     va_list args;
-    int i, k, dots = 0;
+    double sample = l->config_count ? lab__record_get(&l->cells[0].row.settings, "sample") : (double)NAN;
+    int i, k, dots = 0, zeros = 0, images = sample > 0 ? (int)sample : l->train.n;
     for (i = 0; i < p->count; i++)
-        for (k = 0; k < p->panels[i].count; k++) dots |= p->panels[i].curves[k].style == LAB_DOTS;
-    if (l->seed_count > 1) lab__print(&b, "Means over seeds with 95 %% intervals%s. ", dots ? "; faint points are single seeds" : "");
+        for (k = 0; k < p->panels[i].count; k++) {
+            dots |= p->panels[i].curves[k].style == LAB_DOTS;
+            zeros |= lab__has_zeros(&p->panels[i], &p->panels[i].curves[k]);
+        }
     va_start(args, caption);
     lab__vprint(&b, caption, args);
     va_end(args);
-    lab__print(&b, " Data: %s, %d training and %d test images. %s", l->dataset_title, l->train.n, l->test.n, l->seed_count > 1 ? "Seeds" : "Seed");
+    if (l->seed_count > 1) lab__print(&b, " Means over %d seeds with 95 %% intervals%s.", l->seed_count, dots ? "; faint points are single seeds" : "");
+    if (zeros) lab__print(&b, " Hollow points on the frame are 0.");
+    lab__print(&b, " Data: %s, %d ", l->dataset_title, images);
+    if (images < l->whole.n) lab__print(&b, "of %d ", l->whole.n);
+    lab__print(&b, "training and %d test images. %s", l->test.n, l->seed_count > 1 ? "Seeds" : "Seed");
     for (i = 0; i < l->seed_count && i < 12; i++) lab__print(&b, "%s %.0f", i ? "," : "", l->seeds[i]);
     if (l->seed_count > 12) lab__print(&b, " ... %.0f", l->seeds[l->seed_count - 1]);
     lab__print(&b, ". genreg %s", GENREG_VERSION);

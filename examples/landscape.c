@@ -190,24 +190,34 @@ static void print_comparison(lab *l)
 
 static void draw(lab *l, int sides, char (*name)[64])
 {
-    const struct { const char *title, *x, *y, *figure; int n, flags, scale; const double *at; double from, to; } panels[] = { /* at, or evenly from ... to */
-        { "Loss under noise on every parameter", "sigma", "training loss", "noise_loss", SIGMAS, LAB_LOG_X | LAB_LOG_Y, 1, sigma, 0, 0 },
-        { "Accuracy under the same noise", "sigma", "training accuracy, %", "noise_accuracy", SIGMAS, LAB_LOG_X, 100, sigma, 0, 0 },
-        { "Noise relative to each filter's norm", "noise / norm", "training loss", "filter_loss", RADII, LAB_LOG_Y, 1, radius, 0, 0 },
-        { "Density of the Hessian's eigenvalues", "eigenvalue", "density", "density", PROBES * lab_int(l, "hessian-products"), LAB_LOG_Y, 1, NULL, 0, 0 },
-        { "Along the top eigenvector", "distance", "training loss", "slice_loss", LINE, LAB_LOG_Y, 1, NULL, -lab_number(l, "slice"), lab_number(l, "slice") },
-        { "From one solution to the other", "0: small batch, 1: large batch", "training loss", "line_loss", LINE, LAB_LOG_Y, 1, NULL, 0, 1 } };
-    lab_plot *p = lab_plot_new("The loss around the minima of small and large batches");
-    double x[PROBES * STEPS];
-    int i, k, side;
+    double line[LINE], slice[LINE], batches[2] = { lab_number(l, "small-batch"), lab_number(l, "large-batch") };
+    const struct { const char *title, *x, *y, *figure; int n, flags, scale; const double *at; } panels[] = {
+        { "Noise on every parameter", "standard deviation of the noise", "training loss", "noise_loss", SIGMAS, LAB_LOG_X | LAB_LOG_Y, 1, sigma },
+        { "Noise on every parameter", "standard deviation of the noise", "training accuracy, %", "noise_accuracy", SIGMAS, LAB_LOG_X, 100, sigma },
+        { "Noise in proportion to each filter", "noise / norm of the filter", "training loss", "filter_loss", RADII, LAB_LOG_Y, 1, radius },
+        { "Noise in proportion to each filter", "noise / norm of the filter", "training accuracy, %", "filter_accuracy", RADII, 0, 100, radius },
+        { "Along the top eigenvector", "distance from the minimum", "training loss", "slice_loss", LINE, LAB_LOG_Y, 1, slice },
+        { "From one minimum to the other", "0: small batch, 1: large batch", "training loss", "line_loss", LINE, LAB_LOG_Y, 1, line } };
+    const char *data = lab_dataset_title(l);
+    lab_plot *p = sides == 1 ? lab_plot_new("A saved model on %s: around its minimum", data)
+                             : lab_plot_new("CNN(%d) with batch norm on %s: minima of a small and a large batch", lab_int(l, "width"), data);
+    int n = PROBES * lab_int(l, "hessian-products"), i, side;
+    char text[200];
+    for (i = 0; i < LINE; i++) slice[i] = lab_number(l, "slice") * (2 * (line[i] = (double)i / (LINE - 1)) - 1);
+    if (sides > 1) lab_panel(p, "Curvature at the minimum", "batch size", "top eigenvalue of the Hessian", LAB_LOG_X | LAB_LOG_Y | LAB_POWERS_OF_TWO);
+    for (i = 0; i < 2 && sides > 1; i++)
+        lab_curve_of_list(p, l, i ? "at matched training loss" : "at the end", batches, 2, 0, i ? "match_lambda" : "lambda", 0, 1);
+    lab_panel(p, "Spectrum of the Hessian", "eigenvalue x", "share above x (dashed: below -x)", LAB_LOG_X | LAB_LOG_Y);
+    for (side = 0; side < sides; side++) lab_tail(p, l, name[side], n, 0, "density_at", "density", side * n);
     for (i = 0; i < 4 + sides; i++) {
         lab_panel(p, panels[i].title, panels[i].x, panels[i].y, panels[i].flags);
-        for (k = 0; k < panels[i].n; k++) x[k] = panels[i].at ? panels[i].at[k] : panels[i].from + (panels[i].to - panels[i].from) * k / (panels[i].n - 1);
         for (side = 0; side < (i < 5 ? sides : 1); side++)
-            if (i == 3) lab_density(p, l, name[side], panels[i].n, 0, "density_at", "density", side * panels[i].n);
-            else lab_curve_of_list(p, l, i < 5 ? name[side] : "", x, panels[i].n, 0, panels[i].figure, side * panels[i].n, panels[i].scale);
+            lab_curve_of_list(p, l, i < 5 ? name[side] : "", panels[i].at, panels[i].n, 0, panels[i].figure, side * panels[i].n, panels[i].scale);
     }
-    lab_plot_save(p, l, "Density: of the first seed. All in evaluation mode on the first training images.");
+    snprintf(text, sizeof text, sides == 1 ? "One trained model." : "SGD with momentum 0.9, cosine schedule, %d epochs; matched: after the first epoch with a "
+             "training loss of at most %g.", lab_int(l, "epochs"), lab_number(l, "match-loss"));
+    lab_plot_save(p, l, "%s Hessian and eigenvector: on the first %d training images; spectrum: Lanczos quadrature, %d probes of %d products a seed. Noise, mean of "
+                  "%d draws, and line: on the first %d.", text, lab_int(l, "hessian-images"), PROBES, n / PROBES, lab_int(l, "draws"), lab_int(l, "noise-images"));
 }
 
 int main(int argc, char **argv)

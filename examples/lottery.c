@@ -151,17 +151,19 @@ static void report(lab *l, const double *level, int n, int cnn)
     static const char *const title[CONTROLS] = {
         "reinit: other weights, same mask", "shuffle: same weights, mask shuffled by layer", "random: same weights, random mask" };
     lab_stats dense = lab_element(l, 0, "ticket", 0, 100);
-    double ends[2] = { level[0], level[n - 1] }, y[2] = { dense.mean, dense.mean }, low[2] = { dense.low, dense.low }, high[2] = { dense.high, dense.high };
-    lab_plot *p = lab_plot_new("Lottery tickets");
+    const char *controls = lab_text(l, "controls"), *data = lab_dataset_title(l);
+    lab_plot *p = cnn ? lab_plot_new("CNN(%d) with batch norm on %s: lottery tickets and their controls", cnn, data)
+                      : lab_plot_new("LeNet-300-100 on %s: lottery tickets and their controls", data);
+    double zero = 0;
     int k;
     printf("%s, mean ± standard deviation over seeds [95 %% interval]\n\n", cnn ? "CNN with batch norm" : "LeNet-300-100");
     print_tables(l, level, n, cnn);
     printf("test accuracy over the share of weights that is left: where two levels in a row, or the last one, are below\n");
     say_where(l, level, n, "ticket", "ticket", "the dense net", 1);
-    lab_panel(p, cnn ? "CNN with batch norm" : "LeNet-300-100", "weights kept, %", "test accuracy, %", LAB_LOG_X);
-    lab_curve_of_list(p, l, "ticket", level, n, 0, "ticket", 0, 100);
+    lab_panel(p, "Test", "weights kept, %", "accuracy, %", LAB_LOG_X);
+    lab_curve_of_list(p, l, "ticket", level + 1, n - 1, 0, "ticket", 1, 100);
     for (k = 0; k < CONTROLS; k++) {
-        if (!lab_lists(lab_text(l, "controls"), control_name[k])) continue;
+        if (!lab_lists(controls, control_name[k])) continue;
         say_where(l, level, n, control_name[k], control_name[k], "the dense net", 1);
         say_where(l, level, n, control_name[k], control_name[k], "the ticket", 0);
         lab_curve_of_list(p, l, title[k], level + 1, n - 1, 0, control_name[k], 1, 100);
@@ -169,13 +171,19 @@ static void report(lab *l, const double *level, int n, int cnn)
     if (!strcmp(lab_training_set(l)->name, "mnist") && dense.mean < 98)
         printf("  the dense net has %.2f %%, less than 98 %%: the comparison does not count; give it more --epochs\n", dense.mean);
     printf("\n");
-    lab_line(p, "dense", ends, y, low, high, 2, LAB_JOINED);
+    lab_line(p, "dense net", NULL, &dense.mean, &dense.low, &dense.high, 1, LAB_RULE);
+    lab_panel(p, "Test, seed by seed less the dense net", "weights kept, %", "difference, points", LAB_LOG_X);
+    lab_curve_of_difference(p, l, "ticket", level + 1, n - 1, 0, "ticket", 1, "ticket", 0, 100);
+    for (k = 0; k < CONTROLS; k++)
+        if (lab_lists(controls, control_name[k])) lab_curve_of_difference(p, l, title[k], level + 1, n - 1, 0, control_name[k], 1, "ticket", 0, 100);
+    lab_line(p, "dense net", NULL, &zero, NULL, NULL, 1, LAB_RULE);
     if (lab_given(l, "instability")) {
         lab_panel(p, "Between two orders of the data", "weights kept, %", "error barrier, points", LAB_LOG_X);
-        lab_curve_of_list(p, l, "ticket", level, n, 0, "barrier", 0, 100);
+        lab_curve_of_list(p, l, "", level, n, 0, "barrier", 0, 100);
     }
-    lab_plot_save(p, l, "Pruned by magnitude over all layers, %s, back to step %d; %d epochs for each.",
-                  lab_text(l, "mode"), lab_int(l, "rewind"), lab_int(l, "epochs"));
+    lab_plot_save(p, l, "SGD with momentum 0.9, batch %d, rate %g, cosine schedule, %d epochs for every net. Weights are pruned by magnitude over all layers, %s, "
+                  "and go back to step %d.", BATCH, lab_number(l, "lr"), lab_int(l, "epochs"), *lab_text(l, "mask") ? "by a saved mask" :
+                  strcmp(lab_text(l, "mode"), "iterative") ? "each time from the dense net" : "each time from the ticket before", lab_int(l, "rewind"));
 }
 
 int main(int argc, char **argv)

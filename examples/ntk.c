@@ -165,26 +165,37 @@ static void print_findings(lab *l, const double *widths, const int *configs, int
 
 static void draw(lab *l, const double *widths, int configs[2][LAB_LISTED], int n, int infinite)
 {
-    static const struct { const char *title, *axis, *figure; int flags, scale; } panels[] = {
-        { "All parameters", "relative movement", "movement", LAB_LOG_X | LAB_LOG_Y, 1 },
-        { "Tangent kernel", "relative change", "kernel_change", LAB_LOG_X | LAB_LOG_Y, 1 },
-        { "Test", "accuracy, %", "test_accuracy", LAB_LOG_X, 100 } };
-    static const char *const names[2][3] = { { "standard", "kernel at start", "kernel at end" }, { "NTK", "NTK, kernel at start", "NTK, kernel at end" } };
-    lab_plot *p = lab_plot_new("Movement, kernel and accuracy as the network grows");
+    static const struct { const char *title, *axis, *name, *figure; double (*of)(double); } curves[] = { /* a title opens a panel */
+        { "All parameters", "relative movement; norms", "relative movement", "movement", NULL }, { NULL, NULL, "distance moved", "distance", NULL },
+        { NULL, NULL, "norm at the start", "start_norm", NULL }, { "Layer by layer", "relative movement", "layer 1", "layer_movement[0]", NULL },
+        { NULL, NULL, "layer 2", "layer_movement[1]", NULL }, { NULL, NULL, "layer 3", "layer_movement[2]", NULL },
+        { NULL, NULL, "layer 4", "layer_movement[3]", NULL }, { "Tangent kernel", "change in training", "relative change", "kernel_change", NULL },
+        { NULL, NULL, "change of shape", "alignment", shape_change }, { "Test", "accuracy, %", "trained net", "test_accuracy", NULL },
+        { NULL, NULL, "kernel at start", "regression_accuracy[0]", NULL }, { NULL, NULL, "kernel at end", "regression_accuracy[1]", NULL } };
+    const char *lists = lab_text(l, "param"), *lr = lab_text(l, "lr");
+    int standard = lab_lists(lists, "standard"), ntk = lab_lists(lists, "ntk"), i, j, k;
+    lab_plot *p = lab_plot_new("MLP(w) on %s: movement, tangent kernel and accuracy as the net grows", lab_dataset_title(l));
     lab_stats limit = lab_element(l, infinite, "regression_accuracy", 0, 100);
-    double ends[2] = { widths[0], widths[n - 1] }, y[2] = { limit.mean, limit.mean };
-    int i, j, k, at, elements[LAB_LISTED];
-    for (i = 0; i < 3; i++) {
-        lab_panel(p, panels[i].title, "width", panels[i].axis, panels[i].flags | LAB_POWERS_OF_TWO);
-        for (k = 0; k < 2; k++)
-            for (at = -1; at < (i == 2 ? 2 : 0) && lab_lists(lab_text(l, "param"), param_name[k]); at++) {
-                for (j = 0; j < n; j++) elements[j] = at;
-                lab_curve_of_elements(p, l, names[k][at + 1], widths, configs[k], elements, n, at < 0 ? panels[i].figure : "regression_accuracy",
-                                      panels[i].scale);
-            }
+    double theirs[LAB_LISTED];
+    char text[80];
+    for (j = 0; j < n; j++)
+        for (theirs[j] = (double)NAN, k = 0; k < 8; k++)
+            if (standard && fabs(paper[k][0] - widths[j]) < 0.5) theirs[j] = paper[k][1];
+    for (i = 0; i < (int)(sizeof curves / sizeof curves[0]); i++) {
+        int accuracy = i > 8;
+        if (curves[i].title) lab_panel(p, curves[i].title, "width", curves[i].axis, LAB_LOG_X | LAB_POWERS_OF_TWO | (accuracy ? 0 : LAB_LOG_Y));
+        for (k = 0; k < 2; k++) {
+            snprintf(text, sizeof text, "%s%s", curves[i].name, k && standard ? ", NTK" : "");
+            if (k ? ntk : standard) lab_curve_of(p, l, text, widths, configs[k], NULL, n, curves[i].figure, curves[i].of, accuracy ? 100 : 1);
+            if (i == 0 && k == 0) lab_line(p, "the paper", widths, theirs, NULL, NULL, n, LAB_POINTS);
+        }
     }
-    lab_line(p, "infinite width, NTK", ends, y, NULL, NULL, 2, LAB_SMOOTH);
-    lab_plot_save(p, l, "SGD with momentum 0.9, batch %d, cosine, %d epochs, loss %s.", BATCH, lab_int(l, "epochs"), lab_text(l, "loss"));
+    lab_line(p, "infinite width", NULL, &limit.mean, NULL, NULL, 1, LAB_RULE);
+    lab_plot_save(p, l, "%s parametrisation, %s, SGD with momentum 0.9, batch %d, rate %s, cosine schedule, %d epochs. Change of the kernel K: |K1 - K0| / |K0|, "
+                  "and of its shape: |K1/|K1| - K0/|K0||, on the first %d training images. Regression with the kernel: on all %d.",
+                  standard && ntk ? "Standard and NTK" : ntk ? "NTK" : "Standard", strcmp(lab_text(l, "loss"), "mse") ? "cross-entropy" : "squared loss", BATCH,
+                  *lr ? lr : standard && ntk ? "0.01 (NTK 0.5)" : ntk ? "0.5" : "0.01", lab_int(l, "epochs"), lab_int(l, "kernel-images"),
+                  lab_training_set(l)->n);
 }
 
 int main(int argc, char **argv)

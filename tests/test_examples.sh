@@ -154,7 +154,7 @@ for key in lambda residual top trace density noise_loss noise_accuracy filter_lo
     ok "rows have $key" [ "$(grep -c -E "\"$key\":(\[[-0-9]|[0-9])" "$tmp/land/landscape.jsonl")" -eq 2 ]
 done
 ok "seven sigmas for two models" [ "$(sed -n 's/.*"noise_loss":\[\([^]]*\)\].*/\1/p' "$tmp/land/landscape.jsonl" | head -n 1 | tr ',' '\n' | grep -c .)" -eq 14 ]
-ok "a plot of six panels" [ "$(grep -c '<clipPath' "$tmp/land/landscape.svg")" -eq 6 ]
+ok "a plot of eight panels" [ "$(grep -c '<clipPath' "$tmp/land/landscape.svg")" -eq 8 ]
 ok "a ratio with its interval" shows 'at the end: .*interval .* over 2 seeds'
 ok "one at matched loss too" shows 'at matched training loss: .*interval'
 cp "$tmp/land/landscape.svg" "$tmp/before.svg"
@@ -167,7 +167,7 @@ ok "in a row of its own" count "$tmp/land/landscape.jsonl" 3
 ok "with one value a figure" grep -q '"model":.*"lambda":\[[^],]*\],' "$tmp/land/landscape.jsonl"
 ok "as it was measured after training" eval 'sed -n "s/.*\"seed\":1,.*\"lambda\":\[[^],]*,\([^],]*\)\].*/\1/p" "$tmp/land/landscape.jsonl" | head -n 1 >"$tmp/a"
     sed -n "s/.*\"model\":.*\"lambda\":\[\([^],]*\)\].*/\1/p" "$tmp/land/landscape.jsonl" >"$tmp/b"; [ -s "$tmp/a" ] && cmp -s "$tmp/a" "$tmp/b"'
-ok "and a plot of five panels" [ "$(grep -c '<clipPath' "$tmp/land/landscape.svg")" -eq 5 ]
+ok "and a plot of six panels" [ "$(grep -c '<clipPath' "$tmp/land/landscape.svg")" -eq 6 ]
 ok "a missing model is 1" exits 1 land --checkpoint "$tmp/nothing"
 ok "a flag of the training beside it is 2" exits 2 land --checkpoint "$model" --large-lr 1
 ok "and is named" said '--large-lr is of a training'
@@ -182,8 +182,8 @@ chain() { dd --belkin --sample 200 --epochs 300 --widths 1,2,3,4 --seeds 1 --sav
 ok "double_descent, from width 1" exits 0 grow --out "$tmp/dd"
 ok "one row a width and seed" count "$tmp/dd/double_descent.jsonl" 6
 ok "parameters of MLP(2)" grep -q '"widths":"2".*"parameters":\[1612\]' "$tmp/dd/double_descent.jsonl"
-ok "a plot of three panels" [ "$(grep -c '<clipPath' "$tmp/dd/double_descent.svg")" -eq 3 ]
-ok "with the line of n x classes" [ "$(grep -c 'n x classes' "$tmp/dd/double_descent.svg")" -eq 3 ]
+ok "a plot of four panels" [ "$(grep -c '<clipPath' "$tmp/dd/double_descent.svg")" -eq 4 ]
+ok "with the line of n x classes" [ "$(grep -c 'n x classes' "$tmp/dd/double_descent.svg")" -eq 4 ]
 ok "and every seed" grep -q 'opacity="0.4"' "$tmp/dd/double_descent.svg"
 ok "a word on the peak" shows 'peak.* of the test error'
 ok "and on the threshold" shows 'interpolation threshold'
@@ -265,7 +265,7 @@ done
 ok "the paper's column" shows '83.72'
 ok "and its control's" shows '80.92'
 ok "where the control falls behind" shows 'reinit below the ticket: '
-ok "two panels" [ "$(grep -c '<clipPath' "$tmp/lot/lottery.svg")" -eq 2 ]
+ok "three panels" [ "$(grep -c '<clipPath' "$tmp/lot/lottery.svg")" -eq 3 ]
 cp "$tmp/lot/lottery.svg" "$tmp/before.svg"
 ok "--report" exits 0 ticket --levels 50,10 --controls reinit,shuffle,random --instability --report
 ok "draws the same plot" cmp -s "$tmp/before.svg" "$tmp/lot/lottery.svg"
@@ -308,7 +308,7 @@ ok "movement is distance over norm" eval 'number movement >"$tmp/col1"; number d
     [ "$(paste "$tmp/col1" "$tmp/col2" "$tmp/col3" | awk "{ e = \$1 * \$3 / \$2 - 1; if (e * e < 1e-12) n++ } END { print n }")" -eq 12 ]'
 ok "an exponent" shows 'relative movement ~ width^-'
 ok "the row of infinite width" shows '^ *infinite, NTK '
-ok "three panels" [ "$(grep -c '<clipPath' "$tmp/ntk1/ntk.svg")" -eq 3 ]
+ok "four panels" [ "$(grep -c '<clipPath' "$tmp/ntk1/ntk.svg")" -eq 4 ]
 cp "$tmp/ntk1/ntk.svg" "$tmp/before.svg"
 ok "--report" exits 0 kernels --param standard,ntk --linear --out "$tmp/ntk1" --report
 ok "draws the same plot" cmp -s "$tmp/before.svg" "$tmp/ntk1/ntk.svg"

@@ -256,6 +256,31 @@ static void test_statistics(counts *t)
 
 static void never(lab_cell *cell) { (void)cell; }
 
+/* Curves from rows in which pair[0] is 5 for both seeds and pair[1] is 10 and 20, and plain is 7. */
+static void test_curves(counts *t, lab *l, int config)
+{
+    const double x[] = { 1, 2 };
+    const int configs[] = { config, config }, elements[] = { 1, -1 };
+    lab_plot *p = lab_plot_new("curves");
+    const lab__curve *c;
+    lab_curve_of_list(p, l, "list", x, 2, config, "pair", 0, 2);
+    c = p->panels[0].curves;
+    check(t, p->panels[0].count == 2 && close_to(c[0].y[0], 10, 1e-12) && close_to(c[0].y[1], 30, 1e-12) && c[0].low[1] < 30, "means and bars of a list");
+    check(t, c[1].style == LAB_DOTS && c[1].n == 4 && close_to(c[1].x[3], 2, 1e-12) && close_to(c[1].y[2], 20, 1e-12) && close_to(c[1].y[3], 40, 1e-12), "and every seed");
+    lab_curve_of(p, l, "of", x, configs, elements, 2, "pair", lab_error_of, 10);
+    c = p->panels[0].curves;
+    check(t, close_to(c[2].y[0], -140, 1e-12) && close_to(c[3].y[1], -190, 1e-12), "a function of every seed's figure");
+    lab_curve_of_difference(p, l, "difference", x, 1, config, "pair", 1, "plain", -1, 100);
+    c = p->panels[0].curves;
+    check(t, close_to(c[4].y[0], 800, 1e-12) && c[4].low[0] < 0 && close_to(c[5].y[0], 300, 1e-12) && close_to(c[5].y[1], 1300, 1e-12), "a difference, seed by seed");
+    lab_panel(p, "", "", "", LAB_LOG_X | LAB_LOG_Y);
+    lab_tail(p, l, "tail", 2, config, "pair", "pair", 0); /* weights 5, 10, 5 and 20 at the same places: nothing below 0 */
+    c = p->panels[1].curves;
+    check(t, p->panels[1].count == 1 && c->n == 9 && close_to(c->x[1], 20, 1e-12) && close_to(c->y[1], 0.5, 1e-12) && close_to(c->x[2], 10, 1e-12) &&
+          close_to(c->x[8], 0.02, 1e-12) && close_to(c->y[8], 1, 1e-12), "a spectrum's tail over all seeds");
+    lab__plot_free(p);
+}
+
 /* What lab_open begins with, so that lab_close may end it. */
 static lab *bare_lab(void)
 {
@@ -468,6 +493,7 @@ static void test_elements(counts *t)
     check(t, close_to(lab_compare(l, k, "pair", 1, k, "plain", -1, 0).mean, sqrt(200.0) / 7, 1e-12), "a ratio by numbers");
     check(t, close_to(lab_compare(l, k, "pair", 1, k, "one", 5, 10).mean, 120, 1e-12), "a difference by numbers");
     check(t, close_to(lab_over_seeds_of(l, k, "pair[1]", half).mean, 7.5, 1e-12), "a function of a figure");
+    test_curves(t, l, k);
     /* from pair[1] = 10 and 20 down to pair[0] = 5 over x from 0 to 1: level 8 is at 2/5 and 12/15 of the way */
     s = lab_crossing(l, zero_one, configs, elements, 2, "pair", 8);
     check(t, s.n == 2 && close_to(s.mean, 0.6, 1e-12) && close_to(s.sd, sqrt(0.08), 1e-12), "a crossing for each seed");
@@ -671,44 +697,108 @@ static void test_locks(counts *t)
 
 /* ------------------------------------------------------------------------------------------------ plots and threads */
 
+static int has(const char *svg, const char *text) { return strstr(svg, text) != NULL; }
+
+/* In a plot's first panel x runs from 79 to 407 and y from 314 at the bottom up to 78. */
 static void test_plots(counts *t)
 {
     const double x[] = { 1, 10, 100 }, y[] = { 1e-3, (double)NAN, 50 }, low[] = { -1, (double)NAN, 20 }, high[] = { 1, (double)NAN, 90 }, zero[] = { 0, 0, 0 };
-    lab_plot *p = lab_plot_new("a < b & \"c\"");
-    lab__axis a;
-    lab__buffer b = { NULL, 0, 0 };
-    double at[LAB__TICKS];
+    const double side[] = { 0, 1, 2 }, flat[] = { 0, 1, 0 }, down[] = { -9, .5, -.02 }, up[] = { 0.02, 9, .02 };
+    lab_plot *p = lab_plot_new("a < %s & \"c\"", "b");
     char *svg;
-    int n, i;
     lab_panel(p, "<panel>", "x & x", "y\nz", LAB_LOG_X | LAB_LOG_Y);
     lab_line(p, "curve > 1", x, y, low, high, 3, LAB_JOINED);
     lab_line(p, "", x, y, NULL, NULL, 3, LAB_DOTS);
     lab_line(p, "threshold", &x[1], NULL, NULL, NULL, 1, LAB_RULE);
+    lab_line(p, "limit", &x[1], NULL, NULL, NULL, 1, LAB_RULE);
+    lab_line(p, "level", NULL, &x[0], &low[0], &high[0], 1, LAB_RULE);
     lab_panel(p, "all the same", "", "", 0);
     lab_line(p, "zero", zero, zero, NULL, NULL, 3, LAB_JOINED);
     lab_panel(p, "nothing", "", "", LAB_LOG_X);
     svg = lab_plot_svg(p, "A caption with a tag </svg> in it.");
-    check(t, strstr(svg, "a &lt; b &amp; &quot;c&quot;") && strstr(svg, "&lt;panel&gt;") && strstr(svg, "tag &lt;/svg&gt; in") && strstr(svg, "curve &gt; 1"), "text is escaped");
-    check(t, !strstr(svg, "nan") && !strstr(svg, "inf"), "no NaN in a plot");
+    check(t, has(svg, "a &lt; b &amp; &quot;c&quot;") && has(svg, "&lt;panel&gt;") && has(svg, "tag &lt;/svg&gt; in") && has(svg, "curve &gt; 1"), "text is escaped");
+    check(t, !has(svg, "nan") && !has(svg, "inf"), "no NaN in a plot");
     check(t, strstr(svg, "</svg>") == svg + strlen(svg) - 7, "one end");
-    /* x runs from 1 to 100, so a rule at 10 stands amid the panel, between 71 and 405; it goes from the bottom at 298 to the top at 68 */
-    check(t, strstr(svg, "<path d=\"M238.0 298.0V68.0\" stroke-width=\"1.4\" stroke-dasharray") != NULL, "a rule is a dashed line at its place");
+    check(t, has(svg, "\"M243.0 314.0V78.0\" stroke-width=\"1.5\" stroke-dasharray=\"7 4\" stroke=\"#d55e00\""), "a rule is a dashed line at its place");
+    check(t, has(svg, "\"M243.0 314.0V78.0\" stroke-width=\"1.8\" stroke-dasharray=\"2 3\" stroke=\"#009e73\""), "the next one has other dashes");
+    check(t, has(svg, "h28\" stroke-width=\"1.8\" stroke-dasharray=\"2 3\" stroke=\"#009e73\""), "and shows them in the legend");
+    check(t, has(svg, "H407.0\" stroke-width=\"1.5\" stroke-dasharray=\"10 3 2 3\" stroke=\"#cc79a7\"") && has(svg, "fill=\"#cc79a7\" opacity=\"0.12\""),
+          "a rule over y lies across, in a band");
     free(svg);
     lab__plot_free(p);
 
+    p = lab_plot_new("bars");
+    lab_panel(p, "", "", "", 0);
+    lab_line(p, "one", side, flat, down, up, 3, LAB_JOINED);
+    lab_line(p, "", side, flat, NULL, NULL, 3, LAB_DOTS);
+    lab_line(p, "two", side, flat, down, up, 3, LAB_JOINED);
+    lab_line(p, "", side, flat, NULL, NULL, 3, LAB_POINTS);
+    lab_line(p, "no bars", side, flat, NULL, NULL, 3, LAB_JOINED);
+    svg = lab_plot_svg(p, "");
+    /* y runs from -0.62 to 1.62: the points have half of it, and 6 % are added at either end. The bars go from beyond it to 0.02, from 0.5 to beyond it,
+       and from -0.02 to 0.02. */
+    check(t, has(svg, "M241.0 196.0V78.0M238.0 196.0h6\" stroke=\"#0072b2\"") && has(svg, "M245.0 196.0V78.0M242.0 196.0h6\" stroke=\"#d55e00\""),
+          "bars stand side by side; one that leaves the frame above ends there without a cap");
+    check(t, has(svg, "M94.6 314.0V246.6M91.6 246.6h6\""), "and one that leaves it below");
+    check(t, has(svg, "<circle cx=\"241.0\" cy=\"143.3\" r=\"3.6\"") && has(svg, "<circle cx=\"241.0\" cy=\"143.3\" r=\"2.5\""), "markers and seeds stand with their bars");
+    check(t, has(svg, "<rect x=\"238.5\" y=\"136.8\" width=\"13.0\" height=\"13.0\" fill=\"none\" stroke-width=\"1.5\" stroke=\"#d55e00\"") &&
+          has(svg, "<path d=\"M239.4 146.9h7.2l-3.6 -7.2z\" fill=\"#009e73\""), "rings are around the curve before; what has no bars stays in its place");
+    free(svg);
+    lab__plot_free(p);
+
+    p = lab_plot_new("zeros");
+    lab_panel(p, "", "", "", LAB_LOG_Y);
+    lab_line(p, "one", side, up, down, up, 3, LAB_JOINED);
+    lab_line(p, "two", side, flat, NULL, NULL, 3, LAB_JOINED);
+    svg = lab_plot_svg(p, "");
+    check(t, !has(svg, "cy=\"314.0\"") && has(svg, "y=\"310.4\" width=\"7.2\" height=\"7.2\" fill=\"#fcfcfa\""), "0 is a hollow point on the frame of a logarithmic axis");
+    check(t, has(svg, "M96.6 314.0V301.4M93.6 301.4h6\"") && !has(svg, "314.0h6"), "a bar to below 0 ends there without a cap");
+    free(svg);
+    lab__plot_free(p);
+}
+
+/* The label of each tick, "1|2|5". */
+static void print_ticks(lab__buffer *b, double low, double high, int log, double from, double to)
+{
+    lab__axis a;
+    double at[LAB__TICKS];
+    int n, i;
     memset(&a, 0, sizeof a);
-    a.low = 12.2;
-    a.high = 19.9;
+    a.log = log;
+    a.low = log ? log10(low) : low;
+    a.high = log ? log10(high) : high;
+    a.from = from;
+    a.to = to;
     n = lab__ticks(&a, at);
-    check(t, n >= 3 && n <= 8 && close_to(at[0], 14, 1e-9), "linear ticks");
-    a.log = 1;
-    a.low = -3;
-    a.high = 4.1;
-    n = lab__ticks(&a, at);
-    check(t, n >= 3 && close_to(log10(at[1]), floor(log10(at[1]) + 0.5), 1e-9), "decades");
+    for (i = 0; i < n; i++) {
+        if (i) lab__print(b, "|");
+        lab__print_tick(b, at[i], lab__in_powers(at, n));
+    }
+}
+
+static void test_ticks(counts *t)
+{
+    lab__axis a;
+    lab__buffer b = { NULL, 0, 0 };
+    double at[LAB__TICKS];
+    int n, i;
+    print_ticks(&b, 12.2, 19.9, 0, 0, 300);
+    check(t, same_text(&b, "14|16|18"), "linear ticks");
+    print_ticks(&b, 0, 3e5, 0, 0, 400);
+    check(t, same_text(&b, "0|5×10⁴|10⁵|1.5×10⁵|2×10⁵|2.5×10⁵|3×10⁵"), "one notation on an axis");
+    print_ticks(&b, 8e3, 3e5, 1, 0, 300);
+    check(t, same_text(&b, "10⁴|2×10⁴|5×10⁴|10⁵|2×10⁵"), "1, 2, 5, as 10⁵ is there in powers");
+    print_ticks(&b, 0.9, 2100, 1, 240, 0);
+    check(t, same_text(&b, "1|2|5|10|20|50|100|200|500|1000|2000"), "as many as there is room for");
+    print_ticks(&b, 0.9, 2100, 1, 0, 300);
+    check(t, same_text(&b, "1|3|10|30|100|300|1000"), "fewer side by side");
+    print_ticks(&b, 1e-9, 2, 1, 100, 0);
+    check(t, same_text(&b, "10⁻⁸|10⁻⁶|10⁻⁴|10⁻²|1"), "every other decade");
+    memset(&a, 0, sizeof a);
+    a.log = a.two = 1;
     a.low = log10(30.0);
     a.high = log10(2100.0);
-    a.two = 1;
+    a.to = 300;
     n = lab__ticks(&a, at);
     check(t, n == 7 && close_to(at[0], 32, 1e-9) && close_to(at[6], 2048, 1e-9), "powers of two");
     for (i = 0; i < 200; i++) { /* any range gives a few ticks within it */
@@ -720,14 +810,26 @@ static void test_plots(counts *t)
         if (n < 1 || n > LAB__TICKS || !(lab__unit(&a, at[0]) >= a.low - 1e-6 * fabs(a.low)) || !(lab__unit(&a, at[n - 1]) <= a.high + 1e-6 * fabs(a.high))) break;
     }
     check(t, i == 200, "ticks lie in the range");
-    lab__print_tick(&b, 2e7);
+    lab__print_tick(&b, 2e7, 1);
     lab__print(&b, " ");
-    lab__print_tick(&b, 1e-12);
+    lab__print_tick(&b, 1e-12, 1);
     lab__print(&b, " ");
-    lab__print_tick(&b, 0);
+    lab__print_tick(&b, 0, 1);
     lab__print(&b, " ");
-    lab__print_tick(&b, 2048);
+    lab__print_tick(&b, 2048, 0);
     check(t, same_text(&b, "2×10⁷ 10⁻¹² 0 2048"), "labels of ticks");
+}
+
+/* The share of the weight above x, from the largest place down. */
+static void test_steps(counts *t)
+{
+    double pairs[] = { 3, 1, -7, 4, 10, 1, 0.001, 2 }, x[9], y[9];
+    const double corners[7][2] = { { 10, 0 }, { 10, .125 }, { 3, .125 }, { 3, .25 }, { .01, .25 } };
+    int n = lab__steps(pairs, 4, 0.01, x, y), i, good = n == 5;
+    for (i = 0; i < n && good; i++) good = close_to(x[i], corners[i][0], 1e-12) && close_to(y[i], corners[i][1], 1e-12);
+    check(t, good, "the tail of a spectrum in steps");
+    n = lab__steps(pairs, 4, 20, x, y);
+    check(t, n == 1 && close_to(y[0], 0, 1e-12), "and where there is none");
 }
 
 /* Intervals of accuracies end at 0 and 100 in print, other figures' do not, and numbers inside stay as they are. */
@@ -875,6 +977,8 @@ int main(void)
     test_append(&t);
     test_locks(&t);
     test_plots(&t);
+    test_ticks(&t);
+    test_steps(&t);
     test_clip(&t);
     test_table(&t);
     test_progress(&t);
