@@ -49,16 +49,7 @@ static int is_cnn(lab *l) { return !strcmp(lab_text(l, "model"), "cnn"); }
 
 /* ------------------------------------------------------------------------------------------------ the physics: one cell */
 
-/* After the first epoch that leaves the training loss below the common level. */
-static void watch(lab_cell *cell, genreg_model *net, const genreg_progress *p)
-{
-    if (lab_match_loss(cell, net, p, cell->train, lab_get(cell, "match_loss"), -1)) {
-        genreg_eigen top;
-        genreg_hessian_close(lab_open_hessian(cell, net, cell->train, 1, &top, NULL));
-        lab_figure(cell, "match_lambda", top.value);
-        lab_figure(cell, "match_residual", top.residual);
-    }
-}
+static void watch(lab_cell *cell, genreg_model *net, const genreg_progress *p) { lab_match_curvature(cell, net, p, cell->train, -1); }
 
 static void run(lab_cell *cell)
 {

@@ -7,12 +7,10 @@
    end at chance are counted and take no part in the search for a peak. Two settings in which theory expects one:
       --label-noise P   a share P of the training labels is wrong (Nakkiran et al. 2020); test labels are right
       --belkin          Belkin et al. 2019: one hidden layer, squared loss (mean over outputs) on one-hot targets, 4,000 images, momentum 0.95,
-                        pixels in [0, 1]; new weights have variance 0.01, biases are 0.
-                        With fewer parameters than n x classes a net starts from the trained smaller one (--reuse), its rate falls by a tenth each
-                        twelfth of the run, and it stops after an epoch without a mistake.
-                        A larger net starts afresh, keeps its rate and runs to the end.
-                        The paper leaves rate and batch open: 0.01 and 128 are those of github.com/SongweiGe/double-descent-pytorch; the presets
-                        below paper are shorter, at a higher rate
+                        pixels in [0, 1]; new weights have variance 0.01, biases are 0. With fewer parameters than n x classes a net starts from
+                        the trained smaller one (--reuse), its rate falls by a tenth each twelfth of the run, and it stops after an epoch without a
+                        mistake. A larger net starts afresh, keeps its rate and runs to the end. The paper leaves rate and batch open: 0.01 and 128
+                        are those of github.com/SongweiGe/double-descent-pytorch; the presets below paper are shorter, at a higher rate
       --schedule same   the control, as the recipe changes just where the peak is to be: all nets keep their rate and run to the end
    The interpolation threshold is where the training error, in evaluation mode, first falls through 1 %. */
 #define GENREG_STATIC /* the compiler drops what this file does not use */
@@ -53,12 +51,11 @@ static int stop_when_fitted(const genreg_progress *p, void *user) { return (void
 static genreg_model *train_and_measure(lab_cell *cell, const genreg_dataset *d, const genreg_dataset *test, int width, const genreg_model *smaller, int k)
 {
     const char *model = lab_get_text(cell, "model");
-    int belkin = !strcmp(model, "belkin");
+    int belkin = !strcmp(model, "belkin"), dead;
     genreg_model *net = belkin ? one_hidden_layer(cell, width, smaller) : lab_paper_net(cell, model, width, 0);
     genreg_train_options o = lab_train_options(cell); /* SGD, no weight decay */
     genreg_progress last;
     genreg_score fit, score;
-    int dead;
     if (!net) return NULL;
     o.loss = belkin ? GENREG_LOSS_MSE : GENREG_LOSS_CROSS_ENTROPY;
     o.schedule = belkin ? GENREG_SCHEDULE_CONSTANT : GENREG_SCHEDULE_COSINE;

@@ -224,9 +224,9 @@ LAB_FN double lab_found(const lab_cell *cell, const char *name);
 /* Writes one element of a list; -1: the plain figure. */
 LAB_FN void lab_figure_at(lab_cell *cell, const char *name, int element, double value);
 
-/* The same for two figures that belong together, and for loss and accuracy, each the mean of n scores. */
+/* The same for two figures that belong together, and for loss and accuracy, each the mean of n scores; returns that of the loss. */
 LAB_FN void lab_pair_at(lab_cell *cell, const char *a, const char *b, int element, double value_a, double value_b);
-LAB_FN void lab_scores_at(lab_cell *cell, const char *loss, const char *accuracy, int element, const genreg_score *scores, int n);
+LAB_FN double lab_scores_at(lab_cell *cell, const char *loss, const char *accuracy, int element, const genreg_score *scores, int n);
 
 /* Opens the Hessian of the mean cross-entropy on the first images of d and finds its n largest eigenvalues by Lanczos, which needs far
    fewer products than power iteration. vectors: n of theta->size values, or NULL. Close it with genreg_hessian_close. The settings hessian_images,
@@ -236,6 +236,14 @@ LAB_FN genreg_hessian *lab_open_hessian(lab_cell *cell, genreg_model *net, const
 /* The mean loss on the Hessian's images at theta + t v, at n values of t from -reach to reach, into elements of a figure from the first one on. An
    eigenvector has no sign: this one's is such that the loss is the larger at the last. */
 LAB_FN void lab_slice_at(lab_cell *cell, const char *figure, int first, int n, genreg_model *net, const genreg_real *v, double reach);
+
+/* The density of the Hessian's spectrum by Lanczos quadrature: places and weights, probes x products of each, into two lists from element first on; NaN
+   where a Krylov space has ended early. For lab_tail. */
+LAB_FN void lab_density_at(lab_cell *cell, const char *places, const char *weights, int first, genreg_hessian *h, int probes, int products);
+
+/* Loss and accuracy on d at n places on the straight line from model a to b, into line_loss and line_accuracy; how far the loss rises above the straight
+   line between its ends, into barrier. */
+LAB_FN void lab_line_at(lab_cell *cell, genreg_model *a, genreg_model *b, int n, const genreg_dataset *d);
 
 /* How to train: genreg's defaults (SGD, momentum 0.9, cosine, no weight decay, cross-entropy) with the cell's seed, and with batch, lr, momentum and
    epochs as they are set, if they are. */
@@ -249,10 +257,11 @@ LAB_FN genreg_model *lab_paper_net(const lab_cell *cell, const char *kind, int w
    figures. */
 typedef void (*lab_watch)(lab_cell *cell, genreg_model *net, const genreg_progress *p);
 
-/* In a watch: 1 after the first epoch that leaves the loss on d at the level or below. That epoch and that loss are then written to match_epoch and
-   match_train_loss, as lab_figure_at does. The loss is taken anew, in evaluation mode: the running mean lags behind, and more so the fewer steps
-   an epoch has. */
-LAB_FN int lab_match_loss(lab_cell *cell, genreg_model *net, const genreg_progress *p, const genreg_dataset *d, double level, int element);
+/* In a watch, after the first epoch that leaves the loss on d at the setting match_loss or below: writes that epoch and loss to match_epoch and
+   match_train_loss, the Hessian's top eigenvalue (see lab_open_hessian) and its residual to match_lambda and match_residual, as lab_figure_at does, and
+   returns the eigenvalue; NaN after any other epoch. The loss is taken anew, in evaluation mode: the running mean lags behind, and more so the fewer
+   steps an epoch has. */
+LAB_FN double lab_match_curvature(lab_cell *cell, genreg_model *net, const genreg_progress *p, const genreg_dataset *d, int element);
 
 /* Trains as genreg_train does, with progress, checkpoints and the threads that other cells leave idle. Returns 1 at the end, with
    the last epoch's figures in *last unless NULL; 0 if the cell diverged or was stopped: then leave run at once. A cell may
@@ -372,6 +381,10 @@ LAB_FN void lab_entries_and_paper(lab_table *t, lab *l, int config, int element,
 /* A line for a ratio (neutral 1) or difference (neutral 0) with its interval, and in words whether that lies above neutral or below. */
 LAB_FN void lab_verdict(const char *when, lab_stats s, const char *unit, double neutral, const char *above, const char *below);
 
+/* At how many of n places the second half of a list of 2n is above the first, and at how many below, by lab_compare's intervals (scale as there); names are
+   those of the first half and of the second. */
+LAB_FN void lab_print_halves(lab *l, const char *what, int config, const char *figure, int n, double scale, const char *first, const char *second);
+
 /* Finds a peak as lab_find_peak does and says where and how high, with the two intervals; axis names what x is ("width"). */
 LAB_FN lab_peak lab_print_peak(lab *l, const char *what, const char *axis, const double *x, const int *configs, const int *elements, int n, const char *figure,
                                double scale);
@@ -475,7 +488,7 @@ LAB_FN void *lab__grow(void *old, size_t count, size_t size)
 LAB_FN void *lab__new(size_t count, size_t size)
 {
     void *p = lab__grow(NULL, count, size);
-    if (count) memset(p, 0, count * size);
+    memset(p, 0, count ? count * size : 1);
     return p;
 }
 
@@ -1999,7 +2012,7 @@ LAB_FN void lab_pair_at(lab_cell *cell, const char *a, const char *b, int elemen
     lab_figure_at(cell, b, element, value_b);
 }
 
-LAB_FN void lab_scores_at(lab_cell *cell, const char *loss, const char *accuracy, int element, const genreg_score *scores, int n)
+LAB_FN double lab_scores_at(lab_cell *cell, const char *loss, const char *accuracy, int element, const genreg_score *scores, int n)
 {
     double sum[2] = { 0, 0 };
     int i;
@@ -2008,6 +2021,7 @@ LAB_FN void lab_scores_at(lab_cell *cell, const char *loss, const char *accuracy
         sum[1] += scores[i].accuracy / n;
     }
     lab_pair_at(cell, loss, accuracy, element, sum[0], sum[1]);
+    return sum[0];
 }
 
 LAB_FN double lab_found(const lab_cell *cell, const char *name) { return lab__record_get(&cell->own->row.figures, name); }
@@ -2032,7 +2046,8 @@ LAB_FN int lab_values(lab *l, int config, const char *figure, double scale, doub
 LAB_FN lab_stats lab_over_seeds(lab *l, int config, const char *figure, double scale)
 {
     double *x = (double *)lab__new((size_t)l->seed_count, sizeof *x);
-    lab_stats s = lab_stats_of(x, lab_values(l, config, figure, scale, x));
+    int n = lab_values(l, config, figure, scale, x);
+    lab_stats s = lab_stats_of(x, n);
     free(x);
     return s;
 }
@@ -2698,6 +2713,30 @@ LAB_FN void lab_slice_at(lab_cell *cell, const char *figure, int first, int n, g
     free(at); free(loss);
 }
 
+LAB_FN void lab_density_at(lab_cell *cell, const char *places, const char *weights, int first, genreg_hessian *h, int probes, int products)
+{
+    int n = probes * products, i, found;
+    double *at = lab_matrix(2, n), *weight = at + n;
+    found = lab_alive(cell) ? genreg_hessian_density(h, probes, products, cell->seed, at, weight) : 0;
+    for (i = found; i < n; i++) at[i] = weight[i] = (double)NAN;
+    for (i = 0; i < n; i++) lab_pair_at(cell, places, weights, first + i, at[i], weight[i]);
+    free(at);
+}
+
+LAB_FN void lab_line_at(lab_cell *cell, genreg_model *a, genreg_model *b, int n, const genreg_dataset *d)
+{
+    genreg_score *line = (genreg_score *)lab__new((size_t)n, sizeof *line);
+    double barrier = 0;
+    int i;
+    genreg_line(a, b, n, d, NULL, line);
+    for (i = 0; i < n && lab_alive(cell); i++) {
+        lab_scores_at(cell, "line_loss", "line_accuracy", i, &line[i], 1);
+        barrier = fmax(barrier, line[i].loss - line[0].loss - (line[n - 1].loss - line[0].loss) * i / (n - 1));
+    }
+    lab_figure(cell, "barrier", barrier);
+    free(line);
+}
+
 LAB_FN genreg_train_options lab_train_options(const lab_cell *cell)
 {
     genreg_train_options o = genreg_train_defaults();
@@ -2719,14 +2758,17 @@ LAB_FN genreg_model *lab_paper_net(const lab_cell *cell, const char *kind, int w
     return net;
 }
 
-LAB_FN int lab_match_loss(lab_cell *cell, genreg_model *net, const genreg_progress *p, const genreg_dataset *d, double level, int element)
+LAB_FN double lab_match_curvature(lab_cell *cell, genreg_model *net, const genreg_progress *p, const genreg_dataset *d, int element)
 {
     char *epoch = lab__element_name("match_epoch", element);
     double loss = lab_found(cell, epoch) > 0 ? (double)INFINITY : genreg_evaluate(net, d).loss;
+    genreg_eigen top;
     free(epoch);
-    if (!(loss <= level)) return 0;
+    if (!(loss <= lab_get(cell, "match_loss"))) return (double)NAN;
+    genreg_hessian_close(lab_open_hessian(cell, net, cell->train, 1, &top, NULL));
     lab_pair_at(cell, "match_epoch", "match_train_loss", element, p->epoch, loss);
-    return 1;
+    lab_pair_at(cell, "match_lambda", "match_residual", element, top.value, top.residual);
+    return top.value;
 }
 
 LAB_FN void lab_trainings(lab_cell *view, int n) { view->own->trainings = n; }
@@ -2925,6 +2967,17 @@ LAB_FN void lab_verdict(const char *when, lab_stats s, const char *unit, double 
     if (s.n > 1) printf("  %s%s%s, 95 %% interval [%s, %s] over %d seeds: %s\n", when, number[0], unit, number[1], number[2], s.n, verdict);
     else if (s.n) printf("  %s%s%s (one seed: no interval)\n", when, number[0], unit);
     else printf("  %sno seed has both\n", when);
+}
+
+LAB_FN void lab_print_halves(lab *l, const char *what, int config, const char *figure, int n, double scale, const char *first, const char *second)
+{
+    int i, above = 0, below = 0, neutral = !(scale > 0);
+    for (i = 0; i < n; i++) {
+        lab_stats s = lab_compare(l, config, figure, n + i, config, figure, i, scale);
+        above += s.low > neutral;
+        below += s.high < neutral;
+    }
+    printf("  %s: larger for %s at %d of %d, for %s at %d; at the others these seeds cannot tell\n", what, second, above, n, first, below);
 }
 
 LAB_FN lab_peak lab_print_peak(lab *l, const char *what, const char *axis, const double *x, const int *configs, const int *elements, int n, const char *figure,

@@ -7,16 +7,15 @@
    This measures the same, and beside it what tells sharpness from scale and from a loss that is not as low yet:
       lambda ‖w‖²        batch normalisation makes a convolution's weights scale-free, and small weights look sharp
       matched loss       curvature falls as the loss goes to zero: lambda again after the first epoch that leaves it at --match-loss or below
-      rise               of the loss under noise, as such and in % of the loss without noise, which the lower loss makes large
-      filter noise       relative to each filter's norm (Li et al. 2018), beside the paper's N(0, sigma²)
+      noise              the rise of the loss as such, beside that in %, which a low loss makes large; noise relative to each filter's norm
+                         (Li et al. 2018), beside the paper's N(0, sigma²)
       trace, density     the whole spectrum, not its end
    Everything is measured in evaluation mode, on the first training images. In a row, what both minima have is a list, the small batch first. */
 #define GENREG_STATIC /* the compiler drops what this file does not use */
 #define GENREG_IMPLEMENTATION
 #include "lab.h"
 
-enum { SIGMAS = 7, RADII = 9, KINDS = 3, /* of noise */ TOP = 10 /* eigenvalues */, LINE = 21 /* points */, PROBES = 2 /* of the density */,
-       STEPS = 100, DRAWS = 100 /* the most Hessian products and draws */ };
+enum { SIGMAS = 7, RADII = 9, KINDS = 3, DRAWS = 100 /* at most */, TOP = 10 /* eigenvalues */, LINE = 21 /* points */, PROBES = 2 /* of the density */ };
 
 /* The noise: N(0, sigma²) on every parameter, as in the paper; the worst case within a radius; relative to each filter's norm. */
 static const double sigma[SIGMAS] = { .0005, .001, .002, .005, .01, .02, .05 }, worst = 0.05, radius[RADII] = { 0, .125, .25, .375, .5, .625, .75, .875, 1 };
@@ -36,8 +35,8 @@ static void measure_curvature(lab_cell *cell, genreg_model *net, int side)
     genreg_eigen pairs[TOP];
     genreg_estimate trace = { (double)NAN, (double)NAN, 0 };
     genreg_real *v = (genreg_real *)malloc(TOP * (size_t)net->theta->size * sizeof *v);
-    double nodes[PROBES * STEPS], weights[PROBES * STEPS], norm2 = lab_weight_norm2(net);
-    int steps = lab_get_int(cell, "hessian_products"), n = PROBES * steps, found, i;
+    double norm2 = lab_weight_norm2(net);
+    int products = lab_get_int(cell, "hessian_products"), i;
     genreg_hessian *h = lab_open_hessian(cell, net, cell->train, TOP, pairs, v);
     if (!v) genreg_set_error(cell->ctx, GENREG_ERROR_MEMORY, "the system has no more memory");
     lab_pair_at(cell, "lambda", "residual", side, pairs[0].value, pairs[0].residual);
@@ -45,9 +44,7 @@ static void measure_curvature(lab_cell *cell, genreg_model *net, int side)
     for (i = 0; i < TOP; i++) lab_pair_at(cell, "top", "top_residual", side * TOP + i, pairs[i].value, pairs[i].residual);
     if (lab_alive(cell)) trace = genreg_hessian_trace(h, GENREG_TRACE_HUTCHPP, lab_get_int(cell, "trace_products"), cell->seed);
     lab_pair_at(cell, "trace", "trace_error", side, trace.value, trace.standard_error);
-    found = lab_alive(cell) ? genreg_hessian_density(h, PROBES, steps, cell->seed, nodes, weights) : 0;
-    for (i = found; i < n; i++) nodes[i] = weights[i] = (double)NAN; /* a Krylov space can end early */
-    for (i = 0; i < n; i++) lab_pair_at(cell, "density_at", "density", side * n + i, nodes[i], weights[i]);
+    lab_density_at(cell, "density_at", "density", side * PROBES * products, h, PROBES, products);
     genreg_hessian_close(h);
     if (lab_alive(cell)) lab_slice_at(cell, "slice_loss", side * LINE, LINE, net, v, lab_get(cell, "slice"));
     free(v);
@@ -58,7 +55,7 @@ static void measure_loss(lab_cell *cell, genreg_model *net, const genreg_dataset
 {
     genreg_score draw[DRAWS];
     double base = genreg_evaluate(net, few).loss;
-    int kind, i, k;
+    int kind, i;
     if (!isfinite(base)) genreg_set_error(cell->ctx, GENREG_ERROR_DIVERGED, "the trained model's loss is NaN or infinite");
     lab_figure_at(cell, "base_loss", side, base);
     lab_figure_at(cell, "train_loss", side, genreg_evaluate(net, cell->train).loss);
@@ -66,10 +63,8 @@ static void measure_loss(lab_cell *cell, genreg_model *net, const genreg_dataset
     for (kind = 0; kind < KINDS; kind++)
         for (i = 0; i < noise[kind].n && lab_alive(cell); i++) {
             int draws = noise[kind].kind == GENREG_PERTURB_SAM ? 1 : lab_get_int(cell, "draws");
-            double rise = -base;
             if (!genreg_evaluate_perturbed(net, few, noise[kind].kind, noise[kind].size[i], draws, cell->seed, draw)) return;
-            for (k = 0; k < draws; k++) rise += draw[k].loss / draws;
-            lab_scores_at(cell, noise[kind].loss, noise[kind].accuracy, side * noise[kind].n + i, draw, draws);
+            const double rise = lab_scores_at(cell, noise[kind].loss, noise[kind].accuracy, side * noise[kind].n + i, draw, draws) - base;
             lab_pair_at(cell, noise[kind].rise, noise[kind].relative, side * noise[kind].n + i, rise, rise / base);
         }
 }
@@ -79,11 +74,8 @@ static void watch(lab_cell *cell, genreg_model *net, const genreg_progress *p)
 {
     int side = lab_found(cell, "train_accuracy[0]") >= 0;
     genreg_dataset few = genreg_first(cell->ctx, cell->train, lab_get_int(cell, "noise_images"));
-    genreg_eigen top;
-    if (!lab_match_loss(cell, net, p, &few, lab_get(cell, "match_loss"), side)) return;
-    genreg_hessian_close(lab_open_hessian(cell, net, cell->train, 1, &top, NULL));
-    lab_pair_at(cell, "match_lambda", "match_residual", side, top.value, top.residual);
-    lab_figure_at(cell, "match_lambda_norm2", side, top.value * lab_weight_norm2(net));
+    double lambda = lab_match_curvature(cell, net, p, &few, side);
+    if (isfinite(lambda)) lab_figure_at(cell, "match_lambda_norm2", side, lambda * lab_weight_norm2(net));
 }
 
 /* A cell is both minima and the straight line between them, along which running statistics go too; or a saved model. */
@@ -93,10 +85,8 @@ static void run(lab_cell *cell)
     genreg_dataset few = genreg_first(cell->ctx, cell->train, lab_get_int(cell, "noise_images"));
     genreg_train_options o = lab_train_options(cell); /* SGD, momentum 0.9, cosine, no weight decay */
     genreg_progress last;
-    genreg_score line[LINE];
     genreg_model *net[2];
-    double barrier = 0;
-    int side, i;
+    int side;
     for (side = 0; side < (*saved ? 1 : 2); side++) {
         net[side] = *saved ? genreg_load_model(cell->ctx, saved) : lab_paper_net(cell, "cnn", lab_get_int(cell, "width"), 1);
         if (!*saved) {
@@ -111,12 +101,7 @@ static void run(lab_cell *cell)
         if (lab_alive(cell)) measure_curvature(cell, net[side], side);
     }
     if (*saved || !lab_alive(cell)) return;
-    genreg_line(net[0], net[1], LINE, &few, NULL, line);
-    for (i = 0; i < LINE && lab_alive(cell); i++) {
-        lab_scores_at(cell, "line_loss", "line_accuracy", i, &line[i], 1);
-        barrier = fmax(barrier, line[i].loss - line[0].loss - (line[LINE - 1].loss - line[0].loss) * i / (LINE - 1));
-    }
-    lab_figure(cell, "barrier", barrier); /* how far the loss rises above the straight line between its ends */
+    lab_line_at(cell, net[0], net[1], LINE, &few);
 }
 
 /* ------------------------------------------------------------------------------------------------ the report */
@@ -125,7 +110,7 @@ static void run(lab_cell *cell)
 static void print_noise(lab *l, int sides, char (*name)[64], int papers)
 {
     lab_table t = lab_table_new("noise|model|loss|accuracy %|rise of the loss|in %|paper");
-    int kind, i, side, relative, more, less;
+    int kind, i, side;
     for (kind = 0; kind < 2; kind++) /* noise on filters is for the plot */
         for (i = 0; i < noise[kind].n; i++)
             for (side = 0; side < sides; side++) {
@@ -137,16 +122,9 @@ static void print_noise(lab *l, int sides, char (*name)[64], int papers)
                 lab_entry(&t, "%s", papers && !kind ? paper_rise[side][i] : "-");
             }
     lab_table_print(&t);
-    for (relative = 0; relative < 2 && sides > 1; relative++) {
-        for (i = more = less = 0; i < SIGMAS; i++) {
-            const char *figure = relative ? "noise_relative_rise" : "noise_rise";
-            lab_stats s = lab_compare(l, 0, figure, SIGMAS + i, 0, figure, i, !relative); /* the large batch over the small one, or less it */
-            more += s.low > relative;
-            less += s.high < relative;
-        }
-        printf("noise raises the loss%s more for the large batch at %d of %d sigmas, for the small one at %d; at the others these seeds cannot tell\n",
-               relative ? ", in % of what it was," : "", more, SIGMAS, less);
-    }
+    if (sides == 1) return;
+    lab_print_halves(l, "rise of the loss under noise, at each sigma", 0, "noise_rise", SIGMAS, 1, "the small batch", "the large batch");
+    lab_print_halves(l, "the same in % of what it was", 0, "noise_relative_rise", SIGMAS, 0, "the small batch", "the large batch");
     printf("\n");
 }
 
@@ -181,11 +159,10 @@ static void print_comparison(lab *l)
     lab_verdict("at the end: ", lab_ratio(l, 0, 0, "lambda[1]|lambda[0]"), "", 1, sharper, flatter);
     lab_verdict("times ‖w‖², at the end: ", lab_ratio(l, 0, 0, "lambda_norm2[1]|lambda_norm2[0]"), "", 1, sharper, flatter);
     lab_verdict("the control says, at matched training loss: ", lab_ratio(l, 0, 0, "match_lambda[1]|match_lambda[0]"), "", 1, sharper, flatter);
-    printf("test accuracy of the small batch less that of the large one (the paper, as above: +1.61 points)\n");
-    lab_verdict("", lab_difference(l, 0, 0, "test_accuracy[0]|test_accuracy[1]", 100), " points", 0, "the small batch is better", "the large batch is better");
-    printf("training loss on the way from one solution to the other, above the straight line between its ends\n");
-    lab_verdict("at most by ", lab_over_seeds(l, 0, "barrier", 1), "", 0, "there is a barrier", "");
-    printf("\n");
+    printf("the two minima (the paper: the small batch tests better by 1.61 points)\n");
+    lab_verdict("test accuracy of the small batch less that of the large one: ", lab_difference(l, 0, 0, "test_accuracy[0]|test_accuracy[1]", 100), " points", 0,
+                "the small batch is better", "the large batch is better");
+    lab_verdict("training loss between the two, above the straight line between its ends: ", lab_over_seeds(l, 0, "barrier", 1), "", 0, "there is a barrier", "");
 }
 
 static void draw(lab *l, int sides, char (*name)[64])
@@ -198,9 +175,8 @@ static void draw(lab *l, int sides, char (*name)[64])
         { "Noise in proportion to each filter", "noise / norm of the filter", "training accuracy, %", "filter_accuracy", RADII, 0, 100, radius },
         { "Along the top eigenvector", "distance from the minimum", "training loss", "slice_loss", LINE, LAB_LOG_Y, 1, slice },
         { "From one minimum to the other", "0: small batch, 1: large batch", "training loss", "line_loss", LINE, LAB_LOG_Y, 1, line } };
-    const char *data = lab_dataset_title(l);
-    lab_plot *p = sides == 1 ? lab_plot_new("A saved model on %s: around its minimum", data)
-                             : lab_plot_new("CNN(%d) with batch norm on %s: minima of a small and a large batch", lab_int(l, "width"), data);
+    lab_plot *p = sides == 1 ? lab_plot_new("A saved model on %s: around its minimum", lab_dataset_title(l))
+                             : lab_plot_new("CNN(%d) with batch norm on %s: minima of a small and a large batch", lab_int(l, "width"), lab_dataset_title(l));
     int n = PROBES * lab_int(l, "hessian-products"), i, side;
     char text[200];
     for (i = 0; i < LINE; i++) slice[i] = lab_number(l, "slice") * (2 * (line[i] = (double)i / (LINE - 1)) - 1);
@@ -230,7 +206,7 @@ int main(int argc, char **argv)
         { "large-lr", LAB_NUMBER, ".02", ".08", NULL, 1e-9, 1e9, NULL, "rate of the large batch" },
         { "match-loss", LAB_NUMBER, "0.5", NULL, NULL, 1e-9, 1e9, NULL, "training loss at which curvature is compared" },
         { "hessian-images", LAB_INT, "250", "1000", NULL, 1, 1e9, NULL, "curvature: of the first N training images" },
-        { "hessian-products", LAB_INT, "30", "30", "100", 2 * TOP, STEPS, NULL, "Hessian products of Lanczos and of a probe of the density" },
+        { "hessian-products", LAB_INT, "30", "30", "100", 2 * TOP, 1000, NULL, "Hessian products of Lanczos and of a probe of the density" },
         { "trace-products", LAB_INT, "12", "20", "60", 12, 1e6, NULL, "Hessian products of the trace" },
         { "noise-images", LAB_INT, "500", "5000", NULL, 1, 1e9, NULL, "noise and the line: on the first N training images" },
         { "draws", LAB_INT, "2", "5", NULL, 1, DRAWS, NULL, "draws of noise" },
@@ -245,8 +221,9 @@ int main(int argc, char **argv)
         "landscape", "how does the loss look around the minima that small and large batches find?", "cifar10|mnist|fashion|slice",
         flags, sizeof flags / sizeof flags[0],
         "train_accuracy|test_accuracy|train_loss|base_loss|lambda|residual|weight_norm2|lambda_norm2|match_epoch|match_train_loss|match_lambda|"
-        "match_residual|match_lambda_norm2|trace|trace_error|top|top_residual|density_at|density|slice_loss|noise_loss|noise_accuracy|"
-        "noise_rise|noise_relative_rise|filter_loss|filter_accuracy|filter_rise|filter_relative_rise|sam_loss|sam_accuracy|sam_rise|sam_relative_rise|line_loss|line_accuracy|barrier", run };
+        "match_residual|match_lambda_norm2|trace|trace_error|top|top_residual|density_at|density|slice_loss|noise_loss|noise_accuracy|noise_rise|"
+        "noise_relative_rise|filter_loss|filter_accuracy|filter_rise|filter_relative_rise|sam_loss|sam_accuracy|sam_rise|sam_relative_rise|line_loss|"
+        "line_accuracy|barrier", run };
     static const char *const trained = "width|small-batch|small-lr|large-batch|large-lr|epochs|match-loss";
     lab *l = lab_open(&about, argc, argv);
     int saved = *lab_text(l, "checkpoint") != 0, sides = saved ? 1 : 2, k;
@@ -265,6 +242,7 @@ int main(int argc, char **argv)
     if (lab_run(l)) {
         print_tables(l, sides, name);
         if (!saved) print_comparison(l);
+        printf("\n");
         draw(l, sides, name);
     }
     return lab_close(l);

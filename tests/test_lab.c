@@ -310,7 +310,7 @@ static void test_cell(counts *t)
 {
     static const lab_flag flags[] = { { "batch", LAB_INT, "32", NULL, NULL, 1, 100, NULL, "" }, { "up", LAB_NUMBERS, "0.5,2,30", NULL, NULL, 0, 100, NULL, "" },
                                       { "down", LAB_INTS, "3,1", NULL, NULL, 0, 100, NULL, "" } };
-    static const lab_experiment e = { "cell", "", "slice", flags, 3, "loss|accuracy|match_epoch|match_train_loss|slice", never };
+    static const lab_experiment e = { "cell", "", "slice", flags, 3, "loss|accuracy|match_epoch|match_train_loss|match_lambda|match_residual|slice", never };
     static const genreg_real pixels[] = { 1, 2, 3, 4 };
     static const int labels[] = { 0, 1 }, shape[] = { 2 }, sizes[] = { 2, 2 };
     const genreg_score scores[] = { { 1, 0.5, 4 }, { 3, 1, 4 } };
@@ -358,19 +358,13 @@ static void test_cell(counts *t)
     lab_set(l, k, "lr", 0.25);
     o = lab_train_options(cell);
     check(t, o.epochs == 3 && same_bits(o.lr, 0.25) && o.schedule == d.schedule, "epochs and rate");
-    lab_scores_at(cell, "loss", "accuracy", 1, scores, 2);
+    check(t, same_bits(lab_scores_at(cell, "loss", "accuracy", 1, scores, 2), 2), "the mean loss");
     check(t, same_bits(lab_found(cell, "loss[1]"), 2) && same_bits(lab_found(cell, "accuracy[1]"), 0.75), "the means of two scores");
     set = genreg_dataset_reals(l->ctx, pixels, labels, 2, 1, shape, 2);
-    net = genreg_mlp(l->ctx, sizes, 2);
-    memset(net->theta->data, 0, (size_t)net->theta->size * sizeof(genreg_real)); /* the loss is log 2 */
-    memset(&p, 0, sizeof p);
-    for (p.epoch = 1; p.epoch < 5; p.epoch++)
-        check(t, lab_match_loss(cell, net, &p, &set, p.epoch == 1 ? 0.69 : 0.7, 2) == (p.epoch == 2), "the first epoch below a level, and no other");
-    check(t, same_bits(lab_found(cell, "match_epoch[2]"), 2) && close_to(lab_found(cell, "match_train_loss[2]"), 0.69314718, 1e-6), "and its loss");
-    p.epoch = 9;
-    check(t, lab_match_loss(cell, net, &p, &set, 1, 3) && lab_found(cell, "match_epoch[3]") > 8, "each element for itself");
     set = genreg_dataset_reals(l->ctx, pixels, labels, 2, 1, shape, 2);
     cell->train = &set;
+    net = genreg_mlp(l->ctx, sizes, 2);
+    memset(net->theta->data, 0, (size_t)net->theta->size * sizeof(genreg_real)); /* the loss is log 2 */
     lab_set(l, k, "hessian_images", 1);
     lab_set(l, k, "hessian_products", 6);
     lab_set(l, k, "hessian_tol", 1e-6);
@@ -387,6 +381,16 @@ static void test_cell(counts *t)
     direction[4] = 1;
     lab_slice_at(cell, "slice", 1, 3, net, direction, 1);
     check(t, close_to(lab_found(cell, "slice[1]"), log(1 + exp(-1.0)), 1e-5) && close_to(lab_found(cell, "slice[3]"), log(1 + exp(1.0)), 1e-5), "whatever the sign of v");
+    memset(&p, 0, sizeof p);
+    for (p.epoch = 1; p.epoch < 5; p.epoch++) {
+        double lambda;
+        lab_set(l, k, "match_loss", p.epoch == 1 ? 0.69 : 0.7);
+        lambda = lab_match_curvature(cell, net, &p, &set, 2);
+        check(t, p.epoch == 2 ? close_to(lambda, 3, 1e-5) : !(lambda > 0), "the curvature after the first epoch below a level, and no other");
+    }
+    check(t, same_bits(lab_found(cell, "match_epoch[2]"), 2) && close_to(lab_found(cell, "match_train_loss[2]"), 0.69314718, 1e-6), "and its loss");
+    check(t, close_to(lab_found(cell, "match_lambda[2]"), 3, 1e-5) && lab_found(cell, "match_residual[2]") < 1e-4, "and eigenvalue");
+    check(t, lab_match_curvature(cell, net, &p, &set, 3) > 0 && lab_found(cell, "match_epoch[3]") > 4, "each element for itself");
     net = lab_paper_net(cell, "mlp", 3, 0);
     check(t, net && net->theta->size == 2 * 3 + 3 + 2 * (3 * 3 + 3) + 3 * 2 + 2, "MLP(3) of two inputs and two classes");
     lab_close(l);
