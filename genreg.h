@@ -7809,7 +7809,7 @@ GENREG__API genreg_dataset genreg_label_noise(genreg_ctx *c, const genreg_datase
         uint64_t stream = GENREG__STREAM(GENREG__DRAW_NOISE, 0);
         labels[i] = d->labels[i];
         if (genreg_uniform(seed, stream, 2 * (uint64_t)i) < p)
-            labels[i] = (labels[i] + 1 + (int)(genreg_uniform(seed, stream, 2 * (uint64_t)i + 1) * (d->classes - 1))) % d->classes;
+            labels[i] = (int)((labels[i] + 1 + (int64_t)(genreg_uniform(seed, stream, 2 * (uint64_t)i + 1) * (d->classes - 1))) % d->classes);
     }
     s = *d;
     s.labels = labels;

@@ -201,6 +201,11 @@ static void test_label_noise(void)
     CHECK(s.n == 0, "%d", s.n);
     CHECK_ERROR(c, GENREG_ERROR_ARGUMENT, "1 classes");
     CHECK(genreg_label_noise(c, &d, 0, 1).n == MANY, "p = 0 needs no other class");
+    for (i = 0; i < MANY; i++) is[i] = 2147483646 - i; /* as many classes as there can be */
+    d = genreg_dataset_bytes(c, value, is, MANY, 1, shape, 2147483647, NULL, NULL);
+    s = genreg_label_noise(c, &d, 1, 1);
+    for (i = 0, equal = 0; i < MANY; i++) equal += s.labels[i] < 0 || s.labels[i] == 2147483647 || s.labels[i] == is[i];
+    CHECK(equal == 0, "%d of 4000 labels are out of range or as they were", equal);
     genreg_destroy(c);
 }
 
