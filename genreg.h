@@ -8153,7 +8153,7 @@ static double genreg__rate(const genreg_trainer *t)
 {
     const genreg_train_options *o = &t->o;
     int64_t per_epoch = genreg__steps_per_epoch(t), at = o->schedule_by_step ? t->steps : t->epoch - 1;
-    int64_t end = o->schedule_by_step ? t->total_steps : (t->total_steps + per_epoch - 1) / per_epoch;
+    int64_t end = o->schedule_by_step ? t->total_steps : (t->total_steps - 1) / per_epoch + 1;
     double rate = o->lr;
     if (o->schedule == GENREG_SCHEDULE_COSINE) return o->lr_min + (o->lr - o->lr_min) * (1 + genreg__cos_pi((double)at / (double)end)) / 2;
     if (o->schedule == GENREG_SCHEDULE_STEP)
@@ -8400,7 +8400,13 @@ static void genreg__train_paced(genreg_trainer *t, int n)
 GENREG__API int genreg_trainer_step(genreg_trainer *t)
 {
     if (!t || genreg__halted(t->m->ctx) || t->stopped || t->steps >= t->total_steps) return 0;
-    if (t->epoch == 0 || t->position == t->data.n) genreg__begin_epoch(t);
+    if (t->epoch == 0 || t->position == t->data.n) {
+        if (t->epoch == INT_MAX) { /* steps may be as good as endless */
+            genreg__fail(t->m->ctx, GENREG_ERROR_ARGUMENT, "train: the run goes on beyond epoch %d, the last that an int counts", t->epoch);
+            return 0;
+        }
+        genreg__begin_epoch(t);
+    }
     genreg__train_paced(t, GENREG__MIN(t->batch, t->data.n - t->position));
     if (genreg__halted(t->m->ctx)) return 0;
     if ((t->position == t->data.n || t->steps == t->total_steps) && t->o.on_epoch) {
@@ -10932,20 +10938,16 @@ static void genreg__text_add(genreg__text *t, const char *s)
 
 static void genreg__text_int(genreg__text *t, int64_t value)
 {
-    char digits[32];
-    size_t at = 0;
-    if (value < 0) { genreg__text_add(t, "-"); value = -value; } /* nothing here is INT64_MIN */
-    if (value >= 1000000000) {
-        genreg__put_integer(digits, sizeof digits, &at, (ptrdiff_t)(value / 1000000000));
-        genreg__text_add(t, digits);
-        value %= 1000000000;
-        at = 0;
-        genreg__put_integer(digits, sizeof digits, &at, (ptrdiff_t)(value + 1000000000)); /* 1, then nine digits */
-        genreg__text_add(t, digits + 1);
-        return;
-    }
-    genreg__put_integer(digits, sizeof digits, &at, (ptrdiff_t)value);
-    genreg__text_add(t, digits);
+    char digits[24];
+    int i = 23;
+    uint64_t rest = value < 0 ? (uint64_t)0 - (uint64_t)value : (uint64_t)value;
+    digits[i] = 0;
+    do {
+        digits[--i] = (char)('0' + (int)(rest % 10));
+        rest /= 10;
+    } while (rest);
+    if (value < 0) digits[--i] = '-';
+    genreg__text_add(t, digits + i);
 }
 
 /* A double by its bits, 16 hexadecimal digits: exact, and free of any locale. */

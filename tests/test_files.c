@@ -634,6 +634,16 @@ static size_t header_bytes(const unsigned char *file)
     return n;
 }
 
+/* Whether the header has this text. */
+static int find_text(const unsigned char *file, const char *text)
+{
+    const size_t n = header_bytes(file), length = strlen(text);
+    size_t i;
+    for (i = 0; i + length <= n; i++)
+        if (!memcmp(file + 8 + i, text, length)) return 1;
+    return 0;
+}
+
 /* Where a tensor's values are; 0 if it is not there with this shape. */
 static size_t find_values(const unsigned char *file, const char *name, const char *shape)
 {
@@ -891,6 +901,21 @@ static void test_resume(void)
             CHECK(steps == (k < TOTAL ? TOTAL - k - 1 : 0), "%d steps from step %d", steps, k);
             genreg_destroy(fresh);
             remove(path[k]);
+        }
+        if (variant == 0) { /* as many steps as there can be, in full in the file */
+            genreg_model *m = every_kind(c, GENREG_INIT_HE, 1);
+            genreg_train_options endless = o;
+            genreg_trainer *r;
+            unsigned char *file;
+            size_t bytes;
+            endless.steps = INT64_MAX;
+            r = genreg_trainer_create(m, &d, &endless);
+            CHECK(genreg_trainer_epoch(r) && genreg_trainer_save(r, path[0]), "%s", genreg_error_message(c));
+            file = get_file(path[0], &bytes);
+            CHECK(file && find_text(file, "\"genreg.run\":\"0 0 2 0 30 8 9223372036854775807 19088743 "), "the number of steps");
+            free(file);
+            CHECK(genreg_trainer_epoch(r) && genreg_trainer_load(r, path[0]) && genreg_trainer_progress(r).step == 3, "%s", genreg_error_message(c));
+            remove(path[0]);
         }
         if (variant == 0) { /* a run that a callback stopped stays stopped */
             genreg_model *m = every_kind(c, GENREG_INIT_HE, 1);
