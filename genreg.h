@@ -7598,6 +7598,7 @@ GENREG__API genreg_tensor *genreg_forward(genreg_model *m, genreg_tensor *theta,
 // >>data ---------------------------------------------------------------------------------------------------------------
 // Owns labelled samples in memory: subsets, splits, label noise, augmentation, and the batches that losses see.
 
+#define GENREG__FNV1A 14695981039346656037u /* the sum of nothing */
 static uint64_t genreg__fnv1a(uint64_t hash, const void *data, size_t bytes)
 {
     const unsigned char *p = (const unsigned char *)data;
@@ -7606,13 +7607,25 @@ static uint64_t genreg__fnv1a(uint64_t hash, const void *data, size_t bytes)
     return hash;
 }
 
-/* Integers enter the sum byte by byte from the low one, so that it is the same on every machine. */
-static uint64_t genreg__fnv1a_int(uint64_t hash, uint32_t value)
+/* Numbers enter the sum byte by byte from the low one, so that it is the same on every machine. */
+static uint64_t genreg__fnv1a_bits(uint64_t hash, uint64_t bits, int width)
 {
-    unsigned char bytes[4];
-    int i;
-    for (i = 0; i < 4; i++) bytes[i] = (unsigned char)(value >> (8 * i) & 255u);
-    return genreg__fnv1a(hash, bytes, sizeof bytes);
+    for (; width > 0; width--, bits >>= 8) hash = (hash ^ (bits & 255u)) * 1099511628211u;
+    return hash;
+}
+
+static uint64_t genreg__fnv1a_int(uint64_t hash, uint32_t value) { return genreg__fnv1a_bits(hash, value, 4); }
+
+static uint64_t genreg__fnv1a_reals(uint64_t hash, const genreg_real *x, ptrdiff_t n)
+{
+    ptrdiff_t i;
+    for (i = 0; i < n; i++)
+#if GENREG_REAL_IS_DOUBLE
+        hash = genreg__fnv1a_bits(hash, genreg__to_bits64(x[i]), 8);
+#else
+        hash = genreg__fnv1a_bits(hash, genreg__to_bits32(x[i]), 4);
+#endif
+    return hash;
 }
 
 static int genreg__channels(const genreg_dataset *d) { return d->rank == 3 ? d->shape[2] : 1; }
@@ -7684,7 +7697,7 @@ GENREG__API genreg_dataset genreg_dataset_bytes(genreg_ctx *c, const unsigned ch
             return d;
         }
     }
-    d.content = genreg__fnv1a(14695981039346656037u, pixels, (size_t)n * (size_t)d.features);
+    d.content = genreg__fnv1a(GENREG__FNV1A, pixels, (size_t)n * (size_t)d.features);
     d.checksum = genreg__checksum(&d);
     return d;
 }
@@ -7699,7 +7712,7 @@ GENREG__API genreg_dataset genreg_dataset_reals(genreg_ctx *c, const genreg_real
         return d;
     }
     d.reals = values;
-    d.content = genreg__fnv1a(14695981039346656037u, values, (size_t)n * (size_t)d.features * sizeof *values);
+    d.content = genreg__fnv1a_reals(GENREG__FNV1A, values, (ptrdiff_t)n * d.features);
     d.checksum = genreg__checksum(&d);
     return d;
 }
