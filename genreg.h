@@ -11196,14 +11196,29 @@ static int genreg__archive_open(genreg__archive *a, genreg_ctx *c, const char *p
     return 0;
 }
 
-/* The value of a metadata key; NULL sets the error. */
-static const char *genreg__metadata(genreg__archive *a, const char *key)
+/* The value of a metadata key; NULL if there is none. */
+static const char *genreg__find_metadata(const genreg__archive *a, const char *key)
 {
     int i;
     for (i = 0; i < a->pairs; i++)
         if (!strcmp(a->pair[i].key, key)) return a->pair[i].value;
-    genreg__fail(a->c, GENREG_ERROR_FORMAT, "%s: its metadata lack \"%s\": it was not written by this library, or not as this kind of file", a->path, key);
     return NULL;
+}
+
+/* The same, and NULL sets the error. */
+static const char *genreg__metadata(const genreg__archive *a, const char *key)
+{
+    const char *value = genreg__find_metadata(a, key);
+    if (!value) genreg__fail(a->c, GENREG_ERROR_FORMAT, "%s: its metadata lack \"%s\": it was not written by this library, or not as this kind of file", a->path, key);
+    return value;
+}
+
+/* What stands in the line of a linearised model's run, before a checksum. */
+static const char genreg__linear_mark[] = " linear ";
+static int genreg__is_linear_run(const genreg__archive *a)
+{
+    const char *run = genreg__find_metadata(a, "genreg.run");
+    return run && strstr(run, genreg__linear_mark);
 }
 
 /* Where a value of the file's order is in memory. Order and shape in files are PyTorch's: a linear weight is [out, in], and if an
@@ -11486,6 +11501,7 @@ static unsigned char *genreg__read_mask(genreg__archive *a, const genreg_model *
 static void genreg__write_run(genreg__text *t, const genreg_trainer *r)
 {
     const genreg_train_options *o = &r->o;
+    const struct genreg__linear *linear = r->m->linear;
     const double reals[] = { o->lr, o->momentum, o->weight_decay, o->beta1, o->beta2, o->eps, o->lr_min, o->gamma };
     int64_t whole[14];
     int i;
@@ -11496,9 +11512,14 @@ static void genreg__write_run(genreg__text *t, const genreg_trainer *r)
     for (i = 0; i < 14; i++) { genreg__text_int(t, whole[i]); genreg__text_add(t, " "); }
     for (i = 0; i < 8; i++) { genreg__text_double(t, reals[i]); genreg__text_add(t, " "); }
     genreg__text_bits(t, r->data.checksum);
-    if (!o->flip && !o->crop) return; /* as before there was augmentation: such files stay good */
-    genreg__text_add(t, o->flip ? " flip 1 crop " : " flip 0 crop ");
-    genreg__text_int(t, o->crop);
+    if (o->flip || o->crop) { /* without it, as before there was augmentation: such files stay good */
+        genreg__text_add(t, o->flip ? " flip 1 crop " : " flip 0 crop ");
+        genreg__text_int(t, o->crop);
+    }
+    if (linear) { /* theta_0 is not in the file, and a run is of another function without it */
+        genreg__text_add(t, genreg__linear_mark);
+        genreg__text_bits(t, genreg__fnv1a_reals(genreg__fnv1a_reals(GENREG__FNV1A, linear->at->data, linear->at->size), linear->slopes->data, linear->slopes->size));
+    }
 }
 
 static void genreg__write_progress(genreg__text *t, const genreg_trainer *r)
@@ -11658,7 +11679,12 @@ static genreg_model *genreg__described_model(genreg__archive *a)
     int64_t scheme, channels;
     uint64_t seed, bits[8];
     int i, one = 1, count = 8;
-    genreg_model *m = name ? genreg__parse_architecture(a, text) : NULL;
+    genreg_model *m;
+    if (name && genreg__is_linear_run(a)) {
+        genreg__fail(a->c, GENREG_ERROR_FORMAT, "%s is the run of a linearised model, which is none without theta_0: load it with genreg_trainer_load, where it was linearised", a->path);
+        return NULL;
+    }
+    m = name ? genreg__parse_architecture(a, text) : NULL;
     if (!m) return NULL;
     if (!genreg__halted(a->c) && genreg__parse_numbers(a, "genreg.init", &scheme, 1, &seed, &one)
         && genreg__parse_numbers(a, "genreg.normalisation", &channels, 1, bits, &count)) {
@@ -11729,7 +11755,8 @@ static int genreg__same_run(genreg__archive *a, genreg_trainer *t)
     }
     text = genreg__halted(a->c) ? NULL : genreg__metadata(a, "genreg.run");
     if (text && run.data && strcmp(text, run.data) != 0)
-        genreg__fail(a->c, GENREG_ERROR_FORMAT, "%s is of a run with other options or another dataset: remove it to start afresh", a->path);
+        genreg__fail(a->c, GENREG_ERROR_FORMAT, "%s is of a run with other options or another dataset%s: remove it to start afresh", a->path,
+                     t->m->linear || genreg__is_linear_run(a) ? ", or of a model that is not linearised or elsewhere" : "");
     genreg__unkeep(run.data);
     genreg__unkeep(architecture.data);
     return !genreg__halted(a->c);

@@ -1436,6 +1436,38 @@ static void test_other_files(void)
         CHECK(back && back->theta->size == narrow->theta->size && same_bytes(back->theta->data, narrow->theta->data, narrow->theta->size), "%s", genreg_error_message(c));
         remove(path);
     }
+    { /* a model that is linear around theta_0, which is not in the file: taken by its like, and by nothing else */
+        genreg_model *start = every_kind(c, GENREG_INIT_HE, 5), *elsewhere = every_kind(c, GENREG_INIT_HE, 6), *norm = every_kind(c, GENREG_INIT_HE, 5), *linear[4];
+        genreg_trainer *runs[4];
+        genreg_dataset images = points(c);
+        static const char *const what[4] = { "its like", "linearised at other parameters", "linearised with other statistics", "not linearised" };
+        genreg_real *theta;
+        char path[640];
+        strcpy(path, scratch("linear.safetensors"));
+        norm->state->data[0] += 1; /* a running mean */
+        o.crop = 1; /* which stands before it in the file */
+        linear[0] = genreg_linearize(start);
+        linear[1] = genreg_linearize(elsewhere);
+        linear[2] = genreg_linearize(norm);
+        linear[3] = start;
+        for (i = 0; i < 4; i++) runs[i] = genreg_trainer_create(linear[i], &images, &o);
+        t = genreg_trainer_create(genreg_linearize(start), &images, &o);
+        CHECK(genreg_trainer_step(t) && genreg_trainer_step(t) && genreg_trainer_save(t, path), "%s", genreg_error_message(c));
+        for (i = 0; i < 4; i++) {
+            CHECK(genreg_trainer_load(runs[i], path) == (i == 0), "a linearised run, and a model that is %s", what[i]);
+            if (i) CHECK_ERROR(c, GENREG_ERROR_FORMAT, "or of a model that is not linearised or elsewhere");
+        }
+        theta = t->m->theta->data;
+        CHECK(genreg_trainer_progress(runs[0]).step == 2 && same_bytes(theta, linear[0]->theta->data, start->theta->size), "it goes on where it was");
+        CHECK(genreg_trainer_step(runs[0]) && genreg_trainer_step(t) && same_bytes(theta, linear[0]->theta->data, start->theta->size), "%s", genreg_error_message(c));
+        CHECK(!genreg_load_model(c, path), "without theta_0 it is no model");
+        CHECK_ERROR(c, GENREG_ERROR_FORMAT, "linearised");
+        CHECK(genreg_trainer_save(runs[3], path) && !genreg_trainer_load(t, path), "a run that is not linearised, and a linearised model");
+        CHECK_ERROR(c, GENREG_ERROR_FORMAT, "or of a model that is not linearised or elsewhere");
+        CHECK(genreg_trainer_load(runs[3], path) && genreg_load_model(c, path), "%s", genreg_error_message(c));
+        remove(path);
+        o.crop = 0;
+    }
     put_file(s.path, "", 0);
     CHECK(try_both(&s, "an empty file") == 0, "an empty file was taken");
     put_file(s.path, "PK\3\4 a zip file, say, as torch.save writes them", 40);
