@@ -7001,6 +7001,8 @@ GENREG__API void genreg_model_free(genreg_model *m)
     genreg__unkeep(m);
 }
 
+enum { GENREG__LAYERS = 1 << 14 }; /* beyond reason: a file must not make us add layers for hours */
+
 /* The next layer, its input shape filled in; NULL with the error set. One spare entry behind the last holds the shape that follows. */
 static genreg__layer *genreg__new_layer(genreg_model *m, const genreg__layer_kind *kind)
 {
@@ -7008,6 +7010,10 @@ static genreg__layer *genreg__new_layer(genreg_model *m, const genreg__layer_kin
     if (!m || genreg__halted(m->ctx)) return NULL;
     if (m->theta) {
         genreg__fail(m->ctx, GENREG_ERROR_ARGUMENT, "layer %s: the model is laid out already; add layers before genreg_init", kind->name);
+        return NULL;
+    }
+    if (m->layer_count == GENREG__LAYERS) {
+        genreg__fail(m->ctx, GENREG_ERROR_ARGUMENT, "layer %s: the model has %d layers, and no more are possible", kind->name, m->layer_count);
         return NULL;
     }
     if (m->layer_count + 1 >= m->layer_capacity) {
@@ -10999,7 +11005,7 @@ static void genreg__text_pair(genreg__text *t, const char *key, const char *valu
 
 /* ---- safetensors: a table of what is in the file ------------------------------------------------------------------- */
 
-typedef struct genreg__entry { const char *name; int width, rank; int64_t shape[4], begin, end; } genreg__entry; /* width: bytes of a value, 1 for a mask's */
+typedef struct genreg__entry { const char *name; int width, rank, used; int64_t shape[4], begin, end; } genreg__entry; /* width: bytes of a value, 1 for a mask's */
 typedef struct genreg__pair { const char *key, *value; } genreg__pair;
 enum { GENREG__PAIRS = 64, GENREG__HEADER = 1 << 24 };
 
@@ -11010,7 +11016,7 @@ typedef struct genreg__archive {
     FILE *f;
     char *header, *at; /* at: where the parser is */
     size_t data;       /* where values begin in the file */
-    genreg__entry *entry;
+    genreg__entry *entry; /* by name, once the header is read */
     genreg__pair *pair;
     ptrdiff_t entries, capacity;
     int pairs;
@@ -11130,6 +11136,40 @@ static int genreg__parse_metadata(genreg__archive *a)
     return genreg__accept(a, '}') ? 1 : genreg__bad_header(a, "its metadata does not end");
 }
 
+/* By name: heap sort, which takes no memory and n log n steps whatever stands in the file. */
+static void genreg__sort_entries(genreg__entry *e, ptrdiff_t n)
+{
+    ptrdiff_t start = n / 2, at, child;
+    while (n > 1) {
+        genreg__entry moved;
+        if (start > 0) moved = e[--start];
+        else {
+            moved = e[--n];
+            e[n] = e[0];
+        }
+        for (at = start; (child = 2 * at + 1) < n; at = child) {
+            if (child + 1 < n && strcmp(e[child].name, e[child + 1].name) < 0) child++;
+            if (strcmp(moved.name, e[child].name) >= 0) break;
+            e[at] = e[child];
+        }
+        e[at] = moved;
+    }
+}
+
+/* NULL if there is none. */
+static genreg__entry *genreg__entry_named(const genreg__archive *a, const char *name)
+{
+    ptrdiff_t first = 0, end = a->entries;
+    while (first < end) {
+        const ptrdiff_t middle = first + (end - first) / 2;
+        const int order = strcmp(a->entry[middle].name, name);
+        if (order == 0) return &a->entry[middle];
+        if (order < 0) first = middle + 1;
+        else end = middle;
+    }
+    return NULL;
+}
+
 static int genreg__parse_header(genreg__archive *a, size_t data_bytes)
 {
     genreg__entry *grown;
@@ -11152,6 +11192,7 @@ static int genreg__parse_header(genreg__archive *a, size_t data_bytes)
     if (!genreg__accept(a, '}')) return genreg__bad_header(a, "its header does not end");
     genreg__skip_space(a);
     if (*a->at) return genreg__bad_header(a, "something follows its header's end");
+    genreg__sort_entries(a->entry, a->entries);
     for (i = 0; i < a->entries; i++) {
         const genreg__entry *e = &a->entry[i];
         size_t bytes = (size_t)e->width;
@@ -11159,6 +11200,7 @@ static int genreg__parse_header(genreg__archive *a, size_t data_bytes)
             if ((uint64_t)e->shape[k] > (size_t)PTRDIFF_MAX || !genreg__times(bytes, (size_t)e->shape[k], &bytes)) return genreg__bad_header(a, "a tensor's shape is too large");
         if (e->begin < 0 || e->end < e->begin || (uint64_t)(e->end - e->begin) != bytes) return genreg__bad_header(a, "a tensor's offsets do not fit its shape");
         if ((uint64_t)e->end > data_bytes) return genreg__bad_header(a, "it was cut short");
+        if (i > 0 && !strcmp(e[-1].name, e->name)) return genreg__bad_header(a, "two tensors have one name");
     }
     return 1;
 }
@@ -11264,19 +11306,13 @@ static int genreg__stretch_rank(const genreg__stretch *s, int64_t *shape)
 
 static const genreg__entry *genreg__find_entry(genreg__archive *a, const genreg__stretch *s)
 {
+    const genreg__entry *e = genreg__entry_named(a, s->name);
     int64_t shape[4];
-    int rank = genreg__stretch_rank(s, shape), k;
-    ptrdiff_t i;
-    for (i = 0; i < a->entries; i++) {
-        const genreg__entry *e = &a->entry[i];
-        int fits = e->rank == rank;
-        if (strcmp(e->name, s->name) != 0) continue;
-        for (k = 0; k < rank && fits; k++) fits = e->shape[k] == shape[k];
-        if (fits && (e->width == 1) == (s->mask != NULL)) return e;
-        genreg__fail(a->c, GENREG_ERROR_FORMAT, "%s: %s has another %s than the model's: it is of another model", a->path, s->name, fits ? "type" : "shape");
-        return NULL;
-    }
-    genreg__fail(a->c, GENREG_ERROR_FORMAT, "%s lacks %s: it is of another model", a->path, s->name);
+    int rank = genreg__stretch_rank(s, shape), fits = e && e->rank == rank, k;
+    for (k = 0; k < rank && fits; k++) fits = e->shape[k] == shape[k];
+    if (fits && (e->width == 1) == (s->mask != NULL)) return e;
+    if (!e) genreg__fail(a->c, GENREG_ERROR_FORMAT, "%s lacks %s: it is of another model", a->path, s->name);
+    else genreg__fail(a->c, GENREG_ERROR_FORMAT, "%s: %s has another %s than the model's: it is of another model", a->path, s->name, fits ? "type" : "shape");
     return NULL;
 }
 
@@ -11414,6 +11450,7 @@ static genreg_model *genreg__parse_architecture(genreg__archive *a, const char *
         else if (!strncmp(word, "linear:", 7)) genreg_layer_linear(m, genreg__parse_small(&argument));
         else if (!strncmp(word, "dropout:", 8) && genreg__parse_bits(argument, &bits)) genreg_layer_dropout(m, genreg__from_bits64(bits));
         else genreg__fail(a->c, GENREG_ERROR_FORMAT, "%s: its architecture has a layer \"%s\", which this version does not know", a->path, word);
+        if (m->parameter_count + m->state_count > a->entries) genreg__bad_header(a, "its architecture has more parameters than it has tensors");
     }
     if (m && *s) genreg__bad_header(a, "its architecture does not end");
     if (a->c->status == GENREG_ERROR_SHAPE || a->c->status == GENREG_ERROR_ARGUMENT) { /* a layer complained: say whose it is */
@@ -11476,22 +11513,22 @@ static unsigned char *genreg__read_mask(genreg__archive *a, const genreg_model *
 {
     const size_t prefix = sizeof genreg__mask_prefix - 1;
     unsigned char *mask = NULL;
-    ptrdiff_t e;
-    for (e = 0; e < a->entries && !genreg__halted(a->c); e++) {
-        const char *name = a->entry[e].name;
+    ptrdiff_t e = 0;
+    int i;
+    while (e < a->entries && strncmp(a->entry[e].name, genreg__mask_prefix, prefix) != 0) e++;
+    if (e == a->entries) return NULL;
+    mask = (unsigned char *)genreg__keep(a->c, (size_t)m->theta->size, 1);
+    if (mask) memset(mask, 1, (size_t)m->theta->size);
+    for (i = 0; mask && i < m->parameter_count && !genreg__halted(a->c); i++) {
         genreg__stretch s;
-        int i = 0;
-        if (strncmp(name, genreg__mask_prefix, prefix) != 0) continue;
-        while (i < m->parameter_count && strcmp(m->parameters[i].name, name + prefix) != 0) i++;
-        if (i == m->parameter_count) genreg__fail(a->c, GENREG_ERROR_FORMAT, "%s: %s is the mask of no parameter: it is of another model", a->path, name);
-        if (!mask && !genreg__halted(a->c)) {
-            mask = (unsigned char *)genreg__keep(a->c, (size_t)m->theta->size, 1);
-            if (mask) memset(mask, 1, (size_t)m->theta->size);
-        }
-        if (!mask || genreg__halted(a->c)) break;
+        genreg__entry *of;
         genreg__mask_stretch(m, mask, i, &s);
-        genreg__read_stretch(a, m, &s);
+        of = genreg__entry_named(a, s.name);
+        if (of) of->used = genreg__read_stretch(a, m, &s);
     }
+    for (; e < a->entries && !genreg__halted(a->c); e++)
+        if (!a->entry[e].used && !strncmp(a->entry[e].name, genreg__mask_prefix, prefix))
+            genreg__fail(a->c, GENREG_ERROR_FORMAT, "%s: %s is the mask of no parameter: it is of another model", a->path, a->entry[e].name);
     if (!genreg__halted(a->c)) return mask;
     genreg__unkeep(mask);
     return NULL;

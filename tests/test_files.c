@@ -1279,6 +1279,28 @@ static void test_bad_headers(void)
         CHECK(try_both(&s, "10,000 brackets") == 0, "10,000 brackets were taken");
         free(many);
     }
+    /* Layers without end: refused before they are made. */
+    for (i = 0; i < 2; i++) {
+        const char *const layer = i ? " relu" : " linear:1";
+        const int layers = 20000;
+        char *text = (char *)malloc((size_t)layers * strlen(layer) + 300), *p = text + 8;
+        int k;
+        p += sprintf(p, "{\"__metadata__\":{\"genreg.dataset\":\"\",\"genreg.architecture\":\"1");
+        for (k = 0; k < layers; k++) p += sprintf(p, "%s", layer);
+        p += sprintf(p, "\"}, \"0.weight\":{\"dtype\":\"F32\",\"shape\":[1,1],\"data_offsets\":[0,4]}}");
+        for (k = 0; k < 8; k++) text[k] = (char)((uint64_t)(p - text - 8) >> (8 * k) & 255u);
+        memcpy(p, "\0\0\0\0", 4);
+        put_file(s.path, text, (size_t)(p + 4 - text));
+        most = 0;
+        CHECK(!genreg_load_model(s.c, s.path), "%d layers \"%s\" were taken", layers, layer);
+        CHECK(strstr(genreg_error_message(s.c), i ? "16384 layers" : "more parameters than it has tensors") != NULL, "%s", genreg_error_message(s.c));
+        one_line_about(s.c, s.path, "layers without end");
+        CHECK(most < 5000000, "%lu bytes were asked for", (unsigned long)most);
+        free(text);
+    }
+    edited(&s, "\"features.6.weight\":{", "\"features.6.bias\":{");
+    CHECK(!genreg_trainer_load(s.t, s.path), "two tensors of one name");
+    CHECK_ERROR(s.c, GENREG_ERROR_FORMAT, "two tensors have one name");
     /* What the specification allows and the library does not write. */
     edited(&s, "{\"__metadata__\":{", " \n{ \"__metadata__\" :\t{ \"other\\u0020key\\n\" : \"\\\"quoted\\\" \\\\ \\/ \\b\\f\\r\\t\" , ");
     CHECK(try_both(&s, "white space and escapes") == 3, "white space and escapes were refused");
@@ -1292,7 +1314,7 @@ static void test_bad_masks(void)
 {
     static const struct { const char *from, *to, *says; } bad[] = {
         { "\"genreg.mask.features.6.weight\"", "\"genreg.mask.features.9.weight\"", "another model" },
-        { "\"genreg.mask.features.6.weight\"", "\"genreg.mask.\"", "another model" },
+        { "\"genreg.mask.features.6.weight\"", "\"genreg.mask.\"", "genreg.mask. is the mask of no parameter" },
         { "\"genreg.mask.features.6.weight\":{\"dtype\":\"BOOL\",\"shape\":[7,24]", "\"genreg.mask.features.6.weight\":{\"dtype\":\"BOOL\",\"shape\":[24,7]", "another shape" },
         { "\"genreg.mask.features.6.weight\":{\"dtype\":\"BOOL\",\"shape\":[7,24]", "\"genreg.mask.features.6.weight\":{\"dtype\":\"BOOL\",\"shape\":[7,23]", "offsets" },
         { "\"genreg.mask.features.6.weight\":{\"dtype\":\"BOOL\"", "\"genreg.mask.features.6.weight\":{\"dtype\":\"F32\"", "offsets" },
