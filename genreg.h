@@ -11216,19 +11216,17 @@ static void genreg__archive_close(genreg__archive *a)
 static int genreg__archive_open(genreg__archive *a, genreg_ctx *c, const char *path)
 {
     unsigned char head[8];
-    size_t size = 0, length = 0;
-    int i;
+    size_t size = 0, length;
+    uint64_t promised;
     memset(a, 0, sizeof *a);
     a->c = c;
     a->path = path;
     a->f = genreg__open(c, path, &size);
     if (!a->f) return 0;
     if (!genreg__read(c, a->f, path, head, 8)) { genreg__archive_close(a); return 0; }
-    for (i = 7; i >= 0; i--) {
-        if (length > (size_t)GENREG__HEADER) break;
-        length = length << 8 | head[i];
-    }
-    if (length < 2 || length > (size_t)GENREG__HEADER || length > size - 8) genreg__bad_header(a, "its header has an impossible length, or it was cut short");
+    promised = genreg__get_bits(head, sizeof head, 0);
+    if (promised < 2 || promised > (uint64_t)GENREG__HEADER || promised > size - 8) genreg__bad_header(a, "its header has an impossible length, or it was cut short");
+    length = (size_t)promised;
     a->data = 8 + length;
     a->header = (char *)genreg__keep(c, length + 1, 1);
     a->pair = (genreg__pair *)genreg__keep(c, GENREG__PAIRS, sizeof *a->pair);

@@ -1234,6 +1234,9 @@ static void test_bad_headers(void)
         taken += try_both(&s, "a header of absurd length");
         CHECK(most < 100000, "%lu bytes were asked for", (unsigned long)most);
     }
+    put_file(s.path, "\2\0\0\0\1\0\0\0{}{}", 12); /* 2^32 + 2 bytes, which are not 2 where size_t has 32 bits */
+    CHECK(!genreg_load_model(s.c, s.path), "a header of 2^32 + 2 bytes");
+    CHECK_ERROR(s.c, GENREG_ERROR_FORMAT, "its header has an impossible length");
     memcpy(file, s.file, s.bytes); /* one character of the header counted as data, and one byte of the data as header */
     file[0] = (unsigned char)(n - 8);
     if (n % 256 >= 8) {
