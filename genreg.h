@@ -1395,7 +1395,7 @@ static int genreg__scratch(genreg__exec *e, size_t bytes)
     block = (char *)GENREG_MALLOC(bytes + GENREG__ALIGN);
     if (!block)
         return 0;
-    GENREG_FREE(e->scratch_block);
+    if (e->scratch_block) GENREG_FREE(e->scratch_block);
     e->scratch_block = block;
     e->scratch = genreg__aligned(block);
     e->scratch_bytes = bytes;
@@ -4487,7 +4487,7 @@ GENREG__API void genreg_destroy(genreg_ctx *c)
     genreg__arena_free(&c->sweep_arena);
     while (c->kept.next != &c->kept)
         genreg__unkeep((char *)c->kept.next + GENREG__ALIGN);
-    GENREG_FREE(c->exec.scratch_block);
+    if (c->exec.scratch_block) GENREG_FREE(c->exec.scratch_block);
     GENREG_FREE(c);
 }
 

@@ -18,7 +18,7 @@ static void test_free(void *p);
 
 /* ------------------------------------------------------------------------------------------------ allocator */
 
-static long mallocs, live, refuse; /* calls so far, blocks not freed, the call that gets NULL (0: none) */
+static long mallocs, live, refuse, nulls; /* calls so far, blocks not freed, the call that gets NULL (0: none), NULL given back: free allows it, and not every allocator */
 
 /* Blocks begin 16, 32, 48 or 64 bytes into what the system gave, so that alignment cannot come right by luck. */
 static void *test_malloc(size_t n)
@@ -41,7 +41,10 @@ static void *test_malloc(size_t n)
 
 static void test_free(void *p)
 {
-    if (!p) return;
+    if (!p) {
+        nulls++;
+        return;
+    }
 #ifdef _OPENMP
 #pragma omp critical(test_allocator)
 #endif
@@ -1057,5 +1060,6 @@ int main(void)
     test_random();
     test_contexts();
     CHECK(live == 0, "%ld blocks were left", live);
+    CHECK(nulls == 0, "NULL was given back %ld times", nulls);
     return check_done();
 }
