@@ -2667,6 +2667,9 @@ typedef struct genreg__map {
 /* Work below this many elements is not worth waking threads for. */
 enum { GENREG__SERIAL = 1 << 17 };
 
+/* Where the share of thread number `thread` begins of n items, and that of the one before it ends. */
+static ptrdiff_t genreg__share(ptrdiff_t n, int thread, int threads) { return (ptrdiff_t)((int64_t)n * thread / threads); }
+
 /* Calls fn(arg, first, last) on ranges that cover 0 ... n-1, cut at multiples of `step`, one range a thread. */
 typedef void (*genreg__range_fn)(void *arg, ptrdiff_t first, ptrdiff_t last);
 typedef struct genreg__ranges { genreg__range_fn fn; void *arg; ptrdiff_t n, step; } genreg__ranges;
@@ -2675,8 +2678,8 @@ static void genreg__range_member(void *p, int thread, int threads)
 {
     const genreg__ranges *r = (const genreg__ranges *)p;
     ptrdiff_t steps = (r->n + r->step - 1) / r->step;
-    ptrdiff_t first = steps * thread / threads * r->step, last = steps * (thread + 1) / threads * r->step;
-    if (last > r->n) last = r->n;
+    ptrdiff_t first = genreg__share(steps, thread, threads) * r->step, last = genreg__share(steps, thread + 1, threads);
+    last = last < steps ? last * r->step : r->n;
     if (first < last) r->fn(r->arg, first, last);
 }
 
@@ -3599,11 +3602,11 @@ static void genreg__winograd_pack_part(void *arg, int thread, int threads)
     const int lanes = job->kernels->gemm->lanes, items = ((job->o - 1) / (2 * lanes) + 1) * job->c;
     const ptrdiff_t tap = (ptrdiff_t)job->c * job->o;
     genreg_real rows[6 * 3 * 32];
-    int item, i, j;
+    int item = (int)genreg__share(items, thread, threads), end = (int)genreg__share(items, thread + 1, threads), i, j;
     genreg__lines l;
     memset(rows, 0, sizeof rows);
     memset(&l, 0, sizeof l);
-    for (item = items * thread / threads; item < items * (thread + 1) / threads; item++) {
+    for (; item < end; item++) {
         const int c = item % job->c, j0 = item / job->c * 2 * lanes, left = job->o - j0, width = left > lanes ? 2 * lanes : lanes;
         l.n = genreg__min_int(left, width);
         l.count = 3;
@@ -3666,9 +3669,9 @@ static void genreg__winograd_part(void *arg, int thread, int threads)
 {
     const genreg__conv_job *job = (const genreg__conv_job *)arg;
     const genreg__gemm_kernels *gemm = job->kernels->gemm;
-    const ptrdiff_t units = (ptrdiff_t)job->n * job->image_units, end = units * (thread + 1) / threads;
+    const ptrdiff_t units = (ptrdiff_t)job->n * job->image_units, end = genreg__share(units, thread + 1, threads);
     genreg_real *strip = job->spaces + thread * job->space, *v = strip + job->strip / 6 * 7, *z = v + 36 * job->v_position;
-    ptrdiff_t first = units * thread / threads, last, unit;
+    ptrdiff_t first = genreg__share(units, thread, threads), last, unit;
     genreg__tile t;
     memset(&t, 0, sizeof t);
     t.k = job->c;
@@ -3765,9 +3768,9 @@ static void genreg__conv_unit(const genreg__conv_job *job, ptrdiff_t image, int 
 static void genreg__conv_part(void *arg, int thread, int threads)
 {
     const genreg__conv_job *job = (const genreg__conv_job *)arg;
-    const ptrdiff_t units = (ptrdiff_t)job->n * job->image_units, end = units * (thread + 1) / threads;
+    const ptrdiff_t units = (ptrdiff_t)job->n * job->image_units, end = genreg__share(units, thread + 1, threads);
     ptrdiff_t unit;
-    for (unit = units * thread / threads; unit < end; unit++) {
+    for (unit = genreg__share(units, thread, threads); unit < end; unit++) {
         const int y = (int)(unit % job->image_units) * job->rows;
         genreg__conv_unit(job, unit / job->image_units, y, genreg__min_int(y + job->rows, job->oh),
                           job->spaces + thread * job->space);
@@ -3957,9 +3960,10 @@ static void genreg__conv_dw_part(void *arg, int thread, int threads)
     const int width = 2 * job->kernels->gemm->lanes, panels = (job->o - 1) / width + 1;
     const ptrdiff_t units = (ptrdiff_t)job->n * job->image_units, step = job->winograd ? job->block_units : 1;
     genreg_real *space = job->spaces + thread * job->space;
-    int item;
+    int item = (int)genreg__share(job->chunks * job->parts, thread, threads);
+    const int last = (int)genreg__share(job->chunks * job->parts, thread + 1, threads);
     if (job->winograd) memset(space + job->strip, 0, (size_t)(job->strip / 6) * sizeof *space);
-    for (item = job->chunks * job->parts * thread / threads; item < job->chunks * job->parts * (thread + 1) / threads; item++) {
+    for (; item < last; item++) {
         const int chunk = item / job->parts, part = item % job->parts;
         const int j0 = panels * part / job->parts * width;
         const int j1 = genreg__min_int(panels * (part + 1) / job->parts * width, job->o);
@@ -3981,10 +3985,10 @@ static void genreg__conv_dw_part(void *arg, int thread, int threads)
 static void genreg__conv_dw_end_part(void *arg, int thread, int threads)
 {
     const genreg__conv_job *job = (const genreg__conv_job *)arg;
-    const ptrdiff_t begin = job->sum * thread / threads;
+    const ptrdiff_t begin = genreg__share(job->sum, thread, threads);
     genreg__lines l;
     memset(&l, 0, sizeof l);
-    l.n = job->sum * (thread + 1) / threads - begin;
+    l.n = genreg__share(job->sum, thread + 1, threads) - begin;
     l.count = job->chunks;
     l.x[0] = job->sums + begin;
     l.x_step = job->sum;
@@ -4000,7 +4004,7 @@ static void genreg__winograd_dw_end_part(void *arg, int thread, int threads)
     const ptrdiff_t o = job->z_tile;
     genreg_real *sum = job->spaces + thread * job->space, *rows = sum + 36 * o;
     genreg__lines add, row, last;
-    int c = (int)((ptrdiff_t)job->c * thread / threads), i;
+    int c = (int)genreg__share(job->c, thread, threads), end = (int)genreg__share(job->c, thread + 1, threads), i;
     memset(&add, 0, sizeof add);
     add.n = job->o;
     row = add;
@@ -4022,7 +4026,7 @@ static void genreg__winograd_dw_end_part(void *arg, int thread, int threads)
         row.x[i] = sum + 6 * i * o;
         last.x[i] = rows + i * o;
     }
-    for (; c < (int)((ptrdiff_t)job->c * (thread + 1) / threads); c++) {
+    for (; c < end; c++) {
         for (i = 0; i < 36; i++) {
             add.x[0] = job->sums + ((ptrdiff_t)i * job->c + c) * o;
             add.y = sum + i * o;
