@@ -115,13 +115,29 @@ trap 'exit 129' HUP
 trap 'exit 130' INT
 trap 'exit 143' TERM
 
-# A run that was killed outright could not remove its staging folder. The name
-# ends in the number of its process, which tells whether it still lives.
+# A staging folder is called after the host (in a container, usually a name of
+# its own) and the process that made it: .data_fetch.HOST.PROCESS.
+host=$(uname -n 2>/dev/null | tr -cd 'A-Za-z0-9._-')
+host=${host:-unknown}
+
+# A run that was killed outright could not remove its staging folder. On this
+# host the number of its process tells whether it still lives; nobody else here
+# has ours, which in a container is the same each time. Of another host's run,
+# which may be at work in the same DEST, a day without a change is the only sign.
 remove_stale()
 {
     set +f
     for old in "$dir"/.data_fetch.*; do
-        if [ -d "$old" ] && ! kill -0 "${old##*.}" 2>/dev/null; then rm -rf -- "$old"; fi
+        if [ ! -d "$old" ]; then continue; fi
+        maker=${old##*/.data_fetch.}
+        if [ "${maker%.*}" = "$host" ] && [ "$maker" != "$host" ]; then
+            process=${maker##*.}
+            if [ "$process" != "$$" ] && kill -0 "$process" 2>/dev/null; then continue; fi
+        else
+            young=$(find "$old" -mtime -1 2>/dev/null) || continue
+            if [ -n "$young" ]; then continue; fi
+        fi
+        rm -rf -- "$old"
     done
     set -f
 }
@@ -140,8 +156,8 @@ open_stage()
         dir_made=$dir
     fi
     remove_stale
-    mkdir -- "$dir/.data_fetch.$$" 2>/dev/null || die "cannot write in $dir: it is read-only or the disk is full; choose another DEST"
-    stage=$dir/.data_fetch.$$
+    mkdir -- "$dir/.data_fetch.$host.$$" 2>/dev/null || die "cannot write in $dir: it is read-only or the disk is full; choose another DEST"
+    stage=$dir/.data_fetch.$host.$$
 }
 
 # ---- sums and unpacking -----------------------------------------------------

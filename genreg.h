@@ -1440,7 +1440,7 @@ static int genreg__scratch(genreg__exec *e, size_t bytes)
     block = (char *)GENREG_MALLOC(bytes + GENREG__ALIGN);
     if (!block)
         return 0;
-    GENREG_FREE(e->scratch_block);
+    if (e->scratch_block) GENREG_FREE(e->scratch_block);
     e->scratch_block = block;
     e->scratch = genreg__aligned(block);
     e->scratch_bytes = bytes;
@@ -2712,6 +2712,9 @@ typedef struct genreg__map {
 /* Work below this many elements is not worth waking threads for. */
 enum { GENREG__SERIAL = 1 << 17 };
 
+/* Where the share of thread number `thread` begins of n items, and that of the one before it ends. */
+static ptrdiff_t genreg__share(ptrdiff_t n, int thread, int threads) { return (ptrdiff_t)((int64_t)n * thread / threads); }
+
 /* Calls fn(arg, first, last) on ranges that cover 0 ... n-1, cut at multiples of `step`, one range a thread. */
 typedef void (*genreg__range_fn)(void *arg, ptrdiff_t first, ptrdiff_t last);
 typedef struct genreg__ranges { genreg__range_fn fn; void *arg; ptrdiff_t n, step; } genreg__ranges;
@@ -2720,8 +2723,8 @@ static void genreg__range_member(void *p, int thread, int threads)
 {
     const genreg__ranges *r = (const genreg__ranges *)p;
     ptrdiff_t steps = (r->n + r->step - 1) / r->step;
-    ptrdiff_t first = steps * thread / threads * r->step, last = steps * (thread + 1) / threads * r->step;
-    if (last > r->n) last = r->n;
+    ptrdiff_t first = genreg__share(steps, thread, threads) * r->step, last = genreg__share(steps, thread + 1, threads);
+    last = last < steps ? last * r->step : r->n;
     if (first < last) r->fn(r->arg, first, last);
 }
 
@@ -3644,11 +3647,11 @@ static void genreg__winograd_pack_part(void *arg, int thread, int threads)
     const int lanes = job->kernels->gemm->lanes, items = ((job->o - 1) / (2 * lanes) + 1) * job->c;
     const ptrdiff_t tap = (ptrdiff_t)job->c * job->o;
     genreg_real rows[6 * 3 * 32];
-    int item, i, j;
+    int item = (int)genreg__share(items, thread, threads), end = (int)genreg__share(items, thread + 1, threads), i, j;
     genreg__lines l;
     memset(rows, 0, sizeof rows);
     memset(&l, 0, sizeof l);
-    for (item = items * thread / threads; item < items * (thread + 1) / threads; item++) {
+    for (; item < end; item++) {
         const int c = item % job->c, j0 = item / job->c * 2 * lanes, left = job->o - j0, width = left > lanes ? 2 * lanes : lanes;
         l.n = genreg__min_int(left, width);
         l.count = 3;
@@ -3711,9 +3714,9 @@ static void genreg__winograd_part(void *arg, int thread, int threads)
 {
     const genreg__conv_job *job = (const genreg__conv_job *)arg;
     const genreg__gemm_kernels *gemm = job->kernels->gemm;
-    const ptrdiff_t units = (ptrdiff_t)job->n * job->image_units, end = units * (thread + 1) / threads;
+    const ptrdiff_t units = (ptrdiff_t)job->n * job->image_units, end = genreg__share(units, thread + 1, threads);
     genreg_real *strip = job->spaces + thread * job->space, *v = strip + job->strip / 6 * 7, *z = v + 36 * job->v_position;
-    ptrdiff_t first = units * thread / threads, last, unit;
+    ptrdiff_t first = genreg__share(units, thread, threads), last, unit;
     genreg__tile t;
     memset(&t, 0, sizeof t);
     t.k = job->c;
@@ -3810,9 +3813,9 @@ static void genreg__conv_unit(const genreg__conv_job *job, ptrdiff_t image, int 
 static void genreg__conv_part(void *arg, int thread, int threads)
 {
     const genreg__conv_job *job = (const genreg__conv_job *)arg;
-    const ptrdiff_t units = (ptrdiff_t)job->n * job->image_units, end = units * (thread + 1) / threads;
+    const ptrdiff_t units = (ptrdiff_t)job->n * job->image_units, end = genreg__share(units, thread + 1, threads);
     ptrdiff_t unit;
-    for (unit = units * thread / threads; unit < end; unit++) {
+    for (unit = genreg__share(units, thread, threads); unit < end; unit++) {
         const int y = (int)(unit % job->image_units) * job->rows;
         genreg__conv_unit(job, unit / job->image_units, y, genreg__min_int(y + job->rows, job->oh),
                           job->spaces + thread * job->space);
@@ -4002,9 +4005,10 @@ static void genreg__conv_dw_part(void *arg, int thread, int threads)
     const int width = 2 * job->kernels->gemm->lanes, panels = (job->o - 1) / width + 1;
     const ptrdiff_t units = (ptrdiff_t)job->n * job->image_units, step = job->winograd ? job->block_units : 1;
     genreg_real *space = job->spaces + thread * job->space;
-    int item;
+    int item = (int)genreg__share(job->chunks * job->parts, thread, threads);
+    const int last = (int)genreg__share(job->chunks * job->parts, thread + 1, threads);
     if (job->winograd) memset(space + job->strip, 0, (size_t)(job->strip / 6) * sizeof *space);
-    for (item = job->chunks * job->parts * thread / threads; item < job->chunks * job->parts * (thread + 1) / threads; item++) {
+    for (; item < last; item++) {
         const int chunk = item / job->parts, part = item % job->parts;
         const int j0 = panels * part / job->parts * width;
         const int j1 = genreg__min_int(panels * (part + 1) / job->parts * width, job->o);
@@ -4026,10 +4030,10 @@ static void genreg__conv_dw_part(void *arg, int thread, int threads)
 static void genreg__conv_dw_end_part(void *arg, int thread, int threads)
 {
     const genreg__conv_job *job = (const genreg__conv_job *)arg;
-    const ptrdiff_t begin = job->sum * thread / threads;
+    const ptrdiff_t begin = genreg__share(job->sum, thread, threads);
     genreg__lines l;
     memset(&l, 0, sizeof l);
-    l.n = job->sum * (thread + 1) / threads - begin;
+    l.n = genreg__share(job->sum, thread + 1, threads) - begin;
     l.count = job->chunks;
     l.x[0] = job->sums + begin;
     l.x_step = job->sum;
@@ -4045,7 +4049,7 @@ static void genreg__winograd_dw_end_part(void *arg, int thread, int threads)
     const ptrdiff_t o = job->z_tile;
     genreg_real *sum = job->spaces + thread * job->space, *rows = sum + 36 * o;
     genreg__lines add, row, last;
-    int c = (int)((ptrdiff_t)job->c * thread / threads), i;
+    int c = (int)genreg__share(job->c, thread, threads), end = (int)genreg__share(job->c, thread + 1, threads), i;
     memset(&add, 0, sizeof add);
     add.n = job->o;
     row = add;
@@ -4067,7 +4071,7 @@ static void genreg__winograd_dw_end_part(void *arg, int thread, int threads)
         row.x[i] = sum + 6 * i * o;
         last.x[i] = rows + i * o;
     }
-    for (; c < (int)((ptrdiff_t)job->c * (thread + 1) / threads); c++) {
+    for (; c < end; c++) {
         for (i = 0; i < 36; i++) {
             add.x[0] = job->sums + ((ptrdiff_t)i * job->c + c) * o;
             add.y = sum + i * o;
@@ -4532,7 +4536,7 @@ GENREG__API void genreg_destroy(genreg_ctx *c)
     genreg__arena_free(&c->sweep_arena);
     while (c->kept.next != &c->kept)
         genreg__unkeep((char *)c->kept.next + GENREG__ALIGN);
-    GENREG_FREE(c->exec.scratch_block);
+    if (c->exec.scratch_block) GENREG_FREE(c->exec.scratch_block);
     GENREG_FREE(c);
 }
 
@@ -7046,6 +7050,8 @@ GENREG__API void genreg_model_free(genreg_model *m)
     genreg__unkeep(m);
 }
 
+enum { GENREG__LAYERS = 1 << 14 }; /* beyond reason: a file must not make us add layers for hours */
+
 /* The next layer, its input shape filled in; NULL with the error set. One spare entry behind the last holds the shape that follows. */
 static genreg__layer *genreg__new_layer(genreg_model *m, const genreg__layer_kind *kind)
 {
@@ -7053,6 +7059,10 @@ static genreg__layer *genreg__new_layer(genreg_model *m, const genreg__layer_kin
     if (!m || genreg__halted(m->ctx)) return NULL;
     if (m->theta) {
         genreg__fail(m->ctx, GENREG_ERROR_ARGUMENT, "layer %s: the model is laid out already; add layers before genreg_init", kind->name);
+        return NULL;
+    }
+    if (m->layer_count == GENREG__LAYERS) {
+        genreg__fail(m->ctx, GENREG_ERROR_ARGUMENT, "layer %s: the model has %d layers, and no more are possible", kind->name, m->layer_count);
         return NULL;
     }
     if (m->layer_count + 1 >= m->layer_capacity) {
@@ -7643,6 +7653,7 @@ GENREG__API genreg_tensor *genreg_forward(genreg_model *m, genreg_tensor *theta,
 // >>data ---------------------------------------------------------------------------------------------------------------
 // Owns labelled samples in memory: subsets, splits, label noise, augmentation, and the batches that losses see.
 
+#define GENREG__FNV1A 14695981039346656037u /* the sum of nothing */
 static uint64_t genreg__fnv1a(uint64_t hash, const void *data, size_t bytes)
 {
     const unsigned char *p = (const unsigned char *)data;
@@ -7651,13 +7662,25 @@ static uint64_t genreg__fnv1a(uint64_t hash, const void *data, size_t bytes)
     return hash;
 }
 
-/* Integers enter the sum byte by byte from the low one, so that it is the same on every machine. */
-static uint64_t genreg__fnv1a_int(uint64_t hash, uint32_t value)
+/* Numbers enter the sum byte by byte from the low one, so that it is the same on every machine. */
+static uint64_t genreg__fnv1a_bits(uint64_t hash, uint64_t bits, int width)
 {
-    unsigned char bytes[4];
-    int i;
-    for (i = 0; i < 4; i++) bytes[i] = (unsigned char)(value >> (8 * i) & 255u);
-    return genreg__fnv1a(hash, bytes, sizeof bytes);
+    for (; width > 0; width--, bits >>= 8) hash = (hash ^ (bits & 255u)) * 1099511628211u;
+    return hash;
+}
+
+static uint64_t genreg__fnv1a_int(uint64_t hash, uint32_t value) { return genreg__fnv1a_bits(hash, value, 4); }
+
+static uint64_t genreg__fnv1a_reals(uint64_t hash, const genreg_real *x, ptrdiff_t n)
+{
+    ptrdiff_t i;
+    for (i = 0; i < n; i++)
+#if GENREG_REAL_IS_DOUBLE
+        hash = genreg__fnv1a_bits(hash, genreg__to_bits64(x[i]), 8);
+#else
+        hash = genreg__fnv1a_bits(hash, genreg__to_bits32(x[i]), 4);
+#endif
+    return hash;
 }
 
 static int genreg__channels(const genreg_dataset *d) { return d->rank == 3 ? d->shape[2] : 1; }
@@ -7729,7 +7752,7 @@ GENREG__API genreg_dataset genreg_dataset_bytes(genreg_ctx *c, const unsigned ch
             return d;
         }
     }
-    d.content = genreg__fnv1a(14695981039346656037u, pixels, (size_t)n * (size_t)d.features);
+    d.content = genreg__fnv1a(GENREG__FNV1A, pixels, (size_t)n * (size_t)d.features);
     d.checksum = genreg__checksum(&d);
     return d;
 }
@@ -7744,7 +7767,7 @@ GENREG__API genreg_dataset genreg_dataset_reals(genreg_ctx *c, const genreg_real
         return d;
     }
     d.reals = values;
-    d.content = genreg__fnv1a(14695981039346656037u, values, (size_t)n * (size_t)d.features * sizeof *values);
+    d.content = genreg__fnv1a_reals(GENREG__FNV1A, values, (ptrdiff_t)n * d.features);
     d.checksum = genreg__checksum(&d);
     return d;
 }
@@ -7854,7 +7877,7 @@ GENREG__API genreg_dataset genreg_label_noise(genreg_ctx *c, const genreg_datase
         uint64_t stream = GENREG__STREAM(GENREG__DRAW_NOISE, 0);
         labels[i] = d->labels[i];
         if (genreg_uniform(seed, stream, 2 * (uint64_t)i) < p)
-            labels[i] = (labels[i] + 1 + (int)(genreg_uniform(seed, stream, 2 * (uint64_t)i + 1) * (d->classes - 1))) % d->classes;
+            labels[i] = (int)((labels[i] + 1 + (int64_t)(genreg_uniform(seed, stream, 2 * (uint64_t)i + 1) * (d->classes - 1))) % d->classes);
     }
     s = *d;
     s.labels = labels;
@@ -8198,7 +8221,7 @@ static double genreg__rate(const genreg_trainer *t)
 {
     const genreg_train_options *o = &t->o;
     int64_t per_epoch = genreg__steps_per_epoch(t), at = o->schedule_by_step ? t->steps : t->epoch - 1;
-    int64_t end = o->schedule_by_step ? t->total_steps : (t->total_steps + per_epoch - 1) / per_epoch;
+    int64_t end = o->schedule_by_step ? t->total_steps : (t->total_steps - 1) / per_epoch + 1;
     double rate = o->lr;
     if (o->schedule == GENREG_SCHEDULE_COSINE) return o->lr_min + (o->lr - o->lr_min) * (1 + genreg__cos_pi((double)at / (double)end)) / 2;
     if (o->schedule == GENREG_SCHEDULE_STEP)
@@ -8445,7 +8468,13 @@ static void genreg__train_paced(genreg_trainer *t, int n)
 GENREG__API int genreg_trainer_step(genreg_trainer *t)
 {
     if (!t || genreg__halted(t->m->ctx) || t->stopped || t->steps >= t->total_steps) return 0;
-    if (t->epoch == 0 || t->position == t->data.n) genreg__begin_epoch(t);
+    if (t->epoch == 0 || t->position == t->data.n) {
+        if (t->epoch == INT_MAX) { /* steps may be as good as endless */
+            genreg__fail(t->m->ctx, GENREG_ERROR_ARGUMENT, "train: the run goes on beyond epoch %d, the last that an int counts", t->epoch);
+            return 0;
+        }
+        genreg__begin_epoch(t);
+    }
     genreg__train_paced(t, GENREG__MIN(t->batch, t->data.n - t->position));
     if (genreg__halted(t->m->ctx)) return 0;
     if ((t->position == t->data.n || t->steps == t->total_steps) && t->o.on_epoch) {
@@ -10977,20 +11006,16 @@ static void genreg__text_add(genreg__text *t, const char *s)
 
 static void genreg__text_int(genreg__text *t, int64_t value)
 {
-    char digits[32];
-    size_t at = 0;
-    if (value < 0) { genreg__text_add(t, "-"); value = -value; } /* nothing here is INT64_MIN */
-    if (value >= 1000000000) {
-        genreg__put_integer(digits, sizeof digits, &at, (ptrdiff_t)(value / 1000000000));
-        genreg__text_add(t, digits);
-        value %= 1000000000;
-        at = 0;
-        genreg__put_integer(digits, sizeof digits, &at, (ptrdiff_t)(value + 1000000000)); /* 1, then nine digits */
-        genreg__text_add(t, digits + 1);
-        return;
-    }
-    genreg__put_integer(digits, sizeof digits, &at, (ptrdiff_t)value);
-    genreg__text_add(t, digits);
+    char digits[24];
+    int i = 23;
+    uint64_t rest = value < 0 ? (uint64_t)0 - (uint64_t)value : (uint64_t)value;
+    digits[i] = 0;
+    do {
+        digits[--i] = (char)('0' + (int)(rest % 10));
+        rest /= 10;
+    } while (rest);
+    if (value < 0) digits[--i] = '-';
+    genreg__text_add(t, digits + i);
 }
 
 /* A double by its bits, 16 hexadecimal digits: exact, and free of any locale. */
@@ -11029,7 +11054,7 @@ static void genreg__text_pair(genreg__text *t, const char *key, const char *valu
 
 /* ---- safetensors: a table of what is in the file ------------------------------------------------------------------- */
 
-typedef struct genreg__entry { const char *name; int width, rank; int64_t shape[4], begin, end; } genreg__entry; /* width: bytes of a value, 1 for a mask's */
+typedef struct genreg__entry { const char *name; int width, rank, used; int64_t shape[4], begin, end; } genreg__entry; /* width: bytes of a value, 1 for a mask's */
 typedef struct genreg__pair { const char *key, *value; } genreg__pair;
 enum { GENREG__PAIRS = 64, GENREG__HEADER = 1 << 24 };
 
@@ -11040,7 +11065,7 @@ typedef struct genreg__archive {
     FILE *f;
     char *header, *at; /* at: where the parser is */
     size_t data;       /* where values begin in the file */
-    genreg__entry *entry;
+    genreg__entry *entry; /* by name, once the header is read */
     genreg__pair *pair;
     ptrdiff_t entries, capacity;
     int pairs;
@@ -11160,6 +11185,40 @@ static int genreg__parse_metadata(genreg__archive *a)
     return genreg__accept(a, '}') ? 1 : genreg__bad_header(a, "its metadata does not end");
 }
 
+/* By name: heap sort, which takes no memory and n log n steps whatever stands in the file. */
+static void genreg__sort_entries(genreg__entry *e, ptrdiff_t n)
+{
+    ptrdiff_t start = n / 2, at, child;
+    while (n > 1) {
+        genreg__entry moved;
+        if (start > 0) moved = e[--start];
+        else {
+            moved = e[--n];
+            e[n] = e[0];
+        }
+        for (at = start; (child = 2 * at + 1) < n; at = child) {
+            if (child + 1 < n && strcmp(e[child].name, e[child + 1].name) < 0) child++;
+            if (strcmp(moved.name, e[child].name) >= 0) break;
+            e[at] = e[child];
+        }
+        e[at] = moved;
+    }
+}
+
+/* NULL if there is none. */
+static genreg__entry *genreg__entry_named(const genreg__archive *a, const char *name)
+{
+    ptrdiff_t first = 0, end = a->entries;
+    while (first < end) {
+        const ptrdiff_t middle = first + (end - first) / 2;
+        const int order = strcmp(a->entry[middle].name, name);
+        if (order == 0) return &a->entry[middle];
+        if (order < 0) first = middle + 1;
+        else end = middle;
+    }
+    return NULL;
+}
+
 static int genreg__parse_header(genreg__archive *a, size_t data_bytes)
 {
     genreg__entry *grown;
@@ -11182,6 +11241,7 @@ static int genreg__parse_header(genreg__archive *a, size_t data_bytes)
     if (!genreg__accept(a, '}')) return genreg__bad_header(a, "its header does not end");
     genreg__skip_space(a);
     if (*a->at) return genreg__bad_header(a, "something follows its header's end");
+    genreg__sort_entries(a->entry, a->entries);
     for (i = 0; i < a->entries; i++) {
         const genreg__entry *e = &a->entry[i];
         size_t bytes = (size_t)e->width;
@@ -11189,6 +11249,7 @@ static int genreg__parse_header(genreg__archive *a, size_t data_bytes)
             if ((uint64_t)e->shape[k] > (size_t)PTRDIFF_MAX || !genreg__times(bytes, (size_t)e->shape[k], &bytes)) return genreg__bad_header(a, "a tensor's shape is too large");
         if (e->begin < 0 || e->end < e->begin || (uint64_t)(e->end - e->begin) != bytes) return genreg__bad_header(a, "a tensor's offsets do not fit its shape");
         if ((uint64_t)e->end > data_bytes) return genreg__bad_header(a, "it was cut short");
+        if (i > 0 && !strcmp(e[-1].name, e->name)) return genreg__bad_header(a, "two tensors have one name");
     }
     return 1;
 }
@@ -11204,19 +11265,17 @@ static void genreg__archive_close(genreg__archive *a)
 static int genreg__archive_open(genreg__archive *a, genreg_ctx *c, const char *path)
 {
     unsigned char head[8];
-    size_t size = 0, length = 0;
-    int i;
+    size_t size = 0, length;
+    uint64_t promised;
     memset(a, 0, sizeof *a);
     a->c = c;
     a->path = path;
     a->f = genreg__open(c, path, &size);
     if (!a->f) return 0;
     if (!genreg__read(c, a->f, path, head, 8)) { genreg__archive_close(a); return 0; }
-    for (i = 7; i >= 0; i--) {
-        if (length > (size_t)GENREG__HEADER) break;
-        length = length << 8 | head[i];
-    }
-    if (length < 2 || length > (size_t)GENREG__HEADER || length > size - 8) genreg__bad_header(a, "its header has an impossible length, or it was cut short");
+    promised = genreg__get_bits(head, sizeof head, 0);
+    if (promised < 2 || promised > (uint64_t)GENREG__HEADER || promised > size - 8) genreg__bad_header(a, "its header has an impossible length, or it was cut short");
+    length = (size_t)promised;
     a->data = 8 + length;
     a->header = (char *)genreg__keep(c, length + 1, 1);
     a->pair = (genreg__pair *)genreg__keep(c, GENREG__PAIRS, sizeof *a->pair);
@@ -11226,14 +11285,29 @@ static int genreg__archive_open(genreg__archive *a, genreg_ctx *c, const char *p
     return 0;
 }
 
-/* The value of a metadata key; NULL sets the error. */
-static const char *genreg__metadata(genreg__archive *a, const char *key)
+/* The value of a metadata key; NULL if there is none. */
+static const char *genreg__find_metadata(const genreg__archive *a, const char *key)
 {
     int i;
     for (i = 0; i < a->pairs; i++)
         if (!strcmp(a->pair[i].key, key)) return a->pair[i].value;
-    genreg__fail(a->c, GENREG_ERROR_FORMAT, "%s: its metadata lack \"%s\": it was not written by this library, or not as this kind of file", a->path, key);
     return NULL;
+}
+
+/* The same, and NULL sets the error. */
+static const char *genreg__metadata(const genreg__archive *a, const char *key)
+{
+    const char *value = genreg__find_metadata(a, key);
+    if (!value) genreg__fail(a->c, GENREG_ERROR_FORMAT, "%s: its metadata lack \"%s\": it was not written by this library, or not as this kind of file", a->path, key);
+    return value;
+}
+
+/* What stands in the line of a linearised model's run, before a checksum. */
+static const char genreg__linear_mark[] = " linear ";
+static int genreg__is_linear_run(const genreg__archive *a)
+{
+    const char *run = genreg__find_metadata(a, "genreg.run");
+    return run && strstr(run, genreg__linear_mark);
 }
 
 /* Where a value of the file's order is in memory. Order and shape in files are PyTorch's: a linear weight is [out, in], and if an
@@ -11279,19 +11353,13 @@ static int genreg__stretch_rank(const genreg__stretch *s, int64_t *shape)
 
 static const genreg__entry *genreg__find_entry(genreg__archive *a, const genreg__stretch *s)
 {
+    const genreg__entry *e = genreg__entry_named(a, s->name);
     int64_t shape[4];
-    int rank = genreg__stretch_rank(s, shape), k;
-    ptrdiff_t i;
-    for (i = 0; i < a->entries; i++) {
-        const genreg__entry *e = &a->entry[i];
-        int fits = e->rank == rank;
-        if (strcmp(e->name, s->name) != 0) continue;
-        for (k = 0; k < rank && fits; k++) fits = e->shape[k] == shape[k];
-        if (fits && (e->width == 1) == (s->mask != NULL)) return e;
-        genreg__fail(a->c, GENREG_ERROR_FORMAT, "%s: %s has another %s than the model's: it is of another model", a->path, s->name, fits ? "type" : "shape");
-        return NULL;
-    }
-    genreg__fail(a->c, GENREG_ERROR_FORMAT, "%s lacks %s: it is of another model", a->path, s->name);
+    int rank = genreg__stretch_rank(s, shape), fits = e && e->rank == rank, k;
+    for (k = 0; k < rank && fits; k++) fits = e->shape[k] == shape[k];
+    if (fits && (e->width == 1) == (s->mask != NULL)) return e;
+    if (!e) genreg__fail(a->c, GENREG_ERROR_FORMAT, "%s lacks %s: it is of another model", a->path, s->name);
+    else genreg__fail(a->c, GENREG_ERROR_FORMAT, "%s: %s has another %s than the model's: it is of another model", a->path, s->name, fits ? "type" : "shape");
     return NULL;
 }
 
@@ -11429,6 +11497,7 @@ static genreg_model *genreg__parse_architecture(genreg__archive *a, const char *
         else if (!strncmp(word, "linear:", 7)) genreg_layer_linear(m, genreg__parse_small(&argument));
         else if (!strncmp(word, "dropout:", 8) && genreg__parse_bits(argument, &bits)) genreg_layer_dropout(m, genreg__from_bits64(bits));
         else genreg__fail(a->c, GENREG_ERROR_FORMAT, "%s: its architecture has a layer \"%s\", which this version does not know", a->path, word);
+        if (m->parameter_count + m->state_count > a->entries) genreg__bad_header(a, "its architecture has more parameters than it has tensors");
     }
     if (m && *s) genreg__bad_header(a, "its architecture does not end");
     if (a->c->status == GENREG_ERROR_SHAPE || a->c->status == GENREG_ERROR_ARGUMENT) { /* a layer complained: say whose it is */
@@ -11491,22 +11560,22 @@ static unsigned char *genreg__read_mask(genreg__archive *a, const genreg_model *
 {
     const size_t prefix = sizeof genreg__mask_prefix - 1;
     unsigned char *mask = NULL;
-    ptrdiff_t e;
-    for (e = 0; e < a->entries && !genreg__halted(a->c); e++) {
-        const char *name = a->entry[e].name;
+    ptrdiff_t e = 0;
+    int i;
+    while (e < a->entries && strncmp(a->entry[e].name, genreg__mask_prefix, prefix) != 0) e++;
+    if (e == a->entries) return NULL;
+    mask = (unsigned char *)genreg__keep(a->c, (size_t)m->theta->size, 1);
+    if (mask) memset(mask, 1, (size_t)m->theta->size);
+    for (i = 0; mask && i < m->parameter_count && !genreg__halted(a->c); i++) {
         genreg__stretch s;
-        int i = 0;
-        if (strncmp(name, genreg__mask_prefix, prefix) != 0) continue;
-        while (i < m->parameter_count && strcmp(m->parameters[i].name, name + prefix) != 0) i++;
-        if (i == m->parameter_count) genreg__fail(a->c, GENREG_ERROR_FORMAT, "%s: %s is the mask of no parameter: it is of another model", a->path, name);
-        if (!mask && !genreg__halted(a->c)) {
-            mask = (unsigned char *)genreg__keep(a->c, (size_t)m->theta->size, 1);
-            if (mask) memset(mask, 1, (size_t)m->theta->size);
-        }
-        if (!mask || genreg__halted(a->c)) break;
+        genreg__entry *of;
         genreg__mask_stretch(m, mask, i, &s);
-        genreg__read_stretch(a, m, &s);
+        of = genreg__entry_named(a, s.name);
+        if (of) of->used = genreg__read_stretch(a, m, &s);
     }
+    for (; e < a->entries && !genreg__halted(a->c); e++)
+        if (!a->entry[e].used && !strncmp(a->entry[e].name, genreg__mask_prefix, prefix))
+            genreg__fail(a->c, GENREG_ERROR_FORMAT, "%s: %s is the mask of no parameter: it is of another model", a->path, a->entry[e].name);
     if (!genreg__halted(a->c)) return mask;
     genreg__unkeep(mask);
     return NULL;
@@ -11516,6 +11585,7 @@ static unsigned char *genreg__read_mask(genreg__archive *a, const genreg_model *
 static void genreg__write_run(genreg__text *t, const genreg_trainer *r)
 {
     const genreg_train_options *o = &r->o;
+    const struct genreg__linear *linear = r->m->linear;
     const double reals[] = { o->lr, o->momentum, o->weight_decay, o->beta1, o->beta2, o->eps, o->lr_min, o->gamma };
     int64_t whole[14];
     int i;
@@ -11526,9 +11596,14 @@ static void genreg__write_run(genreg__text *t, const genreg_trainer *r)
     for (i = 0; i < 14; i++) { genreg__text_int(t, whole[i]); genreg__text_add(t, " "); }
     for (i = 0; i < 8; i++) { genreg__text_double(t, reals[i]); genreg__text_add(t, " "); }
     genreg__text_bits(t, r->data.checksum);
-    if (!o->flip && !o->crop) return; /* as before there was augmentation: such files stay good */
-    genreg__text_add(t, o->flip ? " flip 1 crop " : " flip 0 crop ");
-    genreg__text_int(t, o->crop);
+    if (o->flip || o->crop) { /* without it, as before there was augmentation: such files stay good */
+        genreg__text_add(t, o->flip ? " flip 1 crop " : " flip 0 crop ");
+        genreg__text_int(t, o->crop);
+    }
+    if (linear) { /* theta_0 is not in the file, and a run is of another function without it */
+        genreg__text_add(t, genreg__linear_mark);
+        genreg__text_bits(t, genreg__fnv1a_reals(genreg__fnv1a_reals(GENREG__FNV1A, linear->at->data, linear->at->size), linear->slopes->data, linear->slopes->size));
+    }
 }
 
 static void genreg__write_progress(genreg__text *t, const genreg_trainer *r)
@@ -11688,7 +11763,12 @@ static genreg_model *genreg__described_model(genreg__archive *a)
     int64_t scheme, channels;
     uint64_t seed, bits[8];
     int i, one = 1, count = 8;
-    genreg_model *m = name ? genreg__parse_architecture(a, text) : NULL;
+    genreg_model *m;
+    if (name && genreg__is_linear_run(a)) {
+        genreg__fail(a->c, GENREG_ERROR_FORMAT, "%s is the run of a linearised model, which is none without theta_0: load it with genreg_trainer_load, where it was linearised", a->path);
+        return NULL;
+    }
+    m = name ? genreg__parse_architecture(a, text) : NULL;
     if (!m) return NULL;
     if (!genreg__halted(a->c) && genreg__parse_numbers(a, "genreg.init", &scheme, 1, &seed, &one)
         && genreg__parse_numbers(a, "genreg.normalisation", &channels, 1, bits, &count)) {
@@ -11759,7 +11839,8 @@ static int genreg__same_run(genreg__archive *a, genreg_trainer *t)
     }
     text = genreg__halted(a->c) ? NULL : genreg__metadata(a, "genreg.run");
     if (text && run.data && strcmp(text, run.data) != 0)
-        genreg__fail(a->c, GENREG_ERROR_FORMAT, "%s is of a run with other options or another dataset: remove it to start afresh", a->path);
+        genreg__fail(a->c, GENREG_ERROR_FORMAT, "%s is of a run with other options or another dataset%s: remove it to start afresh", a->path,
+                     t->m->linear || genreg__is_linear_run(a) ? ", or of a model that is not linearised or elsewhere" : "");
     genreg__unkeep(run.data);
     genreg__unkeep(architecture.data);
     return !genreg__halted(a->c);

@@ -265,6 +265,47 @@ for shell in dash bash ksh mksh yash 'busybox sh'; do
     fi
 done
 
+# ---- what a killed run left -------------------------------------------------
+
+# Staging folders are .data_fetch.HOST.PROCESS.
+ours=d/mnist/.data_fetch.$(uname -n | tr -cd 'A-Za-z0-9._-')
+theirs=d/mnist/.data_fetch.other-host.example
+dead_process=$(sh -c 'echo $$')
+begin 'staging folders of dead runs go, those of live ones stay'
+mkdir -p "$ours.$dead_process" "$ours.$$" && echo x >"$ours.$dead_process/out"
+run --from www/flat d mnist
+expect 'exit status' status 0
+expect 'stderr' silent
+expect 'a dead run of this host' absent "$ours.$dead_process"
+expect 'a live run of this host' test -d "$ours.$$"
+rm -rf -- "$ours.$$"
+expect 'files' complete d mnist
+end
+
+begin 'a staging folder of the same process number, which in a container is always 1'
+# shellcheck disable=SC2016  # The inner shell expands them.
+sh -c 'mkdir -p "$1.$$" && echo x >"$1.$$/out" && shift && exec sh "$@"' sh "$ours" "$W/fetch.sh" --from www/flat d mnist >"$out" 2>"$err"
+rc=$?
+expect 'exit status' status 0
+expect 'stderr' silent
+expect 'files' complete d mnist
+end
+
+begin 'staging folders of another host, whose processes are not to be seen: a day decides'
+mkdir -p "$theirs.$dead_process" "$theirs.$$" "$theirs.1" "d/mnist/.data_fetch.$dead_process"
+echo x >"$theirs.1/out"
+touch -t 202001010000 "$theirs.$$" "$theirs.1" "d/mnist/.data_fetch.$dead_process"
+run --from www/flat d mnist
+expect 'exit status' status 0
+expect 'stderr' silent
+expect 'made just now' test -d "$theirs.$dead_process"
+expect 'written just now' test -f "$theirs.1/out"
+expect 'older than a day' absent "$theirs.$$"
+expect 'without a host, older than a day' absent "d/mnist/.data_fetch.$dead_process"
+rm -rf -- "$theirs.$dead_process" "$theirs.1"
+expect 'files' complete d mnist
+end
+
 # ---- bad sources ------------------------------------------------------------
 
 # bad_case NAME FOLDER SET FILE: the set is refused and FILE is named.

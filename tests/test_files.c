@@ -634,6 +634,16 @@ static size_t header_bytes(const unsigned char *file)
     return n;
 }
 
+/* Whether the header has this text. */
+static int find_text(const unsigned char *file, const char *text)
+{
+    const size_t n = header_bytes(file), length = strlen(text);
+    size_t i;
+    for (i = 0; i + length <= n; i++)
+        if (!memcmp(file + 8 + i, text, length)) return 1;
+    return 0;
+}
+
 /* Where a tensor's values are; 0 if it is not there with this shape. */
 static size_t find_values(const unsigned char *file, const char *name, const char *shape)
 {
@@ -891,6 +901,21 @@ static void test_resume(void)
             CHECK(steps == (k < TOTAL ? TOTAL - k - 1 : 0), "%d steps from step %d", steps, k);
             genreg_destroy(fresh);
             remove(path[k]);
+        }
+        if (variant == 0) { /* as many steps as there can be, in full in the file */
+            genreg_model *m = every_kind(c, GENREG_INIT_HE, 1);
+            genreg_train_options endless = o;
+            genreg_trainer *r;
+            unsigned char *file;
+            size_t bytes;
+            endless.steps = INT64_MAX;
+            r = genreg_trainer_create(m, &d, &endless);
+            CHECK(genreg_trainer_epoch(r) && genreg_trainer_save(r, path[0]), "%s", genreg_error_message(c));
+            file = get_file(path[0], &bytes);
+            CHECK(file && find_text(file, "\"genreg.run\":\"0 0 2 0 30 8 9223372036854775807 19088743 "), "the number of steps");
+            free(file);
+            CHECK(genreg_trainer_epoch(r) && genreg_trainer_load(r, path[0]) && genreg_trainer_progress(r).step == 3, "%s", genreg_error_message(c));
+            remove(path[0]);
         }
         if (variant == 0) { /* a run that a callback stopped stays stopped */
             genreg_model *m = every_kind(c, GENREG_INIT_HE, 1);
@@ -1209,6 +1234,9 @@ static void test_bad_headers(void)
         taken += try_both(&s, "a header of absurd length");
         CHECK(most < 100000, "%lu bytes were asked for", (unsigned long)most);
     }
+    put_file(s.path, "\2\0\0\0\1\0\0\0{}{}", 12); /* 2^32 + 2 bytes, which are not 2 where size_t has 32 bits */
+    CHECK(!genreg_load_model(s.c, s.path), "a header of 2^32 + 2 bytes");
+    CHECK_ERROR(s.c, GENREG_ERROR_FORMAT, "its header has an impossible length");
     memcpy(file, s.file, s.bytes); /* one character of the header counted as data, and one byte of the data as header */
     file[0] = (unsigned char)(n - 8);
     if (n % 256 >= 8) {
@@ -1254,6 +1282,28 @@ static void test_bad_headers(void)
         CHECK(try_both(&s, "10,000 brackets") == 0, "10,000 brackets were taken");
         free(many);
     }
+    /* Layers without end: refused before they are made. */
+    for (i = 0; i < 2; i++) {
+        const char *const layer = i ? " relu" : " linear:1";
+        const int layers = 20000;
+        char *text = (char *)malloc((size_t)layers * strlen(layer) + 300), *p = text + 8;
+        int k;
+        p += sprintf(p, "{\"__metadata__\":{\"genreg.dataset\":\"\",\"genreg.architecture\":\"1");
+        for (k = 0; k < layers; k++) p += sprintf(p, "%s", layer);
+        p += sprintf(p, "\"}, \"0.weight\":{\"dtype\":\"F32\",\"shape\":[1,1],\"data_offsets\":[0,4]}}");
+        for (k = 0; k < 8; k++) text[k] = (char)((uint64_t)(p - text - 8) >> (8 * k) & 255u);
+        memcpy(p, "\0\0\0\0", 4);
+        put_file(s.path, text, (size_t)(p + 4 - text));
+        most = 0;
+        CHECK(!genreg_load_model(s.c, s.path), "%d layers \"%s\" were taken", layers, layer);
+        CHECK(strstr(genreg_error_message(s.c), i ? "16384 layers" : "more parameters than it has tensors") != NULL, "%s", genreg_error_message(s.c));
+        one_line_about(s.c, s.path, "layers without end");
+        CHECK(most < 5000000, "%lu bytes were asked for", (unsigned long)most);
+        free(text);
+    }
+    edited(&s, "\"features.6.weight\":{", "\"features.6.bias\":{");
+    CHECK(!genreg_trainer_load(s.t, s.path), "two tensors of one name");
+    CHECK_ERROR(s.c, GENREG_ERROR_FORMAT, "two tensors have one name");
     /* What the specification allows and the library does not write. */
     edited(&s, "{\"__metadata__\":{", " \n{ \"__metadata__\" :\t{ \"other\\u0020key\\n\" : \"\\\"quoted\\\" \\\\ \\/ \\b\\f\\r\\t\" , ");
     CHECK(try_both(&s, "white space and escapes") == 3, "white space and escapes were refused");
@@ -1267,7 +1317,7 @@ static void test_bad_masks(void)
 {
     static const struct { const char *from, *to, *says; } bad[] = {
         { "\"genreg.mask.features.6.weight\"", "\"genreg.mask.features.9.weight\"", "another model" },
-        { "\"genreg.mask.features.6.weight\"", "\"genreg.mask.\"", "another model" },
+        { "\"genreg.mask.features.6.weight\"", "\"genreg.mask.\"", "genreg.mask. is the mask of no parameter" },
         { "\"genreg.mask.features.6.weight\":{\"dtype\":\"BOOL\",\"shape\":[7,24]", "\"genreg.mask.features.6.weight\":{\"dtype\":\"BOOL\",\"shape\":[24,7]", "another shape" },
         { "\"genreg.mask.features.6.weight\":{\"dtype\":\"BOOL\",\"shape\":[7,24]", "\"genreg.mask.features.6.weight\":{\"dtype\":\"BOOL\",\"shape\":[7,23]", "offsets" },
         { "\"genreg.mask.features.6.weight\":{\"dtype\":\"BOOL\"", "\"genreg.mask.features.6.weight\":{\"dtype\":\"F32\"", "offsets" },
@@ -1410,6 +1460,38 @@ static void test_other_files(void)
         back = genreg_load_model(c, path);
         CHECK(back && back->theta->size == narrow->theta->size && same_bytes(back->theta->data, narrow->theta->data, narrow->theta->size), "%s", genreg_error_message(c));
         remove(path);
+    }
+    { /* a model that is linear around theta_0, which is not in the file: taken by its like, and by nothing else */
+        genreg_model *start = every_kind(c, GENREG_INIT_HE, 5), *elsewhere = every_kind(c, GENREG_INIT_HE, 6), *norm = every_kind(c, GENREG_INIT_HE, 5), *linear[4];
+        genreg_trainer *runs[4];
+        genreg_dataset images = points(c);
+        static const char *const what[4] = { "its like", "linearised at other parameters", "linearised with other statistics", "not linearised" };
+        genreg_real *theta;
+        char path[640];
+        strcpy(path, scratch("linear.safetensors"));
+        norm->state->data[0] += 1; /* a running mean */
+        o.crop = 1; /* which stands before it in the file */
+        linear[0] = genreg_linearize(start);
+        linear[1] = genreg_linearize(elsewhere);
+        linear[2] = genreg_linearize(norm);
+        linear[3] = start;
+        for (i = 0; i < 4; i++) runs[i] = genreg_trainer_create(linear[i], &images, &o);
+        t = genreg_trainer_create(genreg_linearize(start), &images, &o);
+        CHECK(genreg_trainer_step(t) && genreg_trainer_step(t) && genreg_trainer_save(t, path), "%s", genreg_error_message(c));
+        for (i = 0; i < 4; i++) {
+            CHECK(genreg_trainer_load(runs[i], path) == (i == 0), "a linearised run, and a model that is %s", what[i]);
+            if (i) CHECK_ERROR(c, GENREG_ERROR_FORMAT, "or of a model that is not linearised or elsewhere");
+        }
+        theta = t->m->theta->data;
+        CHECK(genreg_trainer_progress(runs[0]).step == 2 && same_bytes(theta, linear[0]->theta->data, start->theta->size), "it goes on where it was");
+        CHECK(genreg_trainer_step(runs[0]) && genreg_trainer_step(t) && same_bytes(theta, linear[0]->theta->data, start->theta->size), "%s", genreg_error_message(c));
+        CHECK(!genreg_load_model(c, path), "without theta_0 it is no model");
+        CHECK_ERROR(c, GENREG_ERROR_FORMAT, "linearised");
+        CHECK(genreg_trainer_save(runs[3], path) && !genreg_trainer_load(t, path), "a run that is not linearised, and a linearised model");
+        CHECK_ERROR(c, GENREG_ERROR_FORMAT, "or of a model that is not linearised or elsewhere");
+        CHECK(genreg_trainer_load(runs[3], path) && genreg_load_model(c, path), "%s", genreg_error_message(c));
+        remove(path);
+        o.crop = 0;
     }
     put_file(s.path, "", 0);
     CHECK(try_both(&s, "an empty file") == 0, "an empty file was taken");

@@ -18,7 +18,7 @@ static void test_free(void *p);
 
 /* ------------------------------------------------------------------------------------------------ allocator */
 
-static long mallocs, live, refuse; /* calls so far, blocks not freed, the call that gets NULL (0: none) */
+static long mallocs, live, refuse, nulls; /* calls so far, blocks not freed, the call that gets NULL (0: none), NULL given back: free allows it, and not every allocator */
 
 /* Blocks begin 16, 32, 48 or 64 bytes into what the system gave, so that alignment cannot come right by luck. */
 static void *test_malloc(size_t n)
@@ -41,7 +41,10 @@ static void *test_malloc(size_t n)
 
 static void test_free(void *p)
 {
-    if (!p) return;
+    if (!p) {
+        nulls++;
+        return;
+    }
 #ifdef _OPENMP
 #pragma omp critical(test_allocator)
 #endif
@@ -1040,6 +1043,30 @@ static void test_contexts(void)
     CHECK(live == 0, "%ld blocks were left", live);
 }
 
+/* What the threads of a team do of a loop is all of it, once, for as many of either as there can be. */
+static ptrdiff_t range_end, range_gaps;
+static void note_range(void *arg, ptrdiff_t first, ptrdiff_t last)
+{
+    (void)arg;
+    range_gaps += first != range_end || last <= first;
+    range_end = last;
+}
+static void test_ranges(void)
+{
+    static const ptrdiff_t sizes[] = { 1, 63, 64, 65, 1000, 70000, (ptrdiff_t)1 << 29, ((ptrdiff_t)1 << 29) - 1 };
+    static const int teams[] = { 1, 2, 3, 64, 1000, 4096, 32768 };
+    int i, k, thread;
+    for (i = 0; i < (int)(sizeof sizes / sizeof *sizes); i++)
+        for (k = 0; k < (int)(sizeof teams / sizeof *teams); k++) {
+            genreg__ranges r;
+            r.fn = note_range; r.arg = NULL; r.n = sizes[i]; r.step = 64;
+            range_end = range_gaps = 0;
+            for (thread = 0; thread < teams[k]; thread++) genreg__range_member(&r, thread, teams[k]);
+            CHECK(range_end == sizes[i] && range_gaps == 0, "%ld items among %d threads: %ld done, %ld gaps", (long)sizes[i], teams[k], (long)range_end, (long)range_gaps);
+        }
+    CHECK(genreg__share(2147483647, 32767, 32768) == 2147418111, "%ld", (long)genreg__share(2147483647, 32767, 32768));
+}
+
 int main(void)
 {
     (void)test_realloc; /* nothing calls it today */
@@ -1056,6 +1083,8 @@ int main(void)
     test_math();
     test_random();
     test_contexts();
+    test_ranges();
     CHECK(live == 0, "%ld blocks were left", live);
+    CHECK(nulls == 0, "NULL was given back %ld times", nulls);
     return check_done();
 }

@@ -201,6 +201,11 @@ static void test_label_noise(void)
     CHECK(s.n == 0, "%d", s.n);
     CHECK_ERROR(c, GENREG_ERROR_ARGUMENT, "1 classes");
     CHECK(genreg_label_noise(c, &d, 0, 1).n == MANY, "p = 0 needs no other class");
+    for (i = 0; i < MANY; i++) is[i] = 2147483646 - i; /* as many classes as there can be */
+    d = genreg_dataset_bytes(c, value, is, MANY, 1, shape, 2147483647, NULL, NULL);
+    s = genreg_label_noise(c, &d, 1, 1);
+    for (i = 0, equal = 0; i < MANY; i++) equal += s.labels[i] < 0 || s.labels[i] == 2147483647 || s.labels[i] == is[i];
+    CHECK(equal == 0, "%d of 4000 labels are out of range or as they were", equal);
     genreg_destroy(c);
 }
 
@@ -263,6 +268,15 @@ static void test_checksums(void)
     CHECK(genreg_first(c, &d, N).checksum == d.checksum, "the first %d of %d are the set", N, N);
     CHECK(genreg_label_noise(c, &d, 0, 1).checksum == d.checksum, "noise of 0 leaves the set");
 
+    { /* the sums of a small set as they always were, of either byte order: rows and the files of runs have them */
+        static unsigned char few[24] = { 1, 2, 3 };
+        static const int four[4] = { 0, 1, 1, 0 }, six[1] = { 6 };
+        for (i = 0; i < 24; i++) reals[i] = (genreg_real)(i * i - 50) / 8;
+        s = genreg_dataset_bytes(c, few, four, 4, 1, six, 2, NULL, NULL);
+        t = genreg_dataset_reals(c, reals, four, 4, 1, six, 2);
+        CHECK(s.content == 0x6d154d1d0f34af61u && s.checksum == 0x9ab9d6d08de850ccu, "the sum of a set of bytes");
+        CHECK(t.content == (sizeof *reals == 4 ? 0x134886370cdd40dcu : 0x47ea65d5c098d501u) && t.checksum == (sizeof *reals == 4 ? 0xfa924e4bb039de9cu : 0xe9cca4d1fe5fc3c1u), "the sum of a set of reals");
+    }
     for (i = 0; i < N * FEATURES; i++) reals[i] = (genreg_real)wild((unsigned)i);
     s = genreg_dataset_reals(c, reals, labels, N, 1, shape, CLASSES);
     reals[N * FEATURES - 1] += (genreg_real)1e-3;

@@ -728,6 +728,28 @@ static void test_lengths(void)
     p = genreg_train(other, &d, &o);
     CHECK(p.step == 3 && p.samples == POINTS && !memcmp(m->theta->data, other->theta->data, (size_t)m->theta->size * sizeof(genreg_real)), "%d steps, %d samples", (int)p.step, p.samples);
 
+    /* As many steps as there can be, that is, until on_epoch stops: the schedules take them for what they are. */
+    for (epoch = 0; epoch < 4; epoch++) {
+        o = genreg_train_defaults();
+        o.steps = INT64_MAX;
+        o.schedule = epoch / 2 ? GENREG_SCHEDULE_STEP : GENREG_SCHEDULE_COSINE;
+        o.schedule_by_step = epoch % 2;
+        o.batch = 16;
+        memset(&x, 0, sizeof x);
+        x.stop_after = 2;
+        o.on_epoch = count_call;
+        o.user = &x;
+        p = genreg_train(m, &d, &o);
+        CHECK(p.step == 8 && p.epoch == 2 && relative(p.lr, o.lr) < 1e-9 && genreg_error(c) == GENREG_OK, "step %d, rate %g, %s", (int)p.step, p.lr, genreg_error_message(c));
+    }
+    o.on_epoch = NULL;
+    t = genreg_trainer_create(m, &d, &o);
+    genreg_trainer_epoch(t);
+    t->epoch = INT_MAX; /* the next one would be no int */
+    CHECK(!genreg_trainer_step(t) && t->epoch == INT_MAX && t->steps == 4, "epoch %d", t->epoch);
+    CHECK_ERROR(c, GENREG_ERROR_ARGUMENT, "beyond epoch 2147483647");
+    genreg_trainer_free(t);
+
     p = genreg_train(m, &d, NULL); /* the defaults */
     CHECK(p.epoch == 10 && p.step == 10, "%d epochs", p.epoch);
 
