@@ -11877,6 +11877,9 @@ GENREG__API int genreg_trainer_load(genreg_trainer *t, const char *path)
         genreg__unkeep(t->m->mask);
         t->m->mask = mask;
         for (i = 0, room = 0; i < n; room += s[i++].size) memcpy(s[i].values, fresh + room, (size_t)s[i].size * sizeof *fresh);
+        genreg__apply_mask(t->m, t->m->theta->data); /* whatever the file has there */
+        genreg__apply_mask(t->m, t->velocity->data);
+        if (t->square) genreg__apply_mask(t->m, t->square->data);
         t->steps = whole[0];
         t->epoch = (int)whole[1];
         t->position = (int)whole[2];

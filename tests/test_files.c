@@ -1349,6 +1349,22 @@ static void test_bad_masks(void)
         file[s.bytes - 1 - i] = s.file[s.bytes - 1 - i];
     }
     CHECK(s.file[s.bytes - 1] < 2, "the mask stands last");
+    { /* values where the mask has none */
+        char size[32];
+        size_t at, velocity;
+        ptrdiff_t k, not_zero = 0;
+        sprintf(size, "[%ld]", (long)s.m->theta->size);
+        at = find_values(s.file, "features.6.weight", "[7,24]");
+        velocity = find_values(s.file, "genreg.velocity", size);
+        CHECK(at > 0 && velocity > 0, "weight and velocity are there");
+        for (i = 0; i < 7 * 24 * (size_t)REAL_BYTES; i++) file[at + i] = 0x3f;
+        for (i = 0; i < (size_t)s.m->theta->size * REAL_BYTES; i++) file[velocity + i] = 0x3f;
+        put_file(s.path, file, s.bytes);
+        CHECK(genreg_trainer_load(s.t, s.path), "%s", genreg_error_message(s.c));
+        for (k = 0; k < s.m->theta->size; k++) not_zero += !s.m->mask[k] && (s.m->theta->data[k] != 0 || s.t->velocity->data[k] != 0);
+        CHECK(not_zero == 0, "%ld pruned values are not 0", (long)not_zero);
+        CHECK(genreg_trainer_load(s.t, s.good), "%s", genreg_error_message(s.c));
+    }
     free(file);
     end_subject(&s);
 }
