@@ -552,7 +552,7 @@ GENREG__API void genreg_layer_avg_pool(genreg_model *m, int size);
 GENREG__API void genreg_layer_global_avg_pool(genreg_model *m);
 
 /* Parameters of later layers are named "scope.0.weight" with numbers from 0, as in a torch.nn.Sequential held by a module.
-   A scope is at most 23 letters, digits, "_", "-" and "."; no two parameters may end up with one name. */
+   A scope is at most 23 letters, digits, "_", "-" and "."; no two parameters may end up with one name. A model has at most 16,384 layers. */
 GENREG__API void genreg_model_scope(genreg_model *m, const char *scope);
 
 /* Lays out theta and draws it. Calling it again draws anew and resets running statistics; what is pruned stays 0. */
@@ -966,7 +966,8 @@ GENREG__API int genreg_load_cifar10(genreg_ctx *c, const char *folder, genreg_da
    factor s. Written beside the target and renamed, so that there is never half a file. Returns 1, or 0 after an error. */
 GENREG__API int genreg_save_model(genreg_model *m, const char *path);
 
-/* A model from a file of genreg_save_model or genreg_trainer_save; no other will do, as its metadata holds the architecture. NULL after an error. */
+/* A model from a file of genreg_save_model, or of genreg_trainer_save for one that is not linearised; no other will do, as its metadata holds the
+   architecture. NULL after an error. */
 GENREG__API genreg_model *genreg_load_model(genreg_ctx *c, const char *path);
 
 /* A training run with all that it needs to go on: model, mask, optimiser, epoch, step, place in the epoch. Loading takes a trainer made
