@@ -7,7 +7,8 @@
 
 A mutant is genreg.h with one sign flipped or one factor dropped in a rule (>>ops: functions genreg__*_rule and genreg__*_direct), in the
 sweep (>>grad), or in an optimiser's update (>>train). It is dead if tests/test_ops.c in double (test_train.c for the updates) fails,
-crashes or hangs. tcc is used if it is there, as it compiles within a moment; else $CC or cc. Two mutants run at a time.
+crashes or hangs, or, where that passes, tests/test_prune.c, which has the layers that leave pruned weights out. tcc is used if it is
+there, as it compiles within a moment; else $CC or cc. Two mutants run at a time.
 The last line is "N killed, N survived"; the exit status is 1 if any survived.
 """
 import os
@@ -106,18 +107,25 @@ def verdict(compiler, m):
         shutil.copytree(os.path.join(root, "tests"), os.path.join(work, "tests"), ignore=shutil.ignore_patterns("corpus", "*.py"))
         with open(os.path.join(work, "genreg.h"), "w") as f:
             f.write(text[:x] + instead + text[y:])
-        test = "test_train" if floor == "train" else "test_ops"
-        program = os.path.join(work, test)
-        if subprocess.run(compiler + ["-DGENREG_REAL=double", "tests/%s.c" % test, "-o", program, "-lm"], cwd=work, capture_output=True).returncode:
-            return "invalid"
-        line_by_line = ["stdbuf", "-oL"] if shutil.which("stdbuf") else []
-        run = subprocess.Popen(["timeout", "120"] + line_by_line + [program], cwd=work, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True, errors="replace")
-        for line in run.stdout:
-            if ": failed: " in line:
-                run.kill()
-                run.wait()
-                return "killed"
-        return "killed" if run.wait() else "survived"
+        for test in ["test_train"] if floor == "train" else ["test_ops", "test_prune"]:
+            result = run_test(compiler, work, test)
+            if result != "survived":
+                return result
+        return "survived"
+
+
+def run_test(compiler, work, test):
+    program = os.path.join(work, test)
+    if subprocess.run(compiler + ["-DGENREG_REAL=double", "tests/%s.c" % test, "-o", program, "-lm"], cwd=work, capture_output=True).returncode:
+        return "invalid"
+    line_by_line = ["stdbuf", "-oL"] if shutil.which("stdbuf") else []
+    run = subprocess.Popen(["timeout", "120"] + line_by_line + [program], cwd=work, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True, errors="replace")
+    for line in run.stdout:
+        if ": failed: " in line:
+            run.kill()
+            run.wait()
+            return "killed"
+    return "killed" if run.wait() else "survived"
 
 
 def main(words):
