@@ -132,7 +132,7 @@ remove_stale()
         maker=${old##*/.data_fetch.}
         if [ "${maker%.*}" = "$host" ] && [ "$maker" != "$host" ]; then
             process=${maker##*.}
-            if [ "$process" != "$$" ] && kill -0 "$process" 2>/dev/null; then continue; fi
+            if [ "$process" != "$$" ] && { kill -0 "$process" || ps -p "$process"; } >/dev/null 2>&1; then continue; fi # ps: of another user
         else
             young=$(find "$old" -mtime -1 2>/dev/null) || continue
             if [ -n "$young" ]; then continue; fi

@@ -2713,7 +2713,7 @@ typedef struct genreg__map {
 /* Work below this many elements is not worth waking threads for. */
 enum { GENREG__SERIAL = 1 << 17 };
 
-/* Where the share of thread number `thread` begins of n items, and that of the one before it ends. */
+/* The first of the items 0 ... n-1 that a thread gets; those up to the next thread's first are its own. */
 static ptrdiff_t genreg__share(ptrdiff_t n, int thread, int threads) { return (ptrdiff_t)((int64_t)n * thread / threads); }
 
 /* Calls fn(arg, first, last) on ranges that cover 0 ... n-1, cut at multiples of `step`, one range a thread. */
@@ -11841,7 +11841,7 @@ static int genreg__same_run(genreg__archive *a, genreg_trainer *t)
     text = genreg__halted(a->c) ? NULL : genreg__metadata(a, "genreg.run");
     if (text && run.data && strcmp(text, run.data) != 0)
         genreg__fail(a->c, GENREG_ERROR_FORMAT, "%s is of a run with other options or another dataset%s: remove it to start afresh", a->path,
-                     t->m->linear || genreg__is_linear_run(a) ? ", or of a model that is not linearised or elsewhere" : "");
+                     t->m->linear || genreg__is_linear_run(a) ? ", or its model is linearised at other parameters, or not at all" : "");
     genreg__unkeep(run.data);
     genreg__unkeep(architecture.data);
     return !genreg__halted(a->c);

@@ -49,7 +49,7 @@ static int is_cnn(lab *l) { return !strcmp(lab_text(l, "model"), "cnn"); }
 
 /* ------------------------------------------------------------------------------------------------ the physics: one cell */
 
-static void watch(lab_cell *cell, genreg_model *net, const genreg_progress *p) { lab_match_curvature(cell, net, p, cell->train, -1); }
+static void watch(lab_cell *cell, genreg_model *net, const genreg_progress *p) { lab_match_curvature(cell, net, p, cell->train->n, -1); }
 
 static void run(lab_cell *cell)
 {

@@ -239,8 +239,8 @@ int main(int argc, char **argv)
         for (j = first; j <= last; j++) {
             printf("%s%s, mean ± standard deviation over seeds [95 %% interval]\n\n", belkin ? "one hidden layer" : cnn ? "CNN" : "MLP",
                    !belkin ? "" : j ? ", with weight reuse" : ", each from new weights");
-            print_table(l, widths, &s[j], j ? below : n, noisy ? "" : model);
-            if (j) printf("from there on, each from new weights: as %s\n\n", first ? "without --reuse" : "above");
+            print_table(l, widths, &s[j], j && !first && below ? below : n, noisy ? "" : model);
+            if (j && !first && below) printf("wider nets start from new weights, as in the table above\n\n");
             print_findings(l, widths, &s[j], n, limit);
         }
         draw(l, belkin ? "One hidden layer" : cnn ? "CNN(w)" : "MLP(w)", s, first, last, n, below, limit);

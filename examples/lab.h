@@ -62,6 +62,7 @@
 #include <ctype.h>
 #include <errno.h>
 #include <float.h>
+#include <limits.h>
 #include <locale.h>
 #include <math.h>
 #include <signal.h>
@@ -233,7 +234,7 @@ LAB_FN double lab_scores_at(lab_cell *cell, const char *loss, const char *accura
    hessian_products and hessian_tol say on how many images, with how many products at most, and to which relative residual. */
 LAB_FN genreg_hessian *lab_open_hessian(lab_cell *cell, genreg_model *net, const genreg_dataset *d, int n, genreg_eigen *pairs, genreg_real *vectors);
 
-/* The mean loss on the Hessian's images at theta + t v, at n values of t from -reach to reach, into elements of a figure from the first one on. An
+/* The mean loss on the Hessian's images at theta + t v, at n >= 2 values of t from -reach to reach, into elements of a figure from the first one on. An
    eigenvector has no sign: this one's is such that the loss is the larger at the last. */
 LAB_FN void lab_slice_at(lab_cell *cell, const char *figure, int first, int n, genreg_model *net, const genreg_real *v, double reach);
 
@@ -241,7 +242,7 @@ LAB_FN void lab_slice_at(lab_cell *cell, const char *figure, int first, int n, g
    where a Krylov space has ended early. For lab_tail. */
 LAB_FN void lab_density_at(lab_cell *cell, const char *places, const char *weights, int first, genreg_hessian *h, int probes, int products);
 
-/* Loss and accuracy on d at n places on the straight line from model a to b, into line_loss and line_accuracy; how far the loss rises above the straight
+/* Loss and accuracy on d at n >= 3 places on the straight line from model a to b, into line_loss and line_accuracy; how far the loss rises above the straight
    line between its ends, into barrier. */
 LAB_FN void lab_line_at(lab_cell *cell, genreg_model *a, genreg_model *b, int n, const genreg_dataset *d);
 
@@ -257,11 +258,11 @@ LAB_FN genreg_model *lab_paper_net(const lab_cell *cell, const char *kind, int w
    figures. */
 typedef void (*lab_watch)(lab_cell *cell, genreg_model *net, const genreg_progress *p);
 
-/* In a watch, after the first epoch that leaves the loss on d at the setting match_loss or below: writes that epoch and loss to match_epoch and
-   match_train_loss, the Hessian's top eigenvalue (see lab_open_hessian) and its residual to match_lambda and match_residual, as lab_figure_at does, and
-   returns the eigenvalue; NaN after any other epoch. The loss is taken anew, in evaluation mode: the running mean lags behind, and more so the fewer
-   steps an epoch has. */
-LAB_FN double lab_match_curvature(lab_cell *cell, genreg_model *net, const genreg_progress *p, const genreg_dataset *d, int element);
+/* In a watch, after the first epoch that leaves the loss on the first so many training images at the setting match_loss or below: writes that epoch and
+   loss to match_epoch and match_train_loss, the top eigenvalue of the Hessian (whose images lab_open_hessian takes) and its residual to match_lambda
+   and match_residual, as lab_figure_at does, and returns the eigenvalue; NaN after any other epoch. The loss is taken anew, in evaluation mode: the
+   running mean lags behind, and more so the fewer steps an epoch has. */
+LAB_FN double lab_match_curvature(lab_cell *cell, genreg_model *net, const genreg_progress *p, int images, int element);
 
 /* Trains as genreg_train does, with progress, checkpoints and the threads that other cells leave idle. Returns 1 at the end, with
    the last epoch's figures in *last unless NULL; 0 if the cell diverged or was stopped: then leave run at once. A cell may
@@ -1130,6 +1131,17 @@ LAB_FN void lab__sleep(double seconds)
 #endif
 }
 
+/* Gives the numbers of closed standard streams to nothing: else a file of rows would be opened under them, and printed into. */
+LAB_FN void lab__hold_standard_streams(void)
+{
+#if defined(LAB_POSIX)
+    int file;
+    do file = open("/dev/null", O_RDWR);
+    while (file >= 0 && file <= 2);
+    if (file > 2) close(file);
+#endif
+}
+
 /* Whether stdout is a terminal. */
 LAB_FN int lab__terminal(void)
 {
@@ -1174,7 +1186,9 @@ LAB_FN void lab__make_folder(const char *path)
 LAB_FN int lab__rename(const char *from, const char *to)
 {
 #if defined(_WIN32)
-    return MoveFileExA(from, to, MOVEFILE_REPLACE_EXISTING) != 0;
+    if (MoveFileExA(from, to, MOVEFILE_REPLACE_EXISTING)) return 1;
+    errno = EACCES; /* nearly always: another program has it open */
+    return 0;
 #else
     return rename(from, to) == 0;
 #endif
@@ -1210,8 +1224,12 @@ LAB_FN char *lab__read_file(const char *path, long from, size_t *n)
     FILE *f = fopen(path, "rb");
     char *s = NULL;
     long size = -1;
+    int why;
     *n = 0;
-    if (f && !fseek(f, 0, SEEK_END)) size = ftell(f);
+    if (!f) return NULL;
+    errno = 0;
+    if (!fseek(f, 0, SEEK_END)) size = ftell(f);
+    if (size >= 0x7fffffff && !fseek(f, 0, SEEK_SET) && fgetc(f) != EOF) errno = EFBIG; /* a folder has such a size too, and says what it is when it is read */
     if (size >= 0 && size < 0x7fffffff && !fseek(f, from < size ? from : size, SEEK_SET)) {
         *n = (size_t)(from < size ? size - from : 0);
         s = (char *)lab__new(*n + 1, 1);
@@ -1221,14 +1239,15 @@ LAB_FN char *lab__read_file(const char *path, long from, size_t *n)
             *n = 0;
         }
     }
-    if (f) fclose(f);
+    why = errno ? errno : EIO;
+    fclose(f);
+    errno = why;
     return s;
 }
 
-/* Writes a file under another name, which no other process uses, then renames it: there is never half of one. 0, with errno, if that fails. */
-LAB_FN int lab__write_file(const char *path, const char *text, size_t n)
+/* Writes a file under the name part, which no other process may use meanwhile, then renames it: there is never half of one. 0, with errno, if that fails. */
+LAB_FN int lab__write_file(const char *path, const char *part, const char *text, size_t n)
 {
-    char *part = lab__format("%s.%ld.tmp", path, lab__process());
     FILE *f = fopen(part, "wb");
     int good = f && fwrite(text, 1, n, f) == n && fflush(f) == 0, why = errno;
     if (f && fclose(f) && good) {
@@ -1240,7 +1259,6 @@ LAB_FN int lab__write_file(const char *path, const char *text, size_t n)
         why = errno;
     }
     if (!good && f) remove(part);
-    free(part);
     errno = why;
     return good;
 }
@@ -1283,9 +1301,9 @@ LAB_FN int lab__append(const char *path, const char *line, size_t n)
     return good;
 }
 
-/* A lock file and ranges of one byte in it: byte 0 for the rows, byte 1 for the folder, which every run shares and --fresh wants for itself, and one for
+/* A lock file and ranges of one byte in it: byte 0 for the rows, byte 1 for all of them, which every run shares and --fresh wants for itself, and one for
    each cell. The system drops them when the process ends. Threads of one process do not exclude each other here. */
-enum { LAB__ROWS_BYTE, LAB__FOLDER_BYTE, LAB__FIRST_CELL_BYTE };
+enum { LAB__ROWS_BYTE, LAB__ALL_BYTE, LAB__FIRST_CELL_BYTE };
 #if defined(_WIN32)
 typedef HANDLE lab__lockfile;
 #else
@@ -1339,7 +1357,8 @@ LAB_FN int lab__lock(lab__lockfile file, long byte, lab__locking how)
     memset(&o, 0, sizeof o);
     o.Offset = (DWORD)byte;
     if (how == LAB__DROP) return UnlockFileEx(file, 0, 1, 0, &o) != 0;
-    return LockFileEx(file, (how == LAB__SHARE ? 0u : (DWORD)LOCKFILE_EXCLUSIVE_LOCK) | (how >= LAB__WAIT ? 0u : (DWORD)LOCKFILE_FAIL_IMMEDIATELY), 0, 1, 0, &o) != 0;
+    if (LockFileEx(file, (how == LAB__SHARE ? 0u : (DWORD)LOCKFILE_EXCLUSIVE_LOCK) | (how >= LAB__WAIT ? 0u : (DWORD)LOCKFILE_FAIL_IMMEDIATELY), 0, 1, 0, &o)) return 1;
+    return GetLastError() == ERROR_LOCK_VIOLATION || GetLastError() == ERROR_IO_PENDING ? 0 : -1;
 #else
     return (void)file, (void)byte, (void)how, -1;
 #endif
@@ -1588,7 +1607,7 @@ LAB_FN void lab__help(lab *l)
     int i;
     printf("%s: %s\n\nUsage: %s [--flag value] ...   for instance: %s --dataset %.*s --seeds 5\n\n", name, l->experiment->about, name, name,
            (int)strcspn(l->experiment->datasets, "|"), l->experiment->datasets);
-    printf("Flags and their values here%s%s. Three values: in the presets quick, reduced and paper; -: unset.\n", l->dataset_title ? ", on " : "",
+    printf("Flags, and their values%s%s. Three values: in the presets quick, reduced and paper; -: unset.\n", l->dataset_title ? ", on " : "",
            l->dataset_title ? l->dataset_title : "");
     for (i = 0; i < l->value_count; i++) {
         const lab_flag *f = &l->values[i].flag;
@@ -1847,6 +1866,7 @@ LAB_FN void lab_pad(lab *l, int side)
 LAB_FN lab *lab_open(const lab_experiment *e, int argc, char **argv)
 {
     lab *l = (lab *)lab__new(1, sizeof *l);
+    lab__hold_standard_streams();
     setlocale(LC_NUMERIC, "C");
     l->experiment = e;
     lab__command_line(l, argc, argv);
@@ -2188,6 +2208,7 @@ LAB_FN void lab__read_rows(lab *l)
 {
     size_t n, at = 0;
     char *text = lab__read_file(l->rows_path, l->rows_read, &n);
+    if (!text && errno != ENOENT && !l->failure) l->failure = lab__format("cannot read %s: %s", l->rows_path, strerror(errno));
     while (text && at < n) {
         const char *end = (const char *)memchr(text + at, '\n', n - at);
         size_t length = end ? (size_t)(end - text) - at : n - at, i = 0;
@@ -2259,7 +2280,7 @@ LAB_FN void lab__checkpoint_remove(const lab__cell *cell)
 
 LAB_FN void lab__checkpoint_save(lab__cell *cell, genreg_trainer *t, int phase, int finished, double seconds)
 {
-    char *trainer = lab__checkpoint_path(cell, phase, cell->slot), *page = lab__checkpoint_path(cell, phase, 2);
+    char *trainer = lab__checkpoint_path(cell, phase, cell->slot), *page = lab__checkpoint_path(cell, phase, 2), *part = lab__format("%s.tmp", page);
     lab__buffer b = { NULL, 0, 0 };
     lab__row row;
     memset(&row, 0, sizeof row);
@@ -2273,7 +2294,7 @@ LAB_FN void lab__checkpoint_save(lab__cell *cell, genreg_trainer *t, int phase, 
         lab__record_number(&row.head, "finished", finished);
         lab__record_number(&row.head, "seconds", seconds);
         lab__json_row(&b, &row);
-        if (lab__write_file(page, b.s, b.n - 1)) remove(other);
+        if (lab__write_file(page, part, b.s, b.n - 1)) remove(other);
         else {
             char *why;
             lab__enter(cell->view.in); /* strerror is not for two threads at once */
@@ -2285,7 +2306,7 @@ LAB_FN void lab__checkpoint_save(lab__cell *cell, genreg_trainer *t, int phase, 
         cell->slot = !cell->slot;
         free(other);
     }
-    lab__row_free(&row); free(b.s); free(trainer); free(page);
+    lab__row_free(&row); free(b.s); free(trainer); free(page); free(part);
 }
 
 /* Puts trainer and figures back to where they were saved. Returns 1 if the training was finished. Starts anew, and says nothing, if
@@ -2461,9 +2482,9 @@ LAB_FN void lab__run_cell(lab *l, lab__cell *cell)
     lab__enter(l);
     cell->threads = o.threads = lab__share(l, cell->worker);
     o.memory = (size_t)fmin(lab_number(l, "memory") * 1024 * 1024 * 1024, (double)(PTRDIFF_MAX / 2)); /* 4 GiB do not fit a size_t everywhere */
+    cell->started = lab__now();
     lab__leave(l);
     cell->view.ctx = genreg_create(&o);
-    cell->started = lab__now();
     l->experiment->run(&cell->view);
     seconds = cell->seconds + lab__now() - cell->started;
     status = genreg_error(cell->view.ctx);
@@ -2492,12 +2513,12 @@ LAB_FN void lab__work(lab *l, int worker)
         cell = lab__next(l, worker, &wait);
         note = wait && !l->noted;
         l->noted |= note;
-        lab__leave(l);
         if (note) {
             lab__clear_line(l);
             printf("the cells that are left are in the hands of another process; waiting for it\n");
             fflush(stdout);
         }
+        lab__leave(l);
         if (cell) lab__run_cell(l, cell);
         else if (wait) lab__sleep(0.5);
         else return;
@@ -2531,14 +2552,14 @@ LAB_FN void lab__prepare(lab *l)
     if (!lab__lock_open(&l->locks, lock_path)) lab_fail(l, 1, "cannot write %s: %s; name another folder with --out", lock_path, strerror(errno));
     l->locks_open = 1;
     if (lab__flag(l, "fresh")->given) {
-        if (!lab__lock(l->locks, LAB__FOLDER_BYTE, LAB__TRY)) lab_fail(l, 1, "another process is at work in %s: wait for it, or run without --fresh", out);
-        for (i = 0; i < l->config_count * l->seed_count; i++) lab__checkpoint_remove(&l->cells[i]);
+        if (!lab__lock(l->locks, LAB__ALL_BYTE, LAB__TRY)) lab_fail(l, 1, "another process is at work on this experiment in %s: wait for it, or run without --fresh", out);
         rows = lab__read_file(l->rows_path, 0, &n);
         if (n || (!rows && lab__exists(l->rows_path))) lab__put_rows_aside(l);
         free(rows);
-        lab__lock(l->locks, LAB__FOLDER_BYTE, LAB__DROP);
+        for (i = 0; i < l->config_count * l->seed_count; i++) lab__checkpoint_remove(&l->cells[i]);
+        lab__lock(l->locks, LAB__ALL_BYTE, LAB__DROP);
     }
-    if (lab__lock(l->locks, LAB__FOLDER_BYTE, LAB__SHARE) < 0) printf("the file system of %s has no locks: run one process at a time there\n", out);
+    if (lab__lock(l->locks, LAB__ALL_BYTE, LAB__SHARE) < 0) printf("the file system of %s has no locks: run one process at a time there\n", out);
     lab__lock(l->locks, LAB__ROWS_BYTE, LAB__WAIT);
     if (!lab__append(l->rows_path, "", 0)) lab_fail(l, 1, "cannot write %s: %s; name another folder with --out", l->rows_path, strerror(errno));
     lab__lock(l->locks, LAB__ROWS_BYTE, LAB__DROP);
@@ -2672,9 +2693,10 @@ LAB_FN void lab__tick(lab__cell *cell, const genreg_progress *p, double fraction
     lab *l = cell->view.in;
     double now = lab__now();
     int share;
-    if (now - *ticked < 0.2) return;
+    if (now >= *ticked && now - *ticked < 0.2) return;
     *ticked = now;
     lab__enter(l);
+    cell->stopped |= l->failure != NULL; /* of another worker */
     cell->progress = *p;
     cell->fraction = fraction;
     cell->images = images;
@@ -2709,7 +2731,7 @@ LAB_FN void lab_slice_at(lab_cell *cell, const char *figure, int first, int n, g
         for (k = 0; k < size; k++) at[k] = net->theta->data[k] + step * v[k];
         loss[i] = genreg_evaluate_at(net, at, &few).loss;
     }
-    for (i = 0; i < n; i++) lab_figure_at(cell, figure, first + i, loss[loss[0] > loss[n - 1] ? n - 1 - i : i]);
+    for (k = 0; i == n && k < n; k++) lab_figure_at(cell, figure, first + (int)k, loss[loss[0] > loss[n - 1] ? n - 1 - k : k]);
     free(at); free(loss);
 }
 
@@ -2728,8 +2750,8 @@ LAB_FN void lab_line_at(lab_cell *cell, genreg_model *a, genreg_model *b, int n,
     genreg_score *line = (genreg_score *)lab__new((size_t)n, sizeof *line);
     double barrier = 0;
     int i;
-    genreg_line(a, b, n, d, NULL, line);
-    for (i = 0; i < n && lab_alive(cell); i++) {
+    if (lab_alive(cell)) genreg_line(a, b, n, d, NULL, line);
+    for (i = 0; i < n; i++) {
         lab_scores_at(cell, "line_loss", "line_accuracy", i, &line[i], 1);
         barrier = fmax(barrier, line[i].loss - line[0].loss - (line[n - 1].loss - line[0].loss) * i / (n - 1));
     }
@@ -2758,12 +2780,17 @@ LAB_FN genreg_model *lab_paper_net(const lab_cell *cell, const char *kind, int w
     return net;
 }
 
-LAB_FN double lab_match_curvature(lab_cell *cell, genreg_model *net, const genreg_progress *p, const genreg_dataset *d, int element)
+LAB_FN double lab_match_curvature(lab_cell *cell, genreg_model *net, const genreg_progress *p, int images, int element)
 {
     char *epoch = lab__element_name("match_epoch", element);
-    double loss = lab_found(cell, epoch) > 0 ? (double)INFINITY : genreg_evaluate(net, d).loss;
+    int found = lab_found(cell, epoch) > 0;
+    genreg_dataset d = *cell->train;
+    double loss;
     genreg_eigen top;
     free(epoch);
+    if (found) return (double)NAN;
+    if (images < d.n) d = genreg_first(cell->ctx, cell->train, images);
+    loss = genreg_evaluate(net, &d).loss;
     if (!(loss <= lab_get(cell, "match_loss"))) return (double)NAN;
     genreg_hessian_close(lab_open_hessian(cell, net, cell->train, 1, &top, NULL));
     lab_pair_at(cell, "match_epoch", "match_train_loss", element, p->epoch, loss);
@@ -2782,18 +2809,21 @@ LAB_FN int lab_train_from(lab_cell *view, genreg_model *net, const genreg_datase
                           lab_watch watch, genreg_progress *last)
 {
     lab__cell *cell = view->own;
-    genreg_trainer *t = genreg_trainer_create(net, d, o);
-    genreg_progress p = genreg_trainer_progress(t);
+    genreg_trainer *t;
+    genreg_progress p;
     double images = cell->images, before = cell->phase, trainings = cell->trainings > cell->phase ? cell->trainings : cell->phase + 1;
     double ticked = 0, saved, every = lab_number(view->in, "save-every"), n = d->n, batch = o->batch < d->n ? o->batch : d->n;
     double steps = o->steps ? (double)o->steps : o->epochs * ceil(n / batch), first;
-    int phase = cell->phase++, finished = 0, more = 1, moved = 0;
+    int phase, finished = 0, more = 1, moved = 0;
+    if (!lab_alive(view)) return 0; /* a page of this training would have figures that are half measured */
+    phase = cell->phase++;
+    t = genreg_trainer_create(net, d, o);
     if (start) genreg_rewind(net, t, start);
     if (!genreg_error(view->ctx)) finished = lab__checkpoint_load(cell, t, phase);
     saved = lab__now();
     p = genreg_trainer_progress(t);
     first = (double)p.step;
-    cell->epochs = (int)ceil(steps / ceil(n / batch));
+    cell->epochs = (int)fmin(ceil(steps / ceil(n / batch)), INT_MAX);
     while (more && !finished && !genreg_error(view->ctx)) {
         int64_t step = p.step;
         more = genreg_trainer_step(t);
@@ -2805,8 +2835,8 @@ LAB_FN int lab_train_from(lab_cell *view, genreg_model *net, const genreg_datase
             moved = 0;
         }
         lab__tick(cell, &p, (before + (double)p.step / steps) / trainings, images + ((double)p.step - first) * batch, &ticked);
-        cell->stopped |= more && (lab__signal || view->in->failure);
-        if (cell->stopped || !more || lab__now() - saved >= every) {
+        cell->stopped |= more && lab__signal;
+        if (cell->stopped || !more || lab__now() - saved >= every || lab__now() < saved) {
             lab__checkpoint_save(cell, t, phase, !more, cell->seconds + lab__now() - cell->started);
             saved = lab__now();
         }
@@ -3009,8 +3039,8 @@ LAB_FN lab_stats lab_print_crossing(lab *l, const char *what, const char *axis, 
     s.low = exp(s.low);
     s.high = exp(s.high);
     if (!s.n) printf("  %s: found in no seed", what);
-    else printf("  %s: %.0f %s, found in %d of %d seeds", what, s.mean, axis, s.n, lab_seed_count(l));
-    if (s.n > 1) printf(", 95 %% interval [%.0f, %.0f]", s.low, s.high);
+    else printf(s.mean < 100 ? "  %s: %.3g %s, found in %d of %d seeds" : "  %s: %.0f %s, found in %d of %d seeds", what, s.mean, axis, s.n, lab_seed_count(l));
+    if (s.n > 1) printf(s.mean < 100 ? ", 95 %% interval [%.3g, %.3g]" : ", 95 %% interval [%.0f, %.0f]", s.low, s.high);
     printf("\n");
     return s;
 }
@@ -3119,7 +3149,7 @@ LAB_FN void lab_line(lab_plot *p, const char *name, const double *x, const doubl
     lab__curve *c;
     int i;
     for (i = 0; i < n && !lab__finite(y ? y[i] : x[i]); i++) {}
-    if (i == n) return; /* nothing to see: no place in the legend */
+    if (i == n) n = 0; /* nothing to see, and no place in the legend; but what comes next keeps its colour */
     if (!p->count) lab_panel(p, "", "", "", 0);
     panel = &p->panels[p->count - 1];
     panel->curves = (lab__curve *)lab__grow(panel->curves, (size_t)panel->count + 1, sizeof *panel->curves);
@@ -3127,8 +3157,8 @@ LAB_FN void lab_line(lab_plot *p, const char *name, const double *x, const doubl
     c->name = lab__copy(name);
     c->x = lab__copy_numbers(x, n);
     c->y = lab__copy_numbers(y, n);
-    c->low = lab__copy_numbers(high ? low : NULL, n);
-    c->high = lab__copy_numbers(low ? high : NULL, n);
+    c->low = lab__copy_numbers(high && n ? low : NULL, n);
+    c->high = lab__copy_numbers(low && n ? high : NULL, n);
     c->n = n;
     c->style = style;
     c->colour = panel->count ? panel->curves[panel->count - 1].colour + !lab__follows(c) : 0;
@@ -3557,7 +3587,7 @@ LAB_FN double lab__draw_legend(lab__buffer *b, const lab__panel *panel, double l
     for (i = 0; i < panel->count; i++) {
         const lab__curve *c = &panel->curves[i];
         double room = 46 + 6.6 * lab__characters(c->name);
-        if (!*c->name) continue;
+        if (!*c->name || !c->n) continue;
         if (x > left && x + room > right + 14) {
             x = left;
             y += 17;
@@ -3650,7 +3680,7 @@ LAB_FN int lab__has_zeros(const lab__panel *panel, const lab__curve *c)
 
 LAB_FN void lab_plot_save(lab_plot *p, lab *l, const char *caption, ...)
 {
-    char *path = lab__path(l, ".svg"), *svg;
+    char *path = lab__path(l, ".svg"), *part = lab__format("%s.%ld.tmp", path, lab__process()), *svg; /* two processes may draw at once */
     lab__buffer b = { NULL, 0, 0 };
     va_list args;
     double sample = l->config_count ? lab__record_get(&l->cells[0].row.settings, "sample") : (double)NAN;
@@ -3679,13 +3709,13 @@ LAB_FN void lab_plot_save(lab_plot *p, lab *l, const char *caption, ...)
     }
     lab__print(&b, ".");
     svg = lab_plot_svg(p, b.s);
-    if (!lab__write_file(path, svg, strlen(svg))) {
+    if (!lab__write_file(path, part, svg, strlen(svg))) {
         fflush(stdout);
         fprintf(stderr, "%s: cannot write %s: %s\n", l->experiment->name, path, strerror(errno));
         l->status = 1;
     } else printf("plot: %s\n", path);
     lab__plot_free(p);
-    free(svg); free(b.s); free(path);
+    free(svg); free(b.s); free(path); free(part);
 }
 
 #endif /* LAB_H */

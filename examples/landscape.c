@@ -73,8 +73,7 @@ static void measure_loss(lab_cell *cell, genreg_model *net, const genreg_dataset
 static void watch(lab_cell *cell, genreg_model *net, const genreg_progress *p)
 {
     int side = lab_found(cell, "train_accuracy[0]") >= 0;
-    genreg_dataset few = genreg_first(cell->ctx, cell->train, lab_get_int(cell, "noise_images"));
-    double lambda = lab_match_curvature(cell, net, p, &few, side);
+    double lambda = lab_match_curvature(cell, net, p, lab_get_int(cell, "noise_images"), side);
     if (isfinite(lambda)) lab_figure_at(cell, "match_lambda_norm2", side, lambda * lab_weight_norm2(net));
 }
 

@@ -126,7 +126,7 @@ static double shape_change(double alignment) { return sqrt(fmax(0, 2 - 2 * align
 static void print_tables(lab *l, const double *widths, const int *configs, int n, int infinite, int standard)
 {
     lab_table move = lab_table_new("width|movement|paper|distance|norm at start|layer 1|layer 2|layer 3|layer 4|kernel change|change of shape");
-    lab_table test = lab_table_new("width|train loss|test accuracy %|paper|regression, K at start|K at end|relative ridge|linearized model");
+    lab_table test = lab_table_new("width|train loss|test accuracy %|paper|regression, K at start|K at end|relative ridge|linearised model");
     int i, k;
     for (i = 0; i <= n; i++) { /* the last row is that of infinite width */
         int c = i < n ? configs[i] : infinite;

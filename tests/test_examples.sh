@@ -21,7 +21,20 @@ ok() { # ok DESCRIPTION COMMAND...: the command should succeed
         [ ! -s "$tmp/err" ] || sed 's/^/    /' "$tmp/err" | head -n 5
     fi
 }
-run() { "$tmp/batch_size" --dataset slice "$@" >"$tmp/out" 2>"$tmp/err" </dev/null; }
+# What stands for a program: in a subshell behind &, `exec` makes the program take its place, so that signals reach it, and it gets files of its own.
+in_place= out=$tmp/out err=$tmp/err as=background
+background() { # background COMMAND...: its process is $pid
+    (in_place=exec out=$tmp/$as.out err=$tmp/$as.err; "$@") &
+    pid=$!
+}
+until_there() { # until_there FOLDER FIND-EXPRESSION...: waits until $pid has made such a file, or has ended; a minute at most
+    tries=0
+    while [ -z "$(find "$@" 2>/dev/null | head -n 1)" ] && [ $tries -lt 1200 ] && kill -0 "$pid" 2>/dev/null; do
+        sleep 0.05
+        tries=$((tries + 1))
+    done
+}
+run() { $in_place "$tmp/batch_size" --dataset slice "$@" >"$out" 2>"$err" </dev/null; }
 small() { run --train 64 --epochs 1 --batches 16,64 --widths 8 --seeds 2 "$@"; }
 long() { run --train 1000 --epochs 40 --batches 8,32 --widths 64 --seeds 1 "$@"; }
 exits() { # exits STATUS COMMAND...: and says one line on stderr if it is not 0
@@ -37,16 +50,12 @@ shows() { grep -q -e "$1" "$tmp/out"; }
 rows() { cat "$@" | sed 's/"seconds":[^,]*,//' | sort; }
 same_rows() { rows "$1" >"$tmp/a" && rows "$2" >"$tmp/b" && [ -s "$tmp/a" ] && cmp -s "$tmp/a" "$tmp/b"; }
 count() { [ "$(wc -l <"$1")" -eq "$2" ]; }
-killed() { # killed PAGES FOLDER COMMAND: started there, and killed once so many trainings have left a page
-    "$3" --out "$2" --save-every 0 &
-    pid=$!
-    tries=0
-    while [ "$(find "$2" -name '*.*.json' 2>/dev/null | wc -l)" -lt "$1" ] && [ $tries -lt 200 ] && kill -0 $pid 2>/dev/null; do
-        sleep 0.02
-        tries=$((tries + 1))
-    done
-    kill -KILL $pid 2>/dev/null
-    wait $pid 2>/dev/null
+killed() { # killed PAGE FOLDER COMMAND: started there, and killed once that training has left a page
+    background "$3" --out "$2" --save-every 0
+    until_there "$2" -name "*.$1.json"
+    kill -KILL "$pid" 2>/dev/null
+    wait "$pid" 2>/dev/null
+    ok "a kill in training $1 of $3 leaves checkpoints" [ -n "$(find "$2" -name '*.ckpt')" ]
 }
 none_left() { [ -z "$(find "$1" -name '*.ckpt' -o -name '*.tmp' -o -name 'batch_size.*.json')" ]; }
 
@@ -102,10 +111,9 @@ ok "five threads for two jobs" exits 0 small --out "$tmp/j5" --jobs 2 --threads 
 ok "the same rows from one job" same_rows "$tmp/j1/batch_size.jsonl" "$tmp/r/batch_size.jsonl"
 ok "the same rows from two jobs" same_rows "$tmp/j2/batch_size.jsonl" "$tmp/r/batch_size.jsonl"
 ok "the same rows from five threads" same_rows "$tmp/j5/batch_size.jsonl" "$tmp/r/batch_size.jsonl"
-(small --out "$tmp/p") &
-other=$!
+background small --out "$tmp/p"
 run --train 64 --epochs 1 --batches 16,64 --widths 8 --seeds 2 --out "$tmp/p" >"$tmp/out2" 2>"$tmp/err2"
-wait "$other"
+wait "$pid"
 ok "two processes on one folder make each row once" same_rows "$tmp/p/batch_size.jsonl" "$tmp/r/batch_size.jsonl"
 ok "seeds by list" exits 0 run --train 64 --epochs 1 --batches 16,64 --widths 8 --seed 2,1 --out "$tmp/l"
 ok "are the same cells" same_rows "$tmp/l/batch_size.jsonl" "$tmp/r/batch_size.jsonl"
@@ -115,15 +123,13 @@ ok "makes the same rows again" same_rows "$tmp/before" "$tmp/r/batch_size.jsonl"
 ok "and keeps the old ones aside" cmp -s "$tmp/before" "$tmp/r/batch_size.old.jsonl"
 ok "--fresh once more" exits 0 small --out "$tmp/r" --fresh
 ok "leaves those aside that are there" [ "$(cat "$tmp/r/batch_size.old.jsonl" "$tmp/r/batch_size.old2.jsonl" | wc -l)" -eq 8 ]
-(long --out "$tmp/f" --save-every 0) &
-other=$!
-while [ ! -s "$tmp/f/batch_size.lock" ] && [ -z "$(find "$tmp/f" -name '*.json' 2>/dev/null)" ]; do sleep 0.05; done
+background long --out "$tmp/f" --save-every 0
+until_there "$tmp/f" -name '*.0.json'
 ok "--fresh beside another process is 1" exits 1 run --train 64 --epochs 1 --batches 16 --widths 4 --seeds 1 --out "$tmp/f" --fresh
 ok "and says why" said 'another process is at work'
-kill -KILL "$other" 2>/dev/null
-wait "$other" 2>/dev/null
+kill -KILL "$pid" 2>/dev/null
+wait "$pid" 2>/dev/null
 if [ -e /dev/full ]; then
-    small --out "$tmp/r" --report >/dev/null
     "$tmp/batch_size" --dataset slice --train 64 --epochs 1 --batches 16,64 --widths 8 --seeds 2 --out "$tmp/r" --report >/dev/full 2>"$tmp/err"
     ok "a report that cannot be written is 1" [ $? -eq 1 ]
     ok "and says so" said 'cannot write the report'
@@ -144,8 +150,8 @@ ok "full-batch descent takes 80 steps" grep -q '"optimizer":"gd".*"steps_done":8
 ok "and the paper's figures" shows '32.71'
 ok "Adam with an MLP is 2" exits 2 small --out "$tmp/bad" --optimizers all
 land() {
-    "$tmp/landscape" --dataset slice --train 32 --hessian-images 8 --hessian-products 20 --trace-products 12 --noise-images 16 --draws 1 --out "$tmp/land" "$@" \
-        >"$tmp/out" 2>"$tmp/err" </dev/null
+    $in_place "$tmp/landscape" --dataset slice --train 32 --hessian-images 8 --hessian-products 20 --trace-products 12 --noise-images 16 --draws 1 --out "$tmp/land" "$@" \
+        >"$out" 2>"$err" </dev/null
 }
 two() { land --width 1 --epochs 1 --small-batch 8 --large-batch 32 --match-loss 9 --seeds 2 "$@"; }
 ok "landscape" exits 0 two --save "$tmp/land.safetensors"
@@ -176,7 +182,7 @@ ok "half a model is 1" exits 1 land --checkpoint "$tmp/cut.safetensors"
 ok "a model of other images is 1" exits 1 land --checkpoint "$tmp/net.safetensors"
 
 # ------------------------------------------------------------------------------------------------ widths, and nets that start from smaller ones
-dd() { "$tmp/double_descent" --dataset slice "$@" >"$tmp/out" 2>"$tmp/err" </dev/null; }
+dd() { $in_place "$tmp/double_descent" --dataset slice "$@" >"$out" 2>"$err" </dev/null; }
 grow() { dd --sample 64 --epochs 2 --widths 1,2,4 --seeds 2 "$@"; }
 chain() { dd --belkin --sample 200 --epochs 300 --widths 1,2,3,4 --seeds 1 --save-every 0.02 "$@"; } # 200 x 10 > 1592 parameters of width 2
 ok "double_descent, from width 1" exits 0 grow --out "$tmp/dd"
@@ -228,18 +234,7 @@ assert not near(new, one["0.weight"][1]) and 0.09 < (sum(x * x for x in new) / 7
 fi
 long_chain() { dd --belkin --sample 1000 --epochs 400 --widths 2,4,6,8 --seeds 1 --reuse yes --save-every 0.02 "$@"; }
 ok "a chain unbroken" exits 0 long_chain --out "$tmp/ddu"
-for kills in 1 2; do
-    "$tmp/double_descent" --dataset slice --belkin --sample 1000 --epochs 400 --widths 2,4,6,8 --seeds 1 --reuse yes --save-every 0.02 --out "$tmp/ddx" >"$tmp/out" 2>"$tmp/err" &
-    pid=$!
-    tries=0
-    while [ -z "$(find "$tmp/ddx" -name "double_descent.*.$kills.json" 2>/dev/null)" ] && [ $tries -lt 100 ] && kill -0 $pid 2>/dev/null; do
-        sleep 0.1
-        tries=$((tries + 1))
-    done
-    kill -KILL $pid 2>/dev/null
-    wait $pid 2>/dev/null
-    ok "a kill at link $kills leaves checkpoints" [ "$(find "$tmp/ddx" -name '*.ckpt' | wc -l)" -gt 0 ]
-done
+for link in 1 2; do killed $link "$tmp/ddx" long_chain; done
 ok "a chain that was killed goes on" exits 0 long_chain --out "$tmp/ddx"
 ok "to the same row" same_rows "$tmp/ddx/double_descent.jsonl" "$tmp/ddu/double_descent.jsonl"
 ok "and leaves no checkpoint" [ -z "$(find "$tmp/ddx" -name '*.ckpt')" ]
@@ -251,7 +246,7 @@ done
 ok "a bad flag writes nothing" [ ! -e "$tmp/bad" ]
 
 # ------------------------------------------------------------------------------------------------ lottery tickets
-ticket() { "$tmp/lottery" --dataset slice --train 200 --epochs 2 --seeds 2 --out "$tmp/lot" "$@" >"$tmp/out" 2>"$tmp/err" </dev/null; }
+ticket() { $in_place "$tmp/lottery" --dataset slice --train 200 --epochs 2 --seeds 2 --out "$tmp/lot" "$@" >"$out" 2>"$err" </dev/null; }
 list() { sed -n "s/.*\"seed\":1,.*\"$1\":\[\([^]]*\)\].*/\1/p" "$2"; } # the list of a figure of seed 1
 ok "lottery" exits 0 ticket --levels 50,10 --controls reinit,shuffle,random --instability --save "$tmp/lot.safetensors"
 ok "one row a seed" count "$tmp/lot/lottery.jsonl" 2
@@ -278,9 +273,9 @@ ok "a mask of another model is 2" exits 2 ticket --mask "$saved" --width 1
 ok "and says so" said 'another model'
 ok "a model without a mask is 2" exits 2 ticket --mask "$tmp/net.safetensors"
 ok "no file is 1" exits 1 ticket --mask "$tmp/nothing"
-turns() { "$tmp/lottery" --dataset slice --train 500 --epochs 4 --seeds 1 --mode iterative --levels 60,36,20 --controls random --rewind 6 "$@" >"$tmp/out" 2>"$tmp/err" </dev/null; }
+turns() { $in_place "$tmp/lottery" --dataset slice --train 500 --epochs 4 --seeds 1 --mode iterative --levels 60,36,20 --controls random --rewind 6 "$@" >"$out" 2>"$err" </dev/null; }
 ok "iterative, from step 6 on" exits 0 turns --out "$tmp/lu" --threads 1
-for at in 2 3 4 5; do killed $at "$tmp/lk" turns; done # once for each further training that has left a checkpoint
+for at in 1 2 3 4; do killed $at "$tmp/lk" turns; done
 ok "the run goes on" exits 0 turns --out "$tmp/lk"
 ok "to the same row" same_rows "$tmp/lk/lottery.jsonl" "$tmp/lu/lottery.jsonl"
 ok "no checkpoint is left" [ -z "$(find "$tmp/lk" -name '*.ckpt' -o -name 'lottery.*.json')" ]
@@ -294,7 +289,7 @@ done
 ok "a bad flag writes nothing" [ ! -e "$tmp/bad" ]
 
 # ------------------------------------------------------------------------------------------------ tangent kernels
-kernels() { "$tmp/ntk" --dataset slice --train 100 --epochs 3 --seeds 2 --widths 4,8,16 --kernel-images 50 "$@" >"$tmp/out" 2>"$tmp/err" </dev/null; }
+kernels() { $in_place "$tmp/ntk" --dataset slice --train 100 --epochs 3 --seeds 2 --widths 4,8,16 --kernel-images 50 "$@" >"$out" 2>"$err" </dev/null; }
 ok "ntk" exits 0 kernels --param standard,ntk --linear --out "$tmp/ntk1"
 ok "one row a width, parametrisation and seed, and those of infinite width" count "$tmp/ntk1/ntk.jsonl" 14
 grep '"width":' "$tmp/ntk1/ntk.jsonl" >"$tmp/rows"
@@ -322,28 +317,38 @@ for bad in "--widths 8,4" "--widths 0" "--param other" "--param ntk,ntk" "--loss
     ok "bad flag is 2: $bad" exits 2 kernels --out "$tmp/bad" $bad
 done
 ok "a bad flag writes nothing" [ ! -e "$tmp/bad" ]
-steady() { "$tmp/ntk" --dataset slice --train 500 --epochs 30 --seeds 1 --widths 32 --linear "$@" >"$tmp/out" 2>"$tmp/err" </dev/null; }
+steady() { $in_place "$tmp/ntk" --dataset slice --train 500 --epochs 30 --seeds 1 --widths 32 --linear "$@" >"$out" 2>"$err" </dev/null; }
 ok "an unbroken cell" exits 0 steady --out "$tmp/nu"
-for at in 1 2; do killed $at "$tmp/nk" steady; done # in the training of the net, and in that of the linearised model
+for at in 0 1; do killed $at "$tmp/nk" steady; done # in the training of the net, and in that of the linearised model
 ok "the run goes on" exits 0 steady --out "$tmp/nk"
 ok "to the same row" same_rows "$tmp/nk/ntk.jsonl" "$tmp/nu/ntk.jsonl"
+
+# Ctrl-C while something is measured between two trainings: half of it must not get into the row. The page of the first training says when that is.
+two_nets() { $in_place "$tmp/landscape" --dataset slice --train 400 --epochs 2 --width 2 --seeds 1 --hessian-images 300 --trace-products 60 --noise-images 400 --match-loss 1e-6 \
+    "$@" >"$out" 2>"$err" </dev/null; }
+ok "two nets" exits 0 two_nets --out "$tmp/tu"
+for pause in 0.2 0.6 1; do
+    background two_nets --out "$tmp/tk"
+    until_there "$tmp/tk" -name '*.0.json' -exec grep -q '"finished":1' {} \; -print
+    sleep $pause
+    kill -INT "$pid" 2>/dev/null
+    wait "$pid" 2>/dev/null
+done
+ok "the run goes on" exits 0 two_nets --out "$tmp/tk"
+ok "to the same row" same_rows "$tmp/tk/landscape.jsonl" "$tmp/tu/landscape.jsonl"
 
 # ------------------------------------------------------------------------------------------------ kills
 ok "an unbroken run" exits 0 long --out "$tmp/u"
 for signal in KILL KILL INT; do
     : >"$tmp/started"
-    "$tmp/batch_size" --dataset slice --train 1000 --epochs 40 --batches 8,32 --widths 64 --seeds 1 --out "$tmp/k" --save-every 0.05 >"$tmp/out" 2>"$tmp/err" &
-    pid=$!
-    tries=0
-    while [ -z "$(find "$tmp/k" -name 'batch_size.*.json' -newer "$tmp/started" 2>/dev/null)" ] && [ $tries -lt 50 ] && kill -0 $pid 2>/dev/null; do
-        sleep 0.1
-        tries=$((tries + 1))
-    done
-    kill -$signal $pid 2>/dev/null
-    wait $pid 2>/dev/null
+    background long --out "$tmp/k" --save-every 0.05
+    until_there "$tmp/k" -name 'batch_size.*.json' -newer "$tmp/started"
+    kill -$signal "$pid" 2>/dev/null
+    wait "$pid" 2>/dev/null
     status=$?
     [ $signal = KILL ] && ok "a kill in mid-run leaves a checkpoint" [ "$(find "$tmp/k" -name '*.ckpt' | wc -l)" -gt 0 ]
 done
+cp "$tmp/background.err" "$tmp/err"
 ok "Ctrl-C is 130" [ "$status" -eq 130 ]
 ok "and says how to go on" said 'the same command goes on'
 printf '{"experiment":"batch_size","version":"0' >>"$tmp/k/batch_size.jsonl"
@@ -351,18 +356,13 @@ ok "the run goes on" exits 0 long --out "$tmp/k"
 ok "to the same rows" same_rows "$tmp/k/batch_size.jsonl" "$tmp/u/batch_size.jsonl"
 ok "no checkpoint is left" none_left "$tmp/k"
 mkdir "$tmp/h"
-"$tmp/batch_size" --dataset slice --train 1000 --epochs 40 --batches 8 --widths 64 --seeds 1 --out "$tmp/h" --save-every 0.05 >"$tmp/out" 2>"$tmp/err" &
-pid=$!
-tries=0
-while [ -z "$(find "$tmp/h" -name 'batch_size.*.json')" ] && [ $tries -lt 50 ]; do
-    sleep 0.1
-    tries=$((tries + 1))
-done
-kill -TERM $pid 2>/dev/null
-wait $pid
+half() { run --train 1000 --epochs 40 --batches 8 --widths 64 --seeds 1 --out "$tmp/h" "$@"; }
+background half --save-every 0.05
+until_there "$tmp/h" -name 'batch_size.*.json'
+kill -TERM "$pid" 2>/dev/null
+wait "$pid"
 ok "SIGTERM is 143" [ $? -eq 143 ]
 for file in "$tmp/h"/*.ckpt; do head -c 1000 "$file" >"$tmp/cut" && cp "$tmp/cut" "$file"; done
-half() { run --train 1000 --epochs 40 --batches 8 --widths 64 --seeds 1 --out "$tmp/h"; }
 ok "a checkpoint cut short is 1" exits 1 half
 ok "and the way out is named" said 'cannot go on from .*delete'
 for file in "$tmp/h"/batch_size.*.json; do echo '{"experiment":' >"$file"; done
@@ -371,16 +371,17 @@ rm "$tmp/h"/batch_size.*.json
 ok "without them the cell is trained anew" exits 0 half
 ok "to the same row" eval 'grep "\"batch\":8," "$tmp/u/batch_size.jsonl" >"$tmp/row"; same_rows "$tmp/h/batch_size.jsonl" "$tmp/row"'
 ok "and nothing is left" none_left "$tmp/h"
-"$tmp/batch_size" --dataset slice --train 1000 --epochs 40 --batches 8,32 --widths 64 --seeds 1 --jobs 1 --out "$tmp/t" --save-every 0.05 >"$tmp/out2" 2>"$tmp/err2" &
-pid=$!
-sleep 1
-(long --out "$tmp/t") &
-other=$!
-sleep 1
-kill -KILL $pid 2>/dev/null
-wait $pid 2>/dev/null
-wait $other
-ok "a process takes over from one that is killed" same_rows "$tmp/t/batch_size.jsonl" "$tmp/u/batch_size.jsonl"
+longer() { run --train 1000 --epochs 200 --batches 8 --widths 64 --seeds 1 "$@"; }
+ok "one longer cell" exits 0 longer --out "$tmp/v"
+background longer --out "$tmp/t" --save-every 0.05
+until_there "$tmp/t" -name 'batch_size.*.json'
+first=$pid as=second
+background longer --out "$tmp/t"
+until_there "$tmp/second.out" -exec grep -q 'waiting for it' {} \; -print
+ok "the second process waits for the first, which is killed" kill -KILL "$first"
+wait "$first" 2>/dev/null
+wait "$pid"
+ok "it takes over" same_rows "$tmp/t/batch_size.jsonl" "$tmp/v/batch_size.jsonl"
 head -c 700 "$tmp/r/batch_size.jsonl" >"$tmp/cut"
 cp "$tmp/cut" "$tmp/s/batch_size.jsonl"
 ok "a torn last line" exits 0 small --out "$tmp/s"

@@ -1496,7 +1496,7 @@ static void test_other_files(void)
         CHECK(genreg_trainer_step(t) && genreg_trainer_step(t) && genreg_trainer_save(t, path), "%s", genreg_error_message(c));
         for (i = 0; i < 4; i++) {
             CHECK(genreg_trainer_load(runs[i], path) == (i == 0), "a linearised run, and a model that is %s", what[i]);
-            if (i) CHECK_ERROR(c, GENREG_ERROR_FORMAT, "or of a model that is not linearised or elsewhere");
+            if (i) CHECK_ERROR(c, GENREG_ERROR_FORMAT, "or its model is linearised at other parameters, or not at all");
         }
         theta = t->m->theta->data;
         CHECK(genreg_trainer_progress(runs[0]).step == 2 && same_bytes(theta, linear[0]->theta->data, start->theta->size), "it goes on where it was");
@@ -1504,7 +1504,7 @@ static void test_other_files(void)
         CHECK(!genreg_load_model(c, path), "without theta_0 it is no model");
         CHECK_ERROR(c, GENREG_ERROR_FORMAT, "linearised");
         CHECK(genreg_trainer_save(runs[3], path) && !genreg_trainer_load(t, path), "a run that is not linearised, and a linearised model");
-        CHECK_ERROR(c, GENREG_ERROR_FORMAT, "or of a model that is not linearised or elsewhere");
+        CHECK_ERROR(c, GENREG_ERROR_FORMAT, "or its model is linearised at other parameters, or not at all");
         CHECK(genreg_trainer_load(runs[3], path) && genreg_load_model(c, path), "%s", genreg_error_message(c));
         remove(path);
         o.crop = 0;

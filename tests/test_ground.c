@@ -283,7 +283,7 @@ static void test_null(void)
     e = genreg_hessian_top(NULL, &d, NULL);
     CHECK(e.value != e.value && !e.converged, "hessian_top");
     e = genreg_hessian_eigen(NULL, NULL);
-    CHECK(e.value != e.value && !e.converged, "top_eigen");
+    CHECK(e.value != e.value && !e.converged, "hessian_eigen");
     d = genreg_load_idx(NULL, "a", "b", 10, NULL, NULL);
     CHECK(d.n == 0 && !genreg_load_mnist(NULL, ".", &a, &b) && !genreg_load_fashion(NULL, ".", &a, &b) && a.n == 0, "loaders");
     CHECK(!genreg_load_model(NULL, "x") && !genreg_save_model(NULL, "x") && !genreg_trainer_save(NULL, "x") && !genreg_trainer_load(NULL, "x"), "checkpoints");

@@ -1,6 +1,6 @@
 /* test_lab.c - what examples/lab.h does without a network: text, JSON, statistics, flags, files, locks, plots.
 
-      cc -O2 -fopenmp tests/test_lab.c -o test_lab -lm && ./test_lab          (writes and removes files in the working folder) */
+      cc -O2 -fopenmp tests/test_lab.c -o test_lab -lm && ./test_lab          (makes a folder in the working folder, and removes it) */
 #define GENREG_IMPLEMENTATION
 #include "../genreg.h"
 #include <errno.h>
@@ -385,12 +385,12 @@ static void test_cell(counts *t)
     for (p.epoch = 1; p.epoch < 5; p.epoch++) {
         double lambda;
         lab_set(l, k, "match_loss", p.epoch == 1 ? 0.69 : 0.7);
-        lambda = lab_match_curvature(cell, net, &p, &set, 2);
+        lambda = lab_match_curvature(cell, net, &p, 9, 2);
         check(t, p.epoch == 2 ? close_to(lambda, 3, 1e-5) : !(lambda > 0), "the curvature after the first epoch below a level, and no other");
     }
     check(t, same_bits(lab_found(cell, "match_epoch[2]"), 2) && close_to(lab_found(cell, "match_train_loss[2]"), 0.69314718, 1e-6), "and its loss");
     check(t, close_to(lab_found(cell, "match_lambda[2]"), 3, 1e-5) && lab_found(cell, "match_residual[2]") < 1e-4, "and eigenvalue");
-    check(t, lab_match_curvature(cell, net, &p, &set, 3) > 0 && lab_found(cell, "match_epoch[3]") > 4, "each element for itself");
+    check(t, lab_match_curvature(cell, net, &p, 9, 3) > 0 && lab_found(cell, "match_epoch[3]") > 4, "each element for itself");
     net = lab_paper_net(cell, "mlp", 3, 0);
     check(t, net && net->theta->size == 2 * 3 + 3 + 2 * (3 * 3 + 3) + 3 * 2 + 2, "MLP(3) of two inputs and two classes");
     lab_close(l);
@@ -550,7 +550,7 @@ static void test_adopt(counts *t)
     hash = lab__hex(cell->hash);
     for (i = 0; i < 4; i++) {
         path = lab__format("./test_lab.tmp.%s.%s", hash, left[i]);
-        check(t, lab__write_file(path, "x", 1), path);
+        check(t, lab__append(path, "x\n", 2), path);
         free(path);
     }
     lab__checkpoint_remove(cell);
@@ -560,7 +560,6 @@ static void test_adopt(counts *t)
         free(path);
     }
     free(hash);
-    check(t, !lab__exists("test_lab.tmp.lock"), "and no lock was made");
     lab_close(l);
 }
 
@@ -616,7 +615,8 @@ static int holds(const char *path, const char *expected)
 
 static void test_append(counts *t)
 {
-    const char *path = "test_lab.tmp.jsonl";
+    const char *path = "test_lab.tmp.jsonl", *part = "test_lab.tmp.part";
+    size_t n;
     FILE *f;
     remove(path);
     check(t, lab__append(path, "{\"a\":1}\n", 8) && lab__append(path, "{\"a\":2}\n", 8) && holds(path, "{\"a\":1}\n{\"a\":2}\n"), "lines are added");
@@ -641,15 +641,19 @@ static void test_append(counts *t)
     check(t, holds(path, "{\"a\":5}\n{\"a\":6,\"b"), "and nothing of it is cut");
     remove(path);
     check(t, !lab__append("no such folder/x.jsonl", "{}\n", 3), "no folder, no row");
-    check(t, lab__write_file(path, "abc", 3) && holds(path, "abc") && lab__write_file(path, "de", 2) && holds(path, "de"), "a file is replaced whole");
+    check(t, lab__write_file(path, part, "abc", 3) && holds(path, "abc") && lab__write_file(path, part, "de", 2) && holds(path, "de"), "a file is replaced whole");
     remove(path);
-    check(t, !lab__write_file("no such folder/x", "abc", 3), "no folder, no file");
-    check(t, lab__write_file(path, "old", 3), "a file");
+    check(t, !lab__write_file("no such folder/x", "no such folder/y", "abc", 3), "no folder, no file");
+    check(t, lab__write_file(path, part, "old", 3), "a file");
     closes_full = 1;
-    check(t, !lab__write_file(path, "newer", 5) && errno == ENOSPC, "a disk that is full at the end");
+    check(t, !lab__write_file(path, part, "newer", 5) && errno == ENOSPC, "a disk that is full at the end");
     closes_full = 0;
-    check(t, holds(path, "old"), "leaves the old one");
+    check(t, holds(path, "old") && !lab__exists(part), "leaves the old one");
     remove(path);
+    check(t, !lab__read_file("no such folder/x", 0, &n) && errno == ENOENT, "no file to read");
+#ifdef LAB_POSIX
+    check(t, !lab__read_file(".", 0, &n) && errno == EISDIR, "a folder is no file");
+#endif
 #ifdef LAB_POSIX
     if (lab__exists("/dev/full")) check(t, !lab__append("/dev/full", "{}\n", 3) && errno == ENOSPC, "a full disk is seen");
 #endif
@@ -670,6 +674,8 @@ static void test_locks(counts *t)
         if (!lab__lock_open(&file, path) || !lab__lock(file, 5, LAB__TRY) || write(ready[1], "x", 1) != 1) _exit(1);
         _exit(read(hold[0], &ch, 1) == 1 ? 0 : 1);
     }
+    close(ready[1]); /* else a child that fails is waited for for ever */
+    close(hold[0]);
     check(t, read(ready[0], &ch, 1) == 1 && lab__lock_open(&file, path), "the other process has its lock");
     check(t, !lab__lock(file, 5, LAB__TRY), "a byte that another process has");
     check(t, lab__lock(file, 6, LAB__TRY), "its neighbour is free");
@@ -692,6 +698,17 @@ static void test_locks(counts *t)
         _exit(got ? 0 : 1);
     }
     check(t, waitpid(child, &status, 0) == child && status == 0, "one byte is let go, the other held");
+    check(t, lab__lock(file, 7, LAB__SHARE) == 1, "a byte to share");
+    fflush(stdout);
+    child = fork();
+    if (!child) {
+        lab__lockfile mine;
+        int got = lab__lock_open(&mine, path) && lab__lock(mine, 7, LAB__SHARE) == 1 && !lab__lock(mine, 7, LAB__TRY);
+        _exit(got ? 0 : 1);
+    }
+    check(t, waitpid(child, &status, 0) == child && status == 0, "is shared with another process, which cannot have it alone");
+    check(t, lab__lock(file, 7, LAB__TRY) == 1, "and can be had alone once that has ended");
+    check(t, lab__lock(-1, 7, LAB__TRY) == -1, "where there are no locks, that is said");
     lab__lock_close(file);
     remove(path);
 #else
@@ -955,6 +972,11 @@ int main(void)
     static const char *const locales[] = { "de_DE.UTF-8", "de_DE.utf8", "fr_FR.UTF-8", "it_IT.UTF-8", "pl_PL.UTF-8", "de_DE", "German_Germany.1252" };
     counts t = { 0, 0 };
     int i;
+#ifdef LAB_POSIX /* a folder of its own: two of these may run at once */
+    char *scratch = lab__format("test_lab.%ld.tmp", lab__process());
+    lab__make_folder(scratch);
+    check(&t, chdir(scratch) == 0, scratch);
+#endif
     test_numbers(&t, "numbers round trip");
     for (i = 0; i < 7; i++)
         if (setlocale(LC_ALL, locales[i])) {
@@ -987,6 +1009,10 @@ int main(void)
     test_table(&t);
     test_progress(&t);
     test_shares(&t);
+#ifdef LAB_POSIX
+    check(&t, chdir("..") == 0 && rmdir(scratch) == 0, "nothing is left");
+    free(scratch);
+#endif
     printf("%d passed, %d failed\n", t.passed, t.failed);
     return t.failed != 0;
 }
