@@ -111,8 +111,9 @@ static void compare(lab *l, const double *batches, const int *configs, int a, in
     char text[120];
     printf("batch %.0f beside batch %.0f\n", batches[b], batches[a]);
     lab_verdict("lambda of the large over that of the small, at the end: ", lab_ratio(l, configs[b], configs[a], "lambda"), "", 1, sharper, flatter);
-    snprintf(text, sizeof text, "the control says, at training losses of %.2g and %.2g: ", lab_over_seeds(l, configs[b], "match_train_loss", 1).mean,
-             lab_over_seeds(l, configs[a], "match_train_loss", 1).mean);
+    lab_stats matched[2] = { lab_over_seeds(l, configs[b], "match_train_loss", 1), lab_over_seeds(l, configs[a], "match_train_loss", 1) };
+    if (matched[0].n && matched[1].n) snprintf(text, sizeof text, "the control says, at training losses of %.2g and %.2g: ", matched[0].mean, matched[1].mean);
+    else snprintf(text, sizeof text, "the control, at a training loss of %g: ", match_loss(l));
     lab_verdict(text, lab_ratio(l, configs[b], configs[a], "match_lambda"), "", 1, sharper, flatter);
     lab_verdict("test accuracy of the small less that of the large: ", lab_difference(l, configs[a], configs[b], "test_accuracy", 100), " points", 0,
                 "the small batch is better", "the large batch is better");
