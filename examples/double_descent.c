@@ -147,7 +147,7 @@ static void draw(lab *l, const char *net, const series *s, int first, int last, 
     static const char *const figures[] = { "test_accuracy", "test_loss", "train_accuracy", "train_loss" };
     double level = 100 * fitted, noise = 100 * lab_number(l, "label-noise");
     int k, i;
-    lab_plot *p = lab_plot_new("%s on %s, %g %% wrong labels: error and loss as the net grows", net, lab_dataset_title(l), noise);
+    lab_plot *p = lab_plot_new("%s on %s, %s labels: error and loss as the net grows", net, lab_dataset_title(l), noise > 0 ? "partly wrong" : "right");
     for (k = 0; k < 4; k++) {
         lab_panel(p, k < 2 ? "Test" : "Training", "parameters", k % 2 ? "mean loss" : "error, %", LAB_LOG_X | LAB_LOG_Y);
         for (i = first; i <= last; i++) /* with both curves, what does not reuse weights is in the first alone */
@@ -157,10 +157,10 @@ static void draw(lab *l, const char *net, const series *s, int first, int last, 
         lab_line(p, "n x classes", &limit, NULL, NULL, NULL, 1, LAB_RULE);
         if (k == 2) lab_line(p, "1 %", NULL, &level, NULL, NULL, 1, LAB_RULE);
     }
-    lab_plot_save(p, l, "SGD with %s, batch %d, rate %g, %d epochs, on %.0f random images; test labels are right. Threshold: a training error of 1 %%.",
+    lab_plot_save(p, l, "SGD with %s, batch %d, rate %g, %d epochs, on %.0f random images, %g %% of their labels wrong. Threshold: a training error of 1 %%.",
                   !lab_given(l, "belkin") ? "momentum 0.9, cross-entropy, a cosine schedule" : lab_text(l, "schedule")[0] == 's' ? "momentum 0.95, squared loss" :
                   "momentum 0.95, squared loss (below n x classes parameters the rate falls by a tenth each twelfth of the run, which ends once all is fitted)",
-                  lab_int(l, "batch"), lab_number(l, "lr"), lab_int(l, "epochs"), limit / lab_training_set(l)->classes);
+                  lab_int(l, "batch"), lab_number(l, "lr"), lab_int(l, "epochs"), limit / lab_training_set(l)->classes, noise);
 }
 
 /* One net, or n nets of which each starts from the one before. The widths are a setting as text. */

@@ -3684,16 +3684,19 @@ LAB_FN void lab_plot_save(lab_plot *p, lab *l, const char *caption, ...)
     lab__buffer b = { NULL, 0, 0 };
     va_list args;
     double sample = l->config_count ? lab__record_get(&l->cells[0].row.settings, "sample") : (double)NAN;
-    int i, k, dots = 0, zeros = 0, images = sample > 0 ? (int)sample : l->train.n;
+    int i, k, j, dots = 0, zeros = 0, below = 0, images = sample > 0 ? (int)sample : l->train.n;
     for (i = 0; i < p->count; i++)
         for (k = 0; k < p->panels[i].count; k++) {
             dots |= p->panels[i].curves[k].style == LAB_DOTS;
             zeros |= lab__has_zeros(&p->panels[i], &p->panels[i].curves[k]);
+            for (j = 0; p->panels[i].flags & LAB_LOG_Y && p->panels[i].curves[k].low && j < p->panels[i].curves[k].n; j++)
+                below |= p->panels[i].curves[k].low[j] <= 0;
         }
     va_start(args, caption);
     lab__vprint(&b, caption, args);
     va_end(args);
     if (l->seed_count > 1) lab__print(&b, " Means over %d seeds with 95 %% intervals%s.", l->seed_count, dots ? "; faint points are single seeds" : "");
+    if (below) lab__print(&b, " Bars without a lower end reach to 0 or below.");
     if (zeros) lab__print(&b, " Hollow points on the frame are 0.");
     lab__print(&b, " Data: %s, %d ", l->dataset_title, images);
     if (images < l->whole.n) lab__print(&b, "of %d ", l->whole.n);
