@@ -2541,7 +2541,19 @@ LAB_FN void lab__put_rows_aside(lab *l)
     free(path);
 }
 
-/* Opens the folder for writing, puts old rows aside for --fresh, cuts off a torn row, removes what a process that was killed at its end has left. */
+/* Removes what a process has left that was killed between a cell's row and the removal of its checkpoints. */
+LAB_FN void lab__sweep(lab *l)
+{
+    int i;
+    for (i = 0; i < l->config_count * l->seed_count; i++) {
+        lab__cell *cell = &l->cells[i];
+        if (!cell->mine || cell->state != LAB__DONE || !lab__lock(l->locks, lab__byte(cell), LAB__TRY)) continue;
+        lab__checkpoint_remove(cell);
+        lab__lock(l->locks, lab__byte(cell), LAB__DROP);
+    }
+}
+
+/* Opens the folder for writing, puts old rows aside for --fresh, cuts off a torn row, and sweeps. */
 LAB_FN void lab__prepare(lab *l)
 {
     char *lock_path = lab__path(l, ".lock"), *rows;
@@ -2565,12 +2577,7 @@ LAB_FN void lab__prepare(lab *l)
     lab__lock(l->locks, LAB__ROWS_BYTE, LAB__DROP);
     free(lock_path);
     lab__read_rows(l);
-    for (i = 0; i < l->config_count * l->seed_count; i++) {
-        lab__cell *cell = &l->cells[i];
-        if (!cell->mine || cell->state != LAB__DONE || !lab__lock(l->locks, lab__byte(cell), LAB__TRY)) continue;
-        lab__checkpoint_remove(cell);
-        lab__lock(l->locks, lab__byte(cell), LAB__DROP);
-    }
+    lab__sweep(l);
 }
 
 /* Runs the cells that are left, a worker for each job. */
@@ -2634,6 +2641,7 @@ LAB_FN int lab_run(lab *l)
         if (done) printf("%d of %d cells are in %s already\n", done, total, l->rows_path);
         if (*lab_text(l, "save")) lab__try_save(l);
         lab__run_all(l, pending);
+        lab__sweep(l);
         for (done = 0, i = 0; i < total; i++) done += l->cells[i].state == LAB__DONE;
     }
     if (l->failure || lab__signal) {
@@ -3680,7 +3688,7 @@ LAB_FN int lab__has_zeros(const lab__panel *panel, const lab__curve *c)
 
 LAB_FN void lab_plot_save(lab_plot *p, lab *l, const char *caption, ...)
 {
-    char *path = lab__path(l, ".svg"), *part = lab__format("%s.%ld.tmp", path, lab__process()), *svg; /* two processes may draw at once */
+    char *path = lab__path(l, ".svg"), *part = l->locks_open ? lab__format("%s.tmp", path) : lab__format("%s.%ld.tmp", path, lab__process()), *svg;
     lab__buffer b = { NULL, 0, 0 };
     va_list args;
     double sample = l->config_count ? lab__record_get(&l->cells[0].row.settings, "sample") : (double)NAN;
@@ -3712,11 +3720,13 @@ LAB_FN void lab_plot_save(lab_plot *p, lab *l, const char *caption, ...)
     }
     lab__print(&b, ".");
     svg = lab_plot_svg(p, b.s);
+    if (l->locks_open) lab__lock(l->locks, LAB__ROWS_BYTE, LAB__WAIT); /* two processes may draw at once */
     if (!lab__write_file(path, part, svg, strlen(svg))) {
         fflush(stdout);
         fprintf(stderr, "%s: cannot write %s: %s\n", l->experiment->name, path, strerror(errno));
         l->status = 1;
     } else printf("plot: %s\n", path);
+    if (l->locks_open) lab__lock(l->locks, LAB__ROWS_BYTE, LAB__DROP);
     lab__plot_free(p);
     free(svg); free(b.s); free(path); free(part);
 }
