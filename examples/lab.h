@@ -1414,6 +1414,7 @@ struct lab {
     int locks_open;
     long rows_read;  /* bytes of the rows' file that have been read */
     int rows_foreign, rows_damaged;
+    char *foreign;   /* what the first foreign row has that no cell has */
     int status, terminal, noted;
     int *busy;       /* one for each worker: has a cell */
     int workers, threads;
@@ -2185,6 +2186,33 @@ LAB_FN lab_peak lab_find_peak(lab *l, const int *configs, const int *elements, i
 // >>rows
 // The file of rows. Once the workers run, its functions are called with the door held.
 
+/* What a row has and no cell: its version or kind of numbers, and settings as they stand in the row. To be freed. */
+LAB_FN char *lab__what_differs(const lab *l, const lab__row *row)
+{
+    static const char *const parts[] = { "version", "real" };
+    lab__buffer b = { NULL, 0, 0 };
+    int i, j, cells = l->config_count * l->seed_count;
+    for (i = 0; i < 2; i++) {
+        const char *there = lab__record_get_text(&row->head, parts[i]);
+        if (strcmp(there, lab__record_get_text(&l->cells[0].row.head, parts[i]))) lab__print(&b, "%s\"%s\":\"%s\"", b.n ? ", " : "", parts[i], there);
+    }
+    for (i = 0; i < row->settings.count; i++) {
+        lab__record one = { NULL, 1, 1 };
+        lab__buffer text = { NULL, 0, 0 };
+        int known = 0;
+        one.fields = row->settings.fields + i;
+        lab__json_fields(&text, &one);
+        for (j = 0; j < cells && !known; j++) {
+            const char *at = strstr(l->cells[j].key, text.s);
+            known = at && (at[text.n] == ',' || !at[text.n]); /* a key ends with its settings as JSON */
+        }
+        if (!known) lab__print(&b, "%s%s", b.n ? ", " : "", text.s);
+        free(text.s);
+    }
+    if (!b.n) lab__print(&b, "them for other images, or otherwise combined");
+    return b.s;
+}
+
 /* Gives a row to the cell that it belongs to; the first of several counts. A cell in hand is left alone: its worker writes to it. */
 LAB_FN void lab__adopt(lab *l, lab__row *row)
 {
@@ -2199,7 +2227,7 @@ LAB_FN void lab__adopt(lab *l, lab__row *row)
         lab__record_copy(&cell->row.head, &row->head);
         cell->state = LAB__DONE;
     }
-    l->rows_foreign += !mine;
+    if (!mine && !l->rows_foreign++) l->foreign = lab__what_differs(l, row);
     free(key);
 }
 
@@ -2618,6 +2646,39 @@ LAB_FN void lab__try_save(lab *l)
     if (!there) remove(path);
 }
 
+LAB_FN int lab__same_value(const lab__value *a, const lab__value *b)
+{
+    int i;
+    if (a->count != b->count || (!a->count && strcmp(a->text, b->text))) return 0;
+    for (i = 0; i < a->count; i++)
+        if (a->list[i] < b->list[i] || a->list[i] > b->list[i]) return 0;
+    return 1;
+}
+
+/* What this run has cut from the preset paper, or has otherwise than it. */
+LAB_FN void lab__print_cut(lab *l)
+{
+    static const char elsewhere[] = "preset|dataset|data|jobs|threads|out|shard|save|save-every|memory|fresh|report|help"; /* no part of an experiment */
+    int i, any = 0;
+    for (i = 0; i < l->value_count; i++) {
+        const lab__value *v = &l->values[i];
+        const lab_flag *f = &v->flag;
+        const char *unset = strcmp(f->name, "train") ? "unset" : "all";
+        lab__value paper = *v;
+        int same;
+        if (lab__among(elsewhere, f->name)) continue;
+        paper.list = NULL;
+        paper.given = 0;
+        lab__parse(l, &paper, f->paper ? f->paper : f->reduced ? f->reduced : f->quick);
+        same = f->kind == LAB_SWITCH ? !v->given : lab__same_value(v, &paper);
+        free(paper.list);
+        if (same) continue;
+        printf("%s--%s", any++ ? ", " : "unlike --preset paper: ", f->name);
+        if (f->kind != LAB_SWITCH) printf(" %s (there %s)", *v->text ? v->text : unset, *paper.text ? paper.text : unset);
+    }
+    if (any) printf("\n");
+}
+
 LAB_FN int lab_run(lab *l)
 {
     int i, done = 0, pending = 0, total = l->config_count * l->seed_count;
@@ -2659,15 +2720,17 @@ LAB_FN int lab_run(lab *l)
     if (!done) {
         fflush(stdout);
         if (l->rows_foreign)
-            fprintf(stderr, "%s: %s has no row of these settings, data and version (%d others): give the flags of the run, or run without --report\n",
-                    l->experiment->name, l->rows_path, l->rows_foreign);
+            fprintf(stderr, "%s: %s has no row of these settings; the first of its %d has %s: give the flags of the run, or run without --report\n",
+                    l->experiment->name, l->rows_path, l->rows_foreign, l->foreign);
         else fprintf(stderr, "%s: %s has no row yet: run without --report\n", l->experiment->name, l->rows_path);
         l->status = 1;
         return 0;
     }
     printf("%d of %d cells are in %s", done, total, l->rows_path);
     if (l->rows_foreign) printf(", beside %d rows of other settings, data or versions", l->rows_foreign);
-    printf("\n\n");
+    printf("\n");
+    lab__print_cut(l);
+    printf("\n");
     return 1;
 }
 
@@ -2683,7 +2746,7 @@ LAB_FN int lab_close(lab *l)
         lab__row_free(&l->cells[i].row); free(l->cells[i].key); free(l->cells[i].label);
     }
     for (i = 0; i < l->value_count; i++) free(l->values[i].list);
-    free(l->cells); free(l->values); free(l->seeds); free(l->busy); free(l->failure); free(l->rows_path); free(l->checksum); free(l->dataset_folder);
+    free(l->cells); free(l->values); free(l->seeds); free(l->busy); free(l->failure); free(l->foreign); free(l->rows_path); free(l->checksum); free(l->dataset_folder);
     if (l->locks_open) lab__lock_close(l->locks);
 #ifdef _OPENMP
     omp_destroy_lock(&l->door);

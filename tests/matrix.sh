@@ -205,11 +205,13 @@ if [ "$1" = --row ]; then # in a process of its own, for xargs
 fi
 [ "$1" = --list ] && { rows; exit; }
 log=$(mktemp) || exit 1
-trap 'rm -f "$log"' EXIT
+trap 'rm -f "$log" "$log.rows"' EXIT
 rows | while read -r name; do
     [ $# -gt 0 ] || echo "$name"
     for prefix; do case $name in "$prefix"*) echo "$name"; break ;; esac; done
-done | xargs -P "${JOBS:-$(nproc 2>/dev/null || echo 2)}" -n 1 sh "tests/${0##*/}" --row | tee "$log"
+done >"$log.rows"
+[ -s "$log.rows" ] || { echo "no row begins with $*; --list names them"; exit 2; }
+<"$log.rows" xargs -P "${JOBS:-$(nproc 2>/dev/null || echo 2)}" -n 1 sh "tests/${0##*/}" --row | tee "$log"
 count() { grep -c -E "^[^ ]+ +$1" "$log"; }
 echo "$(count passed) passed, $(count failed) failed, $(count skipped) skipped"
 [ "$(count failed)" -eq 0 ] && [ "$(count passed)" -gt 0 ]

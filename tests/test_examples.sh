@@ -83,6 +83,7 @@ fi
 ok "a plot" grep -q '</svg>' "$tmp/r/batch_size.svg"
 ok "a table with mean, deviation and interval" shows '± .*\[.*, .*\]'
 ok "the data is named" shows 'slice of Fashion-MNIST'
+ok "and what is cut from the paper's size" shows '^unlike --preset paper: --train 64 (there all), --epochs 1 (there 80), --seeds 2 (there 3), --batches 16,64 (there '
 ok "nothing but rows, lock and plot is left" none_left "$tmp/r"
 cp "$tmp/r/batch_size.jsonl" "$tmp/before"
 ok "a second run" exits 0 small --out "$tmp/r"
@@ -94,6 +95,7 @@ ok "--report without rows is 1" exits 1 small --out "$tmp/nothing" --report
 ok "and says so" said 'has no row'
 ok "--report makes no folder" [ ! -e "$tmp/nothing" ]
 ok "--report for other settings is 1" exits 1 small --out "$tmp/r" --report --epochs 2
+ok "and says what the rows have" said '"epochs":1:'
 ok "--help" exits 0 run --help
 ok "--help names flags" shows '--lr-rule'
 
@@ -388,7 +390,7 @@ ok "a torn last line" exits 0 small --out "$tmp/s"
 ok "is cut and done again" same_rows "$tmp/s/batch_size.jsonl" "$tmp/r/batch_size.jsonl"
 sed 's/"version":"[^"]*"/"version":"0.0.0"/' "$tmp/r/batch_size.jsonl" >"$tmp/s/batch_size.jsonl"
 ok "rows of another version" exits 1 small --out "$tmp/s" --report
-ok "are not reported" said '4 others'
+ok "are not reported" said 'the first of its 4 has "version":"0.0.0":'
 ok "a folder without rows" exits 1 small --out "$tmp/norows" --report
 ok "says so" said 'no row yet'
 ok "a model that cannot be written" exits 1 small --out "$tmp/norows" --save "$tmp/nothing/here.safetensors"
