@@ -56,6 +56,7 @@ for test in examples readme bits fetch ops train curvature files memory prune nt
     esac
     case $test in files | memory | lab | model) [ -z "$sanitizers" ] || echo "$test sanitizers" ;; esac
 done >"$work/jobs"
+[ -s "$work/jobs" ] || { echo "there is no test of that name: $*"; echo "0 passed, 1 failed"; exit 1; }
 side_by_side="-P 2"
 echo | xargs -P 2 true 2>/dev/null || side_by_side=
 # shellcheck disable=SC2086

@@ -35,6 +35,7 @@ off clang-analyzer-security.insecureAPI.DeprecatedOrUnsafeBufferHandling "memcpy
 off clang-analyzer-security.insecureAPI.strcpy       "into room that was measured on the line before"
 off clang-analyzer-optin.performance.Padding         "fields stand in the order of their meaning"
 
+died() { echo "$tool ended with an error: it may not have looked at all" >>"$work/log"; }
 verdict() { # name, log, pattern of complaints
     if grep -E "$3" "$2" >"$work/complaints"; then
         failed=$((failed + 1))
@@ -55,14 +56,14 @@ for tool; do
     fi
     case $tool in
     gcc) # -O1: at -O0 it does not see that helpers return what they were given
-        gcc -std=gnu99 -O1 -fanalyzer -I. -c "$work/all.c" -o "$work/all.o" >"$work/log" 2>&1 || echo "error: it does not compile" >>"$work/log" ;;
-    clang-tidy) clang-tidy --quiet "-checks=$tidy" '--header-filter=(genreg|lab)\.h' "$work/all.c" -- -std=gnu99 -I. >"$work/log" 2>&1 ;;
+        gcc -std=gnu99 -O1 -fanalyzer -I. -c "$work/all.c" -o "$work/all.o" >"$work/log" 2>&1 || died ;;
+    clang-tidy) clang-tidy --quiet "-checks=$tidy" '--header-filter=(genreg|lab)\.h' "$work/all.c" -- -std=gnu99 -I. >"$work/log" 2>&1 || died ;;
     cppcheck) # uninit*: it takes a struct that is filled in member by member, and passed by value, for one that is used; MSan and clang's analyser know better
         cppcheck --quiet --std=c99 --enable=warning,portability,performance --inline-suppr --max-configs=1 -I. -D__GNUC__=12 -D__x86_64__ -UGENREG_STATIC \
-            --suppress=missingInclude --suppress=missingIncludeSystem --suppress=uninitvar --suppress=uninitStructMember --suppress=ctuuninitvar --template='{file}:{line}: {severity}: {message} [{id}]' "$work/all.c" >"$work/log" 2>&1 ;;
-    scan-build) scan-build --status-bugs -o "$work/report" clang -std=gnu99 -O1 -I. -c "$work/all.c" -o "$work/all.o" >"$work/log" 2>&1 ;;
+            --suppress=missingInclude --suppress=missingIncludeSystem --suppress=uninitvar --suppress=uninitStructMember --suppress=ctuuninitvar --template='{file}:{line}: {severity}: {message} [{id}]' "$work/all.c" >"$work/log" 2>&1 || died ;;
+    scan-build) scan-build --status-bugs -o "$work/report" clang -std=gnu99 -O1 -I. -c "$work/all.c" -o "$work/all.o" >"$work/log" 2>&1 || died ;;
     esac
-    verdict "$tool" "$work/log" '(warning|error|portability|performance): '
+    verdict "$tool" "$work/log" '(warning|error|portability|performance|ended with an error): '
 done
 echo "$passed passed, $failed failed, $skipped skipped"
 [ "$failed" -eq 0 ]
