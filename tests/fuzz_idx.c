@@ -1,6 +1,7 @@
 /* clang -g -O1 -fsanitize=fuzzer,address,undefined -fno-sanitize-recover=all tests/fuzz_idx.c -o fuzz_idx -lm && ./fuzz_idx tests/corpus/idx
 
    The input is an IDX pair: two bytes with the length of the images' file, that file, and the labels' file. A set that is taken can be trained on. */
+#define GENREG_STATIC /* the compiler drops what is not used, which is nearly all */
 #define GENREG_IMPLEMENTATION
 #include "../genreg.h"
 #include "fuzz.h"

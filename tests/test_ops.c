@@ -93,6 +93,7 @@ OP(affine, genreg_affine(c, x[0], x[1], x[2], 0))
 OP(affine_bare, genreg_affine(c, x[0], x[1], NULL, 0))
 OP(affine_relu, genreg_affine(c, x[0], x[1], x[2], 1))
 OP(affine_bare_relu, genreg_affine(c, x[0], x[1], NULL, 1))
+OP(affine_shared, genreg_add(c, genreg_affine(c, x[0], x[1], x[2], 0), genreg_affine(c, x[0], x[1], x[2], 0)))
 OP(dot, genreg_dot(c, x[0], x[1]))
 OP(sum, genreg_sum(c, x[0], GENREG_AXIS(0) | GENREG_AXIS(2)))
 OP(sum_all, genreg_sum(c, x[0], GENREG_ALL_AXES))
@@ -292,6 +293,7 @@ static const row rows[] = {
     { "batch_norm, ReLU", op_batch_norm_relu, { "4,2", "2", "2" }, { "1200,40", "40", "40" }, { ANY, APART, ANY }, op_batch_norm },
     { "batch_norm, max-pool", op_batch_norm_pool, { "1,4,5,2", "2", "2" }, { "5,20,21,20", "20", "20" }, { DISTINCT, APART, ANY }, NULL },
     { "batch_norm, ReLU, max-pool", op_batch_norm_relu_pool, { "1,5,4,2", "2", "2" }, { "5,21,20,20", "20", "20" }, { DISTINCT, APART, ANY }, op_batch_norm },
+    { "affine, all of it used twice", op_affine_shared, { "3,4", "4,5", "5" }, { "130,80", "80,70", "70" }, { ANY, ANY, ANY }, NULL },
 };
 enum { ROWS = sizeof rows / sizeof *rows };
 
